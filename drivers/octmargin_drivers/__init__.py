@@ -1,0 +1,1 @@
+"""Drivers for OCT consoles: USB, serial and replay."""

@@ -1,0 +1,1 @@
+"""MQTT: topics, messages, publisher and embedded broker."""

@@ -1,0 +1,63 @@
+"""The one tree of errors.
+
+Every error that a person may see derives from `OctMarginError` and carries one line that names the
+input, what is wrong and what to do. The command line prints that line and nothing else.
+"""
+
+from __future__ import annotations
+
+
+class OctMarginError(Exception):
+    """Root of every error that octmargin raises on purpose."""
+
+
+class ConfigError(OctMarginError):
+    """A configuration file or value cannot be used."""
+
+
+class InputError(OctMarginError):
+    """A file or array given by the user cannot be used (missing, truncated, of the wrong shape)."""
+
+
+class CalibrationError(InputError):
+    """A calibration cannot be derived, loaded or applied."""
+
+
+class DeviceError(OctMarginError):
+    """A console cannot be used."""
+
+
+class DeviceNotFoundError(DeviceError):
+    """No console answers at the address."""
+
+
+class DeviceBusyError(DeviceError):
+    """The console is in use by another program."""
+
+
+class DeviceDisconnectedError(DeviceError):
+    """The console went away while it was in use."""
+
+
+class DeviceTimeoutError(DeviceError):
+    """The console did not answer in time."""
+
+
+class ProtocolError(DeviceError):
+    """The rules of the console link were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked the link for something that its state does not allow."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent bytes that are not the protocol."""
+
+
+class CommandRefusedError(DeviceError):
+    """The console understood a command and refused it."""
+
+
+class BrokerError(OctMarginError):
+    """The MQTT broker cannot be reached or refuses us."""

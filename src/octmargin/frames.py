@@ -1,0 +1,138 @@
+"""The words of the project as plain types: what a scan is, and what a frame off the wire is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntFlag
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octmargin.errors import InputError
+
+ALINES_PER_BLOCK = 16
+"""Neighbouring A-lines of a B-scan that share one flag."""
+
+FACES = ("superior", "inferior", "medial", "lateral", "anterior", "posterior")
+"""The six faces of a lumpectomy, in the order in which they are scanned unless configured otherwise."""
+
+
+class PixelFormat(Enum):
+    """How one sample of a spectrum lies in memory; values are the PFNC codes of GenICam."""
+
+    MONO8 = 0x01080001
+    MONO12 = 0x01100005
+    """12 significant bits in a little-endian uint16."""
+    MONO16 = 0x01100007
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Little-endian dtype of one sample."""
+        return np.dtype(np.uint8) if self is PixelFormat.MONO8 else np.dtype("<u2")
+
+    @property
+    def bits(self) -> int:
+        """Significant bits per sample."""
+        return {PixelFormat.MONO8: 8, PixelFormat.MONO12: 12, PixelFormat.MONO16: 16}[self]
+
+    @property
+    def full_scale(self) -> int:
+        """Largest value of a sample, in counts: a sample that reaches it is saturated."""
+        return (1 << self.bits) - 1
+
+
+class FrameFlags(IntFlag):
+    """Conditions that the console reports in a frame's trailer."""
+
+    NONE = 0
+    SATURATED = 1 << 0
+    TRIGGER_TOO_FAST = 1 << 1
+    LASER_OFF = 1 << 2
+    SHUTTER_CLOSED = 1 << 3
+    LAST_OF_SWEEP = 1 << 4
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPlan:
+    """One sweep: the planned grid over one face.
+
+    `alines` spectra of `samples` samples per frame, `frames` frames; `width_mm` along a frame and
+    `height_mm` across frames; `line_rate_hz` the A-line rate. `face` names the face or shave.
+    """
+
+    face: str
+    samples: int
+    alines: int
+    frames: int
+    width_mm: float
+    height_mm: float
+    line_rate_hz: float
+    pixel_format: PixelFormat = PixelFormat.MONO12
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "alines", "frames"):
+            if getattr(self, name) < 1:
+                raise InputError(f"scan plan: {name} is {getattr(self, name)}; give a number of at least 1")
+        for name in ("width_mm", "height_mm", "line_rate_hz"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"scan plan: {name} is {getattr(self, name)}; give a number above 0")
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the spectra of one frame."""
+        return self.alines * self.samples * self.pixel_format.dtype.itemsize
+
+    @property
+    def blocks(self) -> int:
+        """Blocks per frame; the last one may hold fewer than `ALINES_PER_BLOCK` A-lines."""
+        return -(-self.alines // ALINES_PER_BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """What is known of one frame beside its spectra.
+
+    `sequence` counts every frame the console numbered since it started to stream; `sweep` and `index`
+    place it. `device_timestamp_ns` is the console's clock at the first trigger. `received_at_ns` is the
+    host's wall clock (Unix epoch, ns) at the frame's last byte. `dropped_before` counts the frames
+    that the console itself had to drop so far.
+    """
+
+    sequence: int
+    sweep: int
+    index: int
+    device_timestamp_ns: int
+    alines: int
+    samples: int
+    pixel_format: PixelFormat
+    flags: FrameFlags = FrameFlags.NONE
+    dropped_before: int = 0
+    received_at_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame in a ring slot: its header and a view of its spectra, (alines, samples).
+
+    The view is valid only until the frame is released to the ring.
+    """
+
+    header: FrameHeader
+    spectra: NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleInfo:
+    """Who a console is and what it can do; `address` is what `open` of its driver takes."""
+
+    driver: str
+    address: str
+    maker: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+    note: str = ""
+    """Why the fields above may be empty, such as "in use by another program"."""
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    """The console's self-description; empty until it was identified."""

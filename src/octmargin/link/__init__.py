@@ -1,0 +1,1 @@
+"""The console link, sans-IO: bytes in, events out."""

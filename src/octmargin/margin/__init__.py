@@ -1,0 +1,1 @@
+"""From features to flags, map and verdict."""

@@ -1,0 +1,1 @@
+"""Jitted kernels and calibration: from spectra to depth profiles and tissue properties."""
