@@ -123,6 +123,15 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class LostFrames:
+    """`count` frames from `first_sequence` on that the console numbered and that will never be processed."""
+
+    first_sequence: int
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConsoleInfo:
     """Who a console is and what it can do; `address` is what `open` of its driver takes."""
 
