@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import ClassVar
 import serial
 from serial.tools import list_ports
 
+from octmargin.device import Finding
 from octmargin.errors import (
     ConfigError,
     DeviceBusyError,
@@ -159,6 +161,15 @@ class SerialDriver(LinkDriver):
                 note="a serial port; not asked what is behind it",
             )
             for port in ports
+        ]
+
+    @classmethod
+    async def diagnose(cls) -> list[Finding]:
+        """Ports that are there and that this user may not open."""
+        return [
+            Finding(f"port {port.device}", "note", "this user may not open it", "add the user to the group that owns it (dialout)")
+            for port in await asyncio.to_thread(list_ports.comports)
+            if not os.access(port.device, os.R_OK | os.W_OK)
         ]
 
     def _connect(self) -> Wire:

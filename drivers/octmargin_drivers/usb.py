@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+import ctypes
 from array import array
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import usb.backend.libusb1
 import usb.core
 import usb.util
 
+from octmargin.device import Finding
 from octmargin.errors import (
     ConfigError,
     DeviceBusyError,
@@ -39,6 +43,8 @@ _CONTROL_BYTES = 2048
 _POLL_MS = 200
 """How long a stream read waits before the reader looks whether it is to stop."""
 _SCRATCH_BYTES = 1 << 20
+_UDEV_RULE = "70-octmargin.rules"
+_UDEV_FOLDERS = ("/etc/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 
 
 class SlotBuffer(array):  # type: ignore[type-arg] # array cannot be subscripted as a base class
@@ -64,8 +70,6 @@ class SlotBuffer(array):  # type: ignore[type-arg] # array cannot be subscripted
 
 
 def _address_of(memory: memoryview) -> int:
-    import ctypes  # noqa: PLC0415 - needed here only
-
     return ctypes.addressof(ctypes.c_ubyte.from_buffer(memory))
 
 
@@ -175,6 +179,19 @@ class UsbDriver(LinkDriver):
     async def discover(cls) -> list[ConsoleInfo]:
         """Consoles of this machine's buses, and of a USB/IP server on this machine."""
         return await asyncio.to_thread(_discover)
+
+    @classmethod
+    async def diagnose(cls) -> list[Finding]:
+        """Is libusb there, and the udev rule that lets a user open consoles."""
+        findings = []
+        if usb.backend.libusb1.get_backend() is None:
+            findings.append(
+                Finding("libusb", "note", "not installed", "only consoles over USB/IP work; Debian: apt install libusb-1.0-0")
+            )
+        elif not any((Path(folder) / _UDEV_RULE).exists() for folder in _UDEV_FOLDERS):
+            remedy = f"copy configs/{_UDEV_RULE} to /etc/udev/rules.d: else only root may open a console"
+            findings.append(Finding("udev rule", "note", f"{_UDEV_RULE} is not installed", remedy))
+        return findings
 
     def _connect(self) -> Wire:
         device = _find(self.address)

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from octmargin.errors import ConfigError, DeviceError
 from octmargin.frames import ConsoleInfo, ScanPlan
@@ -69,6 +69,16 @@ class Disconnected:
 DeviceEvent = SweepEnded | ConsoleFault | LinkTrouble | Disconnected
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `octmargin doctor`: what was looked at, how it is, and what to do."""
+
+    subject: str
+    level: Literal["ok", "note", "problem"]
+    text: str
+    remedy: str = ""
+
+
 class Driver(ABC):
     """One console. Methods raise errors of the tree under DeviceError."""
 
@@ -81,6 +91,11 @@ class Driver(ABC):
     @abstractmethod
     async def discover(cls) -> list[ConsoleInfo]:
         """The consoles that this driver sees now; never raises for a console that cannot be read."""
+
+    @classmethod
+    async def diagnose(cls) -> list[Finding]:
+        """What this driver needs from the machine: libraries, permissions."""
+        return []
 
     @abstractmethod
     async def open(self) -> None:
