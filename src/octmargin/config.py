@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from octmargin.bus import BrokerSettings
-from octmargin.errors import ConfigError, InputError
+from octmargin.errors import ConfigError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
 from octmargin.margin import Policy, RuleParameters
 
@@ -116,13 +116,23 @@ def load_config(path: str | Path) -> Config:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     try:
+        _refuse_unknown_thresholds(msgspec.toml.decode(data))
         return msgspec.toml.decode(data, type=Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {_explain(str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    except (ValueError, InputError) as error:
+    except OctMarginError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def _refuse_unknown_thresholds(content: dict[str, Any]) -> None:
+    """Policy and rule are plain dataclasses, whose unknown keys msgspec would pass over in silence."""
+    for section in ("policy", "rule"):
+        table = content.get(section, {})
+        for key in table if isinstance(table, dict) else ():
+            if key not in _keys_of(section):
+                raise ConfigError(_unknown(section, key))
 
 
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
@@ -133,16 +143,19 @@ _WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
 def _explain(message: str) -> str:
     """msgspec's message in our words, with a remedy."""
     if found := _UNKNOWN.match(message):
-        section, key = found["at"] or "", found["key"]
-        known = _keys_of(section)
-        near = difflib.get_close_matches(key, known, 1)
-        remedy = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(known))}"
-        return f'unknown key "{_dotted(section, key)}"; {remedy}'
+        return _unknown(found["at"] or "", found["key"])
     if found := _MISSING.match(message):
         return f'key "{_dotted(found["at"] or "", found["key"])}" is missing; add it'
     if found := _WRONG.match(message):
         return f'key "{found["at"]}": {found["what"][0].lower()}{found["what"][1:]}; correct the value'
     return message
+
+
+def _unknown(section: str, key: str) -> str:
+    known = _keys_of(section)
+    near = difflib.get_close_matches(key, known, 1)
+    remedy = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(known))}"
+    return f'unknown key "{_dotted(section, key)}"; {remedy}'
 
 
 def _dotted(section: str, key: str) -> str:

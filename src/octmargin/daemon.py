@@ -25,13 +25,10 @@ from octmargin.bus import (
     CaseMessage,
     ConsoleDescription,
     Description,
-    FlagCounts,
     FrameCounts,
-    Health,
     LatencyMs,
     ModelDescription,
     Publisher,
-    QueueCounts,
     ScanDescription,
     Topics,
     utc_from_ns,
@@ -138,7 +135,7 @@ class Daemon:
             )
         )
         engine.start()
-        health = asyncio.create_task(self._say_health(), name="health")
+        health = asyncio.create_task(self._keep_saying_health(), name="health")
         self._publisher.set_state("ready")
         log.info("ready", synthetic=self._synthetic)
         try:
@@ -151,8 +148,9 @@ class Daemon:
                 await health
             if self._gallery is not None:
                 await self._gallery.finish()
-            self._publisher.publish_health(self._health())
+            # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
             await self._publisher.drain(DRAIN_S)
+            self._say_health()
 
     # -- scanning -------------------------------------------------------------------------------------
 
@@ -193,7 +191,7 @@ class Daemon:
         log.info(
             "face scanned",
             face=plan.face,
-            verdict=str(verdict.word),
+            verdict=verdict.outcome.value,
             coverage=round(verdict.coverage, 3),
             visualised_depth_mm=round(verdict.visualised_depth_mm, 2),
             processed=book.processed,
@@ -221,30 +219,28 @@ class Daemon:
 
     def _raise_alarm(self, alarm_id: str, text: str) -> None:
         self._publisher.raise_alarm(
-            alarm_id, "medium", text, remedy="see the text; results shown before stay valid until they expire"
+            alarm_id,
+            "medium",
+            text,
+            "see the text; what was shown before stays valid until it expires",
+            synthetic=self._synthetic,
         )
 
-    async def _say_health(self) -> None:
+    async def _keep_saying_health(self) -> None:
         while True:
-            self._publisher.publish_health(self._health())
+            self._say_health()
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
-    def _health(self) -> Health:
-        publisher, latency = self._publisher, self._desk.latency
-        now = utc_from_ns(time.time_ns())
-        return Health(
-            acquired_at=now,
-            synthetic=self._synthetic,
-            state="ready",
-            frames=self._totals.frames(self._book),
-            flags=FlagCounts(published=publisher.flags_published, messages=publisher.flag_messages_published),
-            queue=QueueCounts(waiting=publisher.waiting, dropped=publisher.dropped, coalesced=publisher.coalesced),
+    def _say_health(self) -> None:
+        latency = self._desk.latency
+        self._publisher.publish_health(
+            self._totals.frames(self._book),
             rate_alines_per_s=round(self._totals.rate_alines_per_s(self._desk.alines_judged), 1),
             latency_ms=LatencyMs(p50=round(latency.quantile_ms(0.5), 3), p99=round(latency.quantile_ms(0.99), 3))
             if latency.count
             else None,
-            reconnects=publisher.reconnects,
             uptime_s=round(time.monotonic() - self._totals.started_s, 1),
+            synthetic=self._synthetic,
         )
 
     def _description(self, info: ConsoleInfo, plan: ScanPlan, calibration: Calibration) -> Description:
@@ -255,7 +251,7 @@ class Daemon:
             synthetic=self._synthetic,
             instance_id=self._publisher.session,
             software_version=__version__,
-            model=ModelDescription(name=assessor.name, version=assessor.version),
+            model=ModelDescription(name=assessor.model, version=__version__),
             calibration=CalibrationDescription(
                 id=config.calibration.file or f"factory, console {info.serial}", hash=_fingerprint(calibration)
             ),

@@ -57,7 +57,7 @@ class Gallery:
         sweep = book.started.sweep if book.started else 0
         depth = f"{verdict.visualised_depth_mm:.2f} mm" if np.isfinite(verdict.visualised_depth_mm) else "none"
         caption = Caption(
-            f"{book.plan.face}: {str(verdict.word).replace('_', ' ')}  |  coverage {verdict.coverage:.0%}  |  visualised depth {depth}",
+            f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}  |  coverage {verdict.coverage:.0%}  |  visualised depth {depth}",
             self._synthetic,
         )
         state = book.map.state.copy()

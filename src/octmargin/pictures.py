@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from octmargin.frames import ALINES_PER_BLOCK
-from octmargin.margin import BlockState
+from octmargin.frames import ALINES_PER_BLOCK, BlockState
 
 _BACKGROUND = (16, 18, 22)
 _TEXT = (225, 228, 232)

@@ -69,7 +69,7 @@ class ResultDesk:
             frame_index=header.index,
             frame_sequence=header.sequence,
             received_at_ns=header.received_at_ns,
-            state=flags.state.tolist(),
+            state=[BlockState(int(state)) for state in flags.state],
             suspicion=rounded(flags.suspicion, 3),
             distance_mm=rounded(flags.distance_mm, 3),
             visualised_depth_mm=rounded(flags.visualised_depth_mm, 2),
@@ -92,7 +92,7 @@ class ResultDesk:
         )
 
     def _verdict_message(self, book: SweepBook, verdict: Verdict, now: datetime) -> VerdictMessage:
-        word = cast("Literal['suspicious', 'nothing_suspicious', 'indeterminate']", str(verdict.word))
+        word = cast("Literal['suspicious', 'nothing_suspicious', 'indeterminate']", verdict.outcome.value)
         return VerdictMessage(
             acquired_at=now,
             synthetic=self._synthetic,
@@ -104,8 +104,8 @@ class ResultDesk:
             provisional=not book.is_complete,
             coverage=round(verdict.coverage, 4),
             visualised_depth_mm=_or_none(verdict.visualised_depth_mm),
-            distance_mm=_or_none(verdict.distance_mm),
-            clusters=verdict.clusters,
+            distance_mm=_or_none(verdict.nearest_distance_mm),
+            clusters=len(verdict.clusters),
             counts=count_states(book.map.state),
             reasons=list(verdict.reasons),
         )

@@ -7,9 +7,9 @@ and either begins at the surface, is brighter than the layer above, or is long. 
 import numpy as np
 
 from octmargin.margin.assess import MODELS, Assessor
-from octmargin.margin.flags import BlockFlags, Quality
+from octmargin.margin.flags import BlockFlags
 from octmargin.margin.rule import CLASSES, RuleParameters
-from octmargin.margin.sweep import BlockState, SweepMap
+from octmargin.margin.sweep import SweepMap
 from octmargin.margin.verdict import Cluster, Outcome, Policy, Verdict, judge
 
 __all__ = [
@@ -17,11 +17,9 @@ __all__ = [
     "MODELS",
     "Assessor",
     "BlockFlags",
-    "BlockState",
     "Cluster",
     "Outcome",
     "Policy",
-    "Quality",
     "RuleParameters",
     "SweepMap",
     "Verdict",

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from octmargin.errors import ConfigError, InputError
-from octmargin.frames import ALINES_PER_BLOCK
+from octmargin.frames import ALINES_PER_BLOCK, BlockQuality
 from octmargin.margin import _block_kernels, _segments, _suspicion
-from octmargin.margin.flags import BlockFlags, Quality
+from octmargin.margin.flags import BlockFlags
 from octmargin.margin.rule import CLASSES, RuleParameters
 from octmargin.margin.sweep import SweepMap
 from octmargin.margin.verdict import Policy, Verdict, judge
@@ -82,7 +82,7 @@ class Assessor:
         brightness_db[profile_px == 0] = np.nan
         quality = self._quality(with_surface, clipped, brightness_db, seen_mm)
         suspicion = found[:, _suspicion.SUSPICION]
-        suspicious = (suspicion >= self.parameters.suspicious_at) & (quality == Quality.OK)
+        suspicious = (suspicion >= self.parameters.suspicious_at) & (quality == BlockQuality.OK)
         enface_db = np.empty(len(bscan_db), dtype=np.float32)
         _block_kernels.project_enface(
             bscan_db,
@@ -156,11 +156,11 @@ class Assessor:
         quality = np.zeros(len(seen_mm), dtype=np.uint8)
         # Each written so that NaN is poor.
         quality[~(_block_shares(~with_surface) <= p.max_missing_surface_share)] |= np.uint8(
-            Quality.NO_SURFACE
+            BlockQuality.NO_SURFACE
         )
-        quality[~(_block_shares(clipped) <= p.max_saturated_share)] |= np.uint8(Quality.SATURATED)
-        quality[~(brightness_db >= p.min_brightness_db)] |= np.uint8(Quality.LOW_SIGNAL)
-        quality[~(seen_mm >= p.min_visualised_depth_um / 1000.0)] |= np.uint8(Quality.SHALLOW)
+        quality[~(_block_shares(clipped) <= p.max_saturated_share)] |= np.uint8(BlockQuality.SATURATED)
+        quality[~(brightness_db >= p.min_brightness_db)] |= np.uint8(BlockQuality.LOW_SIGNAL)
+        quality[~(seen_mm >= p.min_visualised_depth_um / 1000.0)] |= np.uint8(BlockQuality.SHALLOW)
         return quality
 
     def _probabilities(

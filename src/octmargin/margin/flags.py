@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Quality(IntFlag):
-    """Why a block is poor; OK when nothing is set."""
-
-    OK = 0
-    NO_SURFACE = 1 << 0
-    """More than half of its A-lines show no tissue surface."""
-    SATURATED = 1 << 1
-    """More than a quarter of its spectra are saturated."""
-    LOW_SIGNAL = 1 << 2
-    """The tissue below the surface hardly rises above the noise."""
-    SHALLOW = 1 << 3
-    """The profile is lost in the noise before anything can be judged."""
+from octmargin.frames import BlockQuality, BlockState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +29,7 @@ class BlockFlags:
     visualised_depth_mm: NDArray[np.float32]
     """From the surface to where the averaged profile is lost in the noise; 0 where nothing was seen."""
     quality: NDArray[np.uint8]
-    """Bits of `Quality`."""
+    """Bits of `BlockQuality`."""
     surface_mm: NDArray[np.float32]
     """Median depth of the surface below zero delay; NaN where there is none."""
     attenuation_per_mm: NDArray[np.float32]
@@ -57,6 +44,13 @@ class BlockFlags:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             getattr(self, name).flags.writeable = False
+
+    @property
+    def state(self) -> NDArray[np.uint8]:
+        """`BlockState` of each block: only a sound block with a known suspicion can be "nothing suspicious"."""
+        sound = (self.quality == BlockQuality.OK) & np.isfinite(self.suspicion)
+        judged = np.where(self.suspicious, BlockState.SUSPICIOUS, BlockState.NOTHING_SUSPICIOUS)
+        return np.where(sound, judged, BlockState.POOR).astype(np.uint8)
 
     @property
     def blocks(self) -> int:

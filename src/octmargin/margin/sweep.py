@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from octmargin.errors import InputError
+from octmargin.frames import BlockState
 from octmargin.margin.flags import BlockFlags
-
-
-class BlockState(IntEnum):
-    """What is known of one planned block."""
-
-    NOT_SCANNED = 0
-    LOST = 1
-    POOR = 2
-    NOTHING_SUSPICIOUS = 3
-    SUSPICIOUS = 4
 
 
 class SweepMap:
@@ -54,10 +43,7 @@ class SweepMap:
         self._check_index(frame_index)
         if flags.suspicion.shape != (self.blocks,):
             raise InputError(f"sweep map: frame has {flags.blocks} blocks, planned were {self.blocks}")
-        # Only a sound block with a known suspicion can be "nothing suspicious".
-        sound = (flags.quality == 0) & np.isfinite(flags.suspicion)
-        state = np.where(flags.suspicious, BlockState.SUSPICIOUS, BlockState.NOTHING_SUSPICIOUS)
-        self.state[frame_index] = np.where(sound, state, BlockState.POOR)
+        self.state[frame_index] = flags.state
         self.suspicion[frame_index] = flags.suspicion
         self.visualised_depth_mm[frame_index] = flags.visualised_depth_mm
         self.distance_mm[frame_index] = flags.distance_mm

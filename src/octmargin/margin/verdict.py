@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from octmargin.errors import ConfigError
-from octmargin.margin.sweep import BlockState, SweepMap
+from octmargin.frames import BlockState
+from octmargin.margin.sweep import SweepMap
 
 _DEPTH_QUANTILE = 0.1
 
