@@ -174,14 +174,23 @@ class Interferometer:
         """Noise-free fringes without the reference level, float32 (alines, samples), counts.
 
         `scatterers`: complex64 (alines, depth), depth up to `optics.depth_px`; the fringe amplitude of each
-        depth pixel, in counts.
+        depth pixel, in counts. Raises InputError where they lie deeper.
         """
-        grid = np.zeros((scatterers.shape[0], self.optics.samples), np.complex64)
+        if scatterers.shape[1] > self.optics.depth_px:
+            raise InputError(
+                f"scatterers: {scatterers.shape[1]} depth pixels, but the optics see {self.optics.depth_px}; "
+                "crop them"
+            )
+        grid = np.empty((scatterers.shape[0], self.optics.samples), np.complex64)
+        return self._interfere(scatterers, grid, np.empty(grid.shape, np.float32))
+
+    def _interfere(
+        self, scatterers: NDArray[np.complex64], grid: NDArray[np.complex64], out: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         _place(scatterers, self._depth_gain, self._centre, grid)
         field = scipy.fft.ifft(grid, axis=1, norm="forward", overwrite_x=True)
-        fringes = np.empty(grid.shape, np.float32)
-        _sample(field, self._tap_index, self._tap_weight, self._phasor, fringes)
-        return fringes
+        _sample(field, self._tap_index, self._tap_weight, self._phasor, out)
+        return out
 
     def detect(
         self, fringes: NDArray[np.float32], rng: np.random.Generator | None, out: NDArray[np.uint16]
@@ -205,11 +214,18 @@ class Interferometer:
         `amplitude`: root-mean-square fringe amplitude, float32 (alines, depth), counts. Each depth pixel
         scatters with a circular complex Gaussian amplitude (Goodman 2007, Speckle Phenomena in Optics).
         """
-        for start in range(0, amplitude.shape[0], ALINES_PER_BATCH):
-            batch = amplitude[start : start + ALINES_PER_BATCH]
-            gaussian = rng.standard_normal((*batch.shape, 2), np.float32).view(np.complex64)[..., 0]
-            gaussian *= batch * np.float32(np.sqrt(0.5))
-            self.detect(self.fringes(gaussian), rng, out[start : start + ALINES_PER_BATCH])
+        alines, depth = amplitude.shape
+        batch = min(ALINES_PER_BATCH, alines)
+        # One set of buffers for the whole frame: fresh pages for every batch would cost as much as an FFT.
+        gaussian = np.empty((batch, 2 * depth), np.float32)
+        grid = np.empty((batch, self.optics.samples), np.complex64)
+        fringes = np.empty(grid.shape, np.float32)
+        for start in range(0, alines, batch):
+            n = min(batch, alines - start)
+            rng.standard_normal(dtype=np.float32, out=gaussian[:n])
+            scatterers = gaussian[:n].view(np.complex64)
+            scatterers *= amplitude[start : start + n] * np.float32(np.sqrt(0.5))
+            self.detect(self._interfere(scatterers, grid[:n], fringes[:n]), rng, out[start : start + n])
 
     def mirror(
         self,
@@ -239,6 +255,7 @@ def _place(
     alines, depth = scatterers.shape
     below = min(centre, depth)
     for a in range(alines):
+        grid[a, :] = 0
         for d in range(below):
             grid[a, n - centre + d] = scatterers[a, d] * gain[d]
         for d in range(below, depth):
