@@ -21,6 +21,7 @@ from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Top
 from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
 from octmargin.mirrors import calibration_beside
 from octmargin.summary import DemoSummary, summarise
+from octmargin.spectra import SpectraFile
 from octmargin.watch import render
 
 SITE, CONSOLE = "demo", "simulator"
@@ -158,14 +159,14 @@ class Demonstration:
             "case": {"case_id": "demo", "specimen_id": "demo-1"},
         }
         if self._plan.source != "phantom":
-            config["calibration"] = self._file_calibration(ready)
+            config["calibration"] = self._file_calibration()
         if self._plan.pictures is not None:
             config["pictures"] = {"folder": str(self._plan.pictures)}
         path = self._folder / "demo.toml"
         path.write_bytes(msgspec.toml.encode(config))
         return path
 
-    def _file_calibration(self, ready: dict[str, Any]) -> dict[str, Any]:
+    def _file_calibration(self) -> dict[str, Any]:
         """A file brings no factory calibration: take the given one, or the mirrors that lie beside it."""
         source = Path(self._plan.source)
         axial_um = self._plan.axial_um
@@ -175,14 +176,10 @@ class Demonstration:
         path = self._plan.calibration
         if path is None:
             try:
-                calibration = calibration_beside(source)
+                with SpectraFile.open(source) as spectra:
+                    calibration = calibration_beside(spectra)
             except CalibrationError as error:
                 raise CalibrationError(f"{error}; or give --calibration FILE") from error
-            if calibration.samples != ready["samples"]:
-                raise CalibrationError(
-                    f"the mirrors beside {source} have {calibration.samples} samples, its spectra {ready['samples']}; "
-                    "give --calibration FILE"
-                )
             path = self._folder / "calibration.npz"
             calibration.save(path)
         return {"file": str(path), "axial_um": axial_um}

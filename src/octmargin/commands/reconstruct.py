@@ -33,9 +33,7 @@ def reconstruct(
     if every < 1:
         raise InputError(f"--every {every}: give a number of at least 1")
     source = SpectraFile.open(spectra, samples=samples, alines=alines)
-    loaded = Calibration.load(calibration) if calibration else calibration_beside(spectra)
-    # The sample may lie on either side of zero delay; the sharper of the two signs of dispersion is right.
-    loaded = loaded.best_dispersion_sign(source.frame(source.frames // 2))
+    loaded = Calibration.load(calibration) if calibration else calibration_beside(source)
     keep = depth or source.samples // 2
     reconstructor = Reconstructor(loaded, samples=source.samples, depth=keep)
     assessor = Assessor()
