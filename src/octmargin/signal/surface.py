@@ -63,7 +63,7 @@ def find_surface(
     `window_um` exceeds the mean of the `window_um` before by `contrast_db` and the noise by `threshold_db`,
     moved to where that contrast is greatest. At least `sustained_share` of the pixels behind it must be clearly
     brighter than what lies before: a line of fixed pattern never is a surface. The first `ignore_um` are left
-    out (source spectrum, fixed pattern). Where what lies above the edge is itself `max_above_db` above the noise,
+    out (source spectrum, fixed pattern). An A-line that is NaN has no surface. Where what lies above the edge is itself `max_above_db` above the noise,
     tissue reaches up to zero delay and the edge is inside it: NaN, not a guess.
 
     Among `lateral_alines` neighbours, an A-line whose surface lies more than `max_jump_um` from the neighbours'
@@ -130,16 +130,21 @@ def _edges(
     total = np.empty(depth + 1, dtype=np.float32)
     least_before = max(2, window_px // 3)
     for i in range(alines):
-        start, stop = max(0, i - radius), min(alines, i + radius + 1)
-        line[:] = bscan_db[start]
-        for j in range(start + 1, stop):
+        edge_px[i] = np.float32(np.nan)
+        if np.isnan(bscan_db[i, 0]):
+            continue
+        line[:] = np.float32(0.0)
+        lines = np.float32(0.0)
+        for j in range(max(0, i - radius), min(alines, i + radius + 1)):
+            if np.isnan(bscan_db[j, 0]):
+                continue
+            lines += np.float32(1.0)
             for z in range(depth):
                 line[z] += bscan_db[j, z]
         total[0] = np.float32(0.0)
         for z in range(depth):
-            line[z] /= np.float32(stop - start)
+            line[z] /= lines
             total[z + 1] = total[z] + line[z]
-        edge_px[i] = np.float32(np.nan)
         best_px, best_contrast = -1, contrast_db
         for z in range(first_px + least_before, depth - window_px + 1):
             if best_px >= 0 and z > best_px + window_px:

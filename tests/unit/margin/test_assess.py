@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from octmargin.errors import ConfigError, InputError
-from octmargin.margin import Assessor, BlockState, Outcome, Policy, Quality, RuleParameters, SweepMap
+from octmargin.frames import BlockQuality, BlockState
+from octmargin.margin import Assessor, Outcome, Policy, RuleParameters, SweepMap
 
 AXIAL_UM = 4.0
 
@@ -21,7 +22,7 @@ def assessor() -> Assessor:
 @pytest.mark.parametrize("seed", range(12))
 def test_flags_nothing_on_clear_layers(seed: int, assessor: Assessor, tissue: Any, clear_layers: Any) -> None:
     flags = assessor.assess(tissue.bscan_db(clear_layers(seed), seed=seed), axial_um=AXIAL_UM)
-    assert (flags.quality == Quality.OK).all()
+    assert (flags.quality == BlockQuality.OK).all()
     assert not flags.suspicious.any()
     assert np.isnan(flags.distance_mm).all()
 
@@ -67,7 +68,7 @@ def test_a_frame_of_noise_is_poor_everywhere_and_nothing_is_known_of_it(
     assessor: Assessor, tissue: Any
 ) -> None:
     flags = assessor.assess(tissue.bscan_db([]), axial_um=AXIAL_UM)
-    assert ((flags.quality & Quality.NO_SURFACE) > 0).all()
+    assert ((flags.quality & BlockQuality.NO_SURFACE) > 0).all()
     assert not flags.suspicious.any()
     for unknown in (flags.suspicion, flags.surface_mm, flags.brightness_db, flags.probabilities):
         assert np.isnan(unknown).all()
@@ -81,9 +82,9 @@ def test_saturated_lines_are_left_out_and_make_a_block_poor(assessor: Assessor, 
     saturated[32:34] = True
     frame[32:34] += 30.0
     flags = assessor.assess(frame, axial_um=AXIAL_UM, saturated=saturated)
-    assert flags.quality[0] & Quality.SATURATED
+    assert flags.quality[0] & BlockQuality.SATURATED
     assert np.isnan(flags.suspicion[0])
-    assert flags.quality[2] == Quality.OK
+    assert flags.quality[2] == BlockQuality.OK
     assert flags.brightness_db[2] == pytest.approx(np.median(flags.brightness_db[3:]), abs=2.0)
 
 
@@ -91,8 +92,8 @@ def test_missing_tissue_is_poor_and_its_neighbours_are_not(assessor: Assessor, t
     frame = tissue.bscan_db([(tissue.stroma, 9.0)])
     frame[160:256] = tissue.bscan_db([])[160:256]
     flags = assessor.assess(frame, axial_um=AXIAL_UM)
-    assert ((flags.quality[10:16] & Quality.NO_SURFACE) > 0).all()
-    assert (flags.quality[[8, 17]] == Quality.OK).all()
+    assert ((flags.quality[10:16] & BlockQuality.NO_SURFACE) > 0).all()
+    assert (flags.quality[[8, 17]] == BlockQuality.OK).all()
     assert np.isnan(flags.enface_db[165:250]).all()
 
 
@@ -100,14 +101,14 @@ def test_lines_that_are_not_finite_poison_nothing_else(assessor: Assessor, tissu
     frame = tissue.bscan_db([(tissue.stroma, 9.0)])
     frame[100] = np.nan
     flags = assessor.assess(frame, axial_um=AXIAL_UM)
-    assert (flags.quality == Quality.OK).all()
+    assert (flags.quality == BlockQuality.OK).all()
     assert np.isnan(flags.surface_px[100])
     assert not flags.suspicious.any()
 
 
 def test_dim_tissue_is_poor(assessor: Assessor, tissue: Any) -> None:
     flags = assessor.assess(tissue.bscan_db([(tissue.stroma, 9.0)], snr_db=11.0), axial_um=AXIAL_UM)
-    assert (flags.quality != Quality.OK).mean() > 0.9
+    assert (flags.quality != BlockQuality.OK).mean() > 0.9
 
 
 def test_intensity_from_the_same_pass_changes_nothing(assessor: Assessor, tissue: Any) -> None:

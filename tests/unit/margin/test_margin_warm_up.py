@@ -31,7 +31,7 @@ def test_nothing_is_compiled_after_warming_up() -> None:
     signal.warm_up()
     margin.warm_up()
     before = compiled()
-    assert before["average_blocks"] == before["store_db"] == before["_sustained_edges"] == 1
+    assert before["average_blocks"] == before["store_db"] == before["_edges"] == 1
     assert before["load_spectra"] == 3
     rng = np.random.default_rng(0)
     reconstructor = Reconstructor(Calibration(), samples=512, depth=256)

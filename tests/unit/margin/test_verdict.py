@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from octmargin.errors import ConfigError, InputError
-from octmargin.margin import BlockFlags, BlockState, Outcome, Policy, Quality, SweepMap, judge
+from octmargin.frames import BlockQuality, BlockState
+from octmargin.margin import BlockFlags, Outcome, Policy, SweepMap, judge
 
 
 def flags(
@@ -170,7 +171,7 @@ def test_a_suspicious_face_says_how_near_and_within_which_margin() -> None:
 
 def test_a_map_starts_as_not_scanned_and_takes_frames_in_any_order() -> None:
     sweep_map = SweepMap(3, 4)
-    sweep_map.place(2, flags([False, True, False, False], [0, 0, Quality.SATURATED, 0]))
+    sweep_map.place(2, flags([False, True, False, False], [0, 0, BlockQuality.SATURATED, 0]))
     assert sweep_map.state.tolist() == [[0] * 4, [0] * 4, [3, 4, 2, 3]]
     assert sweep_map.distance_mm[2, 1] == pytest.approx(0.2)
 
@@ -189,7 +190,7 @@ def test_lost_never_overwrites_a_placed_frame_and_a_late_frame_overwrites_lost()
 
 def test_a_poor_block_is_poor_even_where_it_is_called_suspicious_and_unknown_is_poor() -> None:
     sweep_map = SweepMap(1, 2)
-    unknown = flags([True, False], [Quality.LOW_SIGNAL, 0])
+    unknown = flags([True, False], [BlockQuality.LOW_SIGNAL, 0])
     suspicion = np.array([0.9, np.nan], dtype=np.float32)
     object.__setattr__(unknown, "suspicion", suspicion)
     sweep_map.place(0, unknown)
