@@ -145,7 +145,7 @@ def to_event(address: Address, payload: bytes, retained: bool, received_at_ns: i
 
 
 def _require_own_name(message: Message, address: Address) -> None:
-    """A verdict on one face must not pass for a verdict on another."""
+    """Raise `MessageError` where a message on one face would pass for one on another."""
     match message:
         case MapMessage() | VerdictMessage():
             said = message.face
@@ -155,5 +155,6 @@ def _require_own_name(message: Message, address: Address) -> None:
             return
     if said != address.name:
         raise MessageError(
-            f"{address.kind.value} message: it is about {said!r} and its topic about {address.name!r}; ignore it"
+            f"{address.kind.value} message: it is about {said!r}, its topic about {address.name!r}; "
+            "neither is to be relied on"
         )

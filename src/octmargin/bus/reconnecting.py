@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import aiomqtt
 
@@ -26,7 +27,7 @@ class ReconnectingClient:
         self,
         connector: Connector,
         make_client: Callable[[], aiomqtt.Client],
-        serve: Callable[[aiomqtt.Client], Awaitable[None]],
+        serve: Callable[[aiomqtt.Client], Coroutine[Any, Any, None]],
         on_lost: Callable[[str], None],
     ) -> None:
         self.connected = False
@@ -71,7 +72,7 @@ class ReconnectingClient:
                 self.connected = True
                 self.reconnects += self._proven
                 tasks.create_task(self._raise_when_stopping())
-                await self._serve(client)
+                tasks.create_task(self._serve(client))
         except* aiomqtt.MqttError as failures:
             failure = self._connector.explain(_first(failures))
         except* BrokerError as refusals:
