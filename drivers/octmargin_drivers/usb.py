@@ -123,7 +123,7 @@ class UsbWire:
     # -- stream, in the reader thread -----------------------------------------------------------------
 
     def _read_frames(self, intake: FrameIntake) -> None:
-        while not self._stop_reading.is_set():
+        while not (self._stop_reading.is_set() or intake.ended):
             try:
                 self._read_frame(intake)
             except usb.core.USBTimeoutError:

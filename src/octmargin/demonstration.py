@@ -50,7 +50,7 @@ class _Pace:
 _PACES = {
     WireKind.USB: _Pace((), 25_000.0),
     # 12 Mbit/s carry about 580 spectra of 1024 samples in a second.
-    WireKind.SERIAL: _Pace(("--samples", "1024", "--alines", "128", "--frames", "12"), 540.0),
+    WireKind.SERIAL: _Pace(("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "6.4", "--height-mm", "4.8"), 540.0),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from octmargin.bus import FlagMessage, MapMessage, Publisher, VerdictMessage, count_states, grid_letters, rounded, utc_from_ns
 from octmargin.engine import Judged
-from octmargin.frames import LostFrames
+from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram
 from octmargin.margin import Verdict
 from octmargin.sweeps import SweepBook
