@@ -141,7 +141,7 @@ _WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
 
 
 def _explain(message: str) -> str:
-    """msgspec's message in our words, with a remedy."""
+    """Msgspec's message in our words, with a remedy."""
     if found := _UNKNOWN.match(message):
         return _unknown(found["at"] or "", found["key"])
     if found := _MISSING.match(message):

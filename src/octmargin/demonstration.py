@@ -20,8 +20,8 @@ from rich.live import Live
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
 from octmargin.mirrors import calibration_beside
-from octmargin.summary import DemoSummary, summarise
 from octmargin.spectra import SpectraFile
+from octmargin.summary import DemoSummary, summarise
 from octmargin.watch import render
 
 SITE, CONSOLE = "demo", "simulator"
@@ -50,7 +50,10 @@ class _Pace:
 _PACES = {
     WireKind.USB: _Pace((), 25_000.0),
     # 12 Mbit/s carry about 580 spectra of 1024 samples in a second.
-    WireKind.SERIAL: _Pace(("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "6.4", "--height-mm", "4.8"), 540.0),
+    WireKind.SERIAL: _Pace(
+        ("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "6.4", "--height-mm", "4.8"),
+        540.0,
+    ),
 }
 
 
@@ -88,10 +91,14 @@ class Demonstration:
             await asyncio.to_thread(broker.__enter__)
             stack.callback(broker.close)
             settings = BrokerSettings(host=broker.host, port=broker.port)
-            simulator = await stack.enter_async_context(_Simulator.started(self._simulate_options(), self._progress))
+            simulator = await stack.enter_async_context(
+                _Simulator.started(self._simulate_options(), self._progress)
+            )
             config = self._write_config(simulator.ready, settings)
             listener = await stack.enter_async_context(_listening(settings, self._tally))
-            daemon = await stack.enter_async_context(_DaemonProcess.started(config, self._folder / "daemon.log"))
+            daemon = await stack.enter_async_context(
+                _DaemonProcess.started(config, self._folder / "daemon.log")
+            )
             self._progress("compiling the kernels (cached after the first start) ...")
             await self._until("ready", daemon, stop)
             await self._scan(daemon, stop)
@@ -130,7 +137,9 @@ class Demonstration:
                     await asyncio.sleep(0.05)
                     daemon.raise_if_failed()
         except TimeoutError:
-            raise DeviceError(f"the daemon was not ready within {START_TIMEOUT_S:g} s:\n{daemon.last_words()}") from None
+            raise DeviceError(
+                f"the daemon was not ready within {START_TIMEOUT_S:g} s:\n{daemon.last_words()}"
+            ) from None
 
     async def _until_quiet(self, listener: asyncio.Task[None]) -> None:
         """The daemon has said goodbye after its last flag: when that arrived, everything has."""
@@ -172,7 +181,9 @@ class Demonstration:
         axial_um = self._plan.axial_um
         if axial_um is None:
             axial_um = NOMINAL_AXIAL_UM
-            self._progress(f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)")
+            self._progress(
+                f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)"
+            )
         path = self._plan.calibration
         if path is None:
             try:
@@ -209,7 +220,9 @@ class _Simulator:
             if line is None:
                 assert process.stderr is not None  # noqa: S101 - asked for with PIPE
                 words = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-                raise DeviceError(words[-1].removeprefix("octmargin: ") if words else "the simulator ended at once")
+                raise DeviceError(
+                    words[-1].removeprefix("octmargin: ") if words else "the simulator ended at once"
+                )
             yield cls(process, line)
         finally:
             await _end(process)
@@ -221,7 +234,9 @@ class _Simulator:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             ended = await _next_event(self._process, "ended")
         if ended is None:
-            raise DeviceError("the simulator ended without its last word; run `octmargin simulate` to see why")
+            raise DeviceError(
+                "the simulator ended without its last word; run `octmargin simulate` to see why"
+            )
         return ended
 
 

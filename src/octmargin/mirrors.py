@@ -39,7 +39,9 @@ def load_mirrors(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
                 f"{folder}: {', '.join(absent)} missing; give all dark spectra of {mirror}, or none of them"
             )
         if len({len(part) for part in parts}) != 1:
-            raise CalibrationError(f"{folder}: {mirror} and its dark spectra differ in length; measure them alike")
+            raise CalibrationError(
+                f"{folder}: {mirror} and its dark spectra differ in length; measure them alike"
+            )
         spectra.append(interference(*parts) if len(parts) == 4 else parts[0] - parts[0].mean())
     return spectra[0], spectra[1]
 
@@ -62,7 +64,9 @@ def _load(path: Path) -> NDArray[np.float64]:
     try:
         data = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise CalibrationError(f"{path}: not a readable .npy file ({error}); save it again with numpy.save") from error
+        raise CalibrationError(
+            f"{path}: not a readable .npy file ({error}); save it again with numpy.save"
+        ) from error
     if data.ndim != 1:
         raise CalibrationError(f"{path}: shape {data.shape}; one spectrum (samples,) is wanted")
     spectrum: NDArray[np.float64] = data.astype(np.float64)

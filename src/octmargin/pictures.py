@@ -80,7 +80,9 @@ def bscan_image(
     _scale_bar(draw, (width - _MARGIN, height - 14), width / width_mm, "1 mm")
     depth_px_per_mm = height / (depth * axial_um / 1000)
     draw.line((_MARGIN, height - 14 - depth_px_per_mm / 2, _MARGIN, height - 14), fill=_TEXT, width=3)
-    draw.text((_MARGIN + 8, height - 14 - depth_px_per_mm / 4), "0.5 mm", fill=_TEXT, font=_font(), anchor="lm")
+    draw.text(
+        (_MARGIN + 8, height - 14 - depth_px_per_mm / 4), "0.5 mm", fill=_TEXT, font=_font(), anchor="lm"
+    )
     return image
 
 
@@ -146,7 +148,7 @@ def save_png(image: Image.Image, path: Path) -> None:
 
 
 def _grey(values_db: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """dB to grey: the brightest 0.1 % white, `_DYNAMIC_RANGE_DB` below it black."""
+    """DB to grey: the brightest 0.1 % white, `_DYNAMIC_RANGE_DB` below it black."""
     finite = values_db[np.isfinite(values_db)]
     white = float(np.quantile(finite, 0.999)) if finite.size else 0.0
     black = max(white - _DYNAMIC_RANGE_DB, float(np.quantile(finite, 0.02)) if finite.size else 0.0)

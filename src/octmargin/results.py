@@ -8,7 +8,16 @@ from typing import Literal, cast
 
 import numpy as np
 
-from octmargin.bus import FlagMessage, MapMessage, Publisher, VerdictMessage, count_states, grid_letters, rounded, utc_from_ns
+from octmargin.bus import (
+    FlagMessage,
+    MapMessage,
+    Publisher,
+    VerdictMessage,
+    count_states,
+    grid_letters,
+    rounded,
+    utc_from_ns,
+)
 from octmargin.engine import Judged
 from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram

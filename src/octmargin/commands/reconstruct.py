@@ -18,13 +18,18 @@ from octmargin.spectra import SpectraFile
 
 def reconstruct(
     spectra: Annotated[Path, typer.Argument(help="File of spectra (.npy, .bin, .h5).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path("reconstructed"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path(
+        "reconstructed"
+    ),
     calibration: Annotated[
-        Path | None, typer.Option(help="Calibration file; without it, mirror spectra beside the file are used.")
+        Path | None,
+        typer.Option(help="Calibration file; without it, mirror spectra beside the file are used."),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Samples per spectrum (.bin).")] = None,
     alines: Annotated[int | None, typer.Option(help="A-lines per frame (.bin).")] = None,
-    depth: Annotated[int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
+    ] = None,
     axial_um: Annotated[float, typer.Option(help="Depth pixel in tissue, µm: for the scale bars.")] = 5.0,
     width_mm: Annotated[float, typer.Option(help="Width of a frame, mm: for the scale bars.")] = 10.0,
     every: Annotated[int, typer.Option(help="Write the B-scan of every n-th frame.")] = 10,
