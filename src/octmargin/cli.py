@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -19,7 +20,9 @@ from octmargin.commands.watch import watch
 from octmargin.errors import OctMarginError
 
 COMMAND_GROUP = "octmargin.commands"
+TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
 EXIT_ERROR = 2
+EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -66,3 +69,11 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        sys.stderr.write(
+            f"octmargin: internal error: {type(error).__name__}: {error}; "
+            f"run it again with {TRACEBACK_VARIABLE}=1 and report what it prints\n"
+        )
+        sys.exit(EXIT_INTERNAL)

@@ -17,11 +17,11 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
+from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics, utc_now
 from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
 from octmargin.mirrors import calibration_beside
 from octmargin.spectra import SpectraFile
-from octmargin.summary import DemoSummary, summarise
+from octmargin.summary import DemoSummary, Record, summarise
 from octmargin.watch import render
 
 SITE, CONSOLE = "demo", "simulator"
@@ -77,7 +77,7 @@ class Demonstration:
     def __init__(self, plan: DemoPlan, folder: Path) -> None:
         self._plan = plan
         self._folder = folder
-        self._tally = Tally()
+        self._record = Record()
         self._say = Console(stderr=True)
 
     async def run(self) -> DemoSummary:
@@ -95,7 +95,7 @@ class Demonstration:
                 _Simulator.started(self._simulate_options(), self._progress)
             )
             config = self._write_config(simulator.ready, settings)
-            listener = await stack.enter_async_context(_listening(settings, self._tally))
+            listener = await stack.enter_async_context(_listening(settings, self._record))
             daemon = await stack.enter_async_context(
                 _DaemonProcess.started(config, self._folder / "daemon.log")
             )
@@ -105,7 +105,7 @@ class Demonstration:
             await daemon.stop()
             await self._until_quiet(listener)
             ended = await simulator.stop()
-        return summarise(self._tally, simulator.ready, ended, wire=self._plan.wire.value)
+        return summarise(self._record, simulator.ready, ended, wire=self._plan.wire.value)
 
     # -- steps ----------------------------------------------------------------------------------------
 
@@ -127,13 +127,13 @@ class Demonstration:
     async def _watch(self) -> None:
         with Live(console=Console(), refresh_per_second=REFRESH_PER_S, screen=False) as live:
             while True:
-                live.update(render(self._tally, Tally.now()))
+                live.update(render(self._record.tally, utc_now(), Topics(SITE, CONSOLE)))
                 await asyncio.sleep(1 / REFRESH_PER_S)
 
     async def _until(self, state: str, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                while self._tally.state != state and not stop.is_set():
+                while self._record.tally.state != state and not stop.is_set():
                     await asyncio.sleep(0.05)
                     daemon.raise_if_failed()
         except TimeoutError:
@@ -145,7 +145,7 @@ class Demonstration:
         """The daemon has said goodbye after its last flag: when that arrived, everything has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                while self._tally.state != "disconnected" and not listener.done():
+                while self._record.tally.state != "disconnected" and not listener.done():
                     await asyncio.sleep(0.02)
 
     def _simulate_options(self) -> list[str]:
@@ -304,15 +304,15 @@ async def _end(process: Process) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listening(settings: BrokerSettings, tally: Tally) -> AsyncIterator[asyncio.Task[None]]:
-    """An independent subscriber that fills the tally; entered when it is subscribed."""
+async def _listening(settings: BrokerSettings, record: Record) -> AsyncIterator[asyncio.Task[None]]:
+    """An independent subscriber that fills the record; entered when it is subscribed."""
     subscribed = asyncio.Event()
 
     async def listen() -> None:
         async with Subscriber(settings, Topics(SITE, CONSOLE)) as subscriber:
             subscribed.set()
             async for event in subscriber:
-                tally.take(event)
+                record.add(event)
 
     task = asyncio.create_task(listen(), name="subscriber")
     try:

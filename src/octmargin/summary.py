@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from octmargin.bus import Tally
+from octmargin.bus import Event, Tally, VerdictMessage, VerdictReceived
 
 
 class FrameSummary(msgspec.Struct, frozen=True):
@@ -86,13 +86,31 @@ class DemoSummary(msgspec.Struct, frozen=True):
             yield f"{face.face:<10} {verdict:<19} coverage {face.coverage:.0%}  visualised depth {depth}  ({truth})"
 
 
-def summarise(tally: Tally, ready: dict[str, Any], ended: dict[str, Any], *, wire: str) -> DemoSummary:
-    """Put together the subscriber's tally and the simulator's first and last word."""
+class Record:
+    """What the subscriber of a demonstration heard: the tally, and each face's last verdict on a whole sweep."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.whole_verdicts: dict[str, VerdictMessage] = {}
+
+    def add(self, event: Event) -> None:
+        """Take note of an event."""
+        self.tally.add(event)
+        if isinstance(event, VerdictReceived):
+            verdict = event.message
+            # A pass that the end of the demonstration cut short does not replace the one before it.
+            if not verdict.provisional and not verdict.counts.not_scanned:
+                self.whole_verdicts[verdict.face] = verdict
+
+
+def summarise(record: Record, ready: dict[str, Any], ended: dict[str, Any], *, wire: str) -> DemoSummary:
+    """Put together what the subscriber heard and the simulator's first and last word."""
+    tally = record.tally
     health = tally.health
     truth = ready["truth"]
     faces = []
     for face in ready["faces"]:
-        verdict = tally.last_whole_verdict(face)
+        verdict = record.whole_verdicts.get(face)
         faces.append(
             FaceSummary(
                 face=face,
@@ -117,9 +135,9 @@ def summarise(tally: Tally, ready: dict[str, Any], ended: dict[str, Any], *, wir
         ),
         flags=FlagSummary(
             published=health.flags.published if health else 0,
-            received=tally.flags,
+            received=tally.flags.blocks,
             messages_published=health.flags.messages if health else 0,
-            messages_received=tally.flag_messages,
+            messages_received=tally.flags.messages,
         ),
         rate_alines_per_s=health.rate_alines_per_s if health else 0.0,
         latency_ms=LatencySummary(latency.p50, latency.p99) if latency else LatencySummary(None, None),

@@ -2,6 +2,7 @@
 
 from octmargin.bus.broker import EmbeddedBroker
 from octmargin.bus.connection import BrokerSettings, TlsSettings
+from octmargin.bus.events import Event, VerdictReceived
 from octmargin.bus.messages import (
     CalibrationDescription,
     CaseMessage,
@@ -19,8 +20,9 @@ from octmargin.bus.messages import (
     rounded,
     utc_from_ns,
 )
-from octmargin.bus.publisher import Publisher
+from octmargin.bus.publisher import Publisher, utc_now
 from octmargin.bus.subscriber import Subscriber
+from octmargin.bus.tally import Tally
 from octmargin.bus.topics import Topics
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "ConsoleDescription",
     "Description",
     "EmbeddedBroker",
+    "Event",
     "FlagMessage",
     "FrameCounts",
     "LatencyMs",
@@ -38,11 +41,14 @@ __all__ = [
     "Publisher",
     "ScanDescription",
     "Subscriber",
+    "Tally",
     "TlsSettings",
     "Topics",
     "VerdictMessage",
+    "VerdictReceived",
     "count_states",
     "grid_letters",
     "rounded",
     "utc_from_ns",
+    "utc_now",
 ]
