@@ -61,17 +61,14 @@ class EmbeddedBroker:
         wanted = (self.port, self.websocket_port)
         any_free_port = 0 in wanted
         for attempt in range(_START_ATTEMPTS):
-            self.port, self.websocket_port = self._choose_ports(*wanted)
             try:
+                self.port, self.websocket_port = self._choose_ports(*wanted)
                 self._start()
             except OSError as error:
                 if any_free_port and attempt + 1 < _START_ATTEMPTS:
                     continue
                 self.close()
-                raise BrokerError(
-                    f"the embedded broker cannot listen on {self._ports()} of {self.host} "
-                    f"({error}); stop the program that uses it or set broker.port"
-                ) from None
+                raise self._cannot_listen(error) from None
             except RuntimeError as error:
                 self.close()
                 raise BrokerError(
@@ -106,6 +103,16 @@ class EmbeddedBroker:
         return (
             port or _free_port(self.host),
             _free_port(self.host) if websocket_port == 0 else websocket_port,
+        )
+
+    def _cannot_listen(self, error: OSError) -> BrokerError:
+        if isinstance(error, socket.gaierror):
+            return BrokerError(
+                f"the embedded broker cannot listen on {self.host!r} ({error}); set broker.host"
+            )
+        return BrokerError(
+            f"the embedded broker cannot listen on {self._ports()} of {self.host} "
+            f"({error}); stop the program that uses it or set broker.port"
         )
 
     def _ports(self) -> str:
