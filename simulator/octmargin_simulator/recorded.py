@@ -47,7 +47,7 @@ class RecordedSource:
         self._file = SpectraFile.open(path, samples=samples, alines=alines, dtype=dtype, dataset=dataset)
         self.name = self._file.path.name
         self.synthetic = synthetic
-        self.faces = (face,)
+        self.faces: tuple[str, ...] = (face,)
         self.samples, self.alines, self.frames = self._file.samples, self._file.alines, self._file.frames
         self.width_mm, self.height_mm = width_mm, height_mm
         self.count_scale: CountScale | None = None

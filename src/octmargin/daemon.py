@@ -104,6 +104,10 @@ class Daemon:
         depth = min(config.engine.depth, plan.samples // 2)
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         loop = asyncio.get_running_loop()
+
+        def deliver_from_thread(outcome: Outcome) -> None:
+            loop.call_soon_threadsafe(self._deliver, outcome)
+
         settings = EngineSettings(
             calibration=calibration,
             axial_um=axial_um,
@@ -115,7 +119,7 @@ class Daemon:
         engine = Engine(
             ring.cursor("engine", holding=config.engine.threads),
             settings,
-            lambda outcome: loop.call_soon_threadsafe(self._deliver, outcome),
+            deliver_from_thread,
             threads=config.engine.threads,
         )
         if config.pictures is not None:
@@ -182,7 +186,7 @@ class Daemon:
         try:
             await link.sweep(book, ring, self._stop)
         except DeviceError as error:
-            log.error("sweep failed", face=plan.face, reason=str(error))
+            log.warning("sweep failed", face=plan.face, reason=str(error))
             self._raise_alarm("sweep", str(error))
             book.close(book.processed + book.lost)
             if not link.is_gone:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Literal, cast
 
 import numpy as np
 
@@ -101,7 +100,6 @@ class ResultDesk:
         )
 
     def _verdict_message(self, book: SweepBook, verdict: Verdict, now: datetime) -> VerdictMessage:
-        word = cast("Literal['suspicious', 'nothing_suspicious', 'indeterminate']", verdict.outcome.value)
         return VerdictMessage(
             acquired_at=now,
             synthetic=self._synthetic,
@@ -109,7 +107,7 @@ class ResultDesk:
             specimen_id=self._specimen_id,
             face=book.plan.face,
             sweep=_sweep(book),
-            verdict=word,
+            verdict=verdict.outcome.value,
             provisional=not book.is_complete,
             coverage=round(verdict.coverage, 4),
             visualised_depth_mm=_or_none(verdict.visualised_depth_mm),

@@ -141,9 +141,8 @@ def _broker(config: Config | None) -> Finding:
         with socket.create_connection((settings.host, settings.port), timeout=2):
             return Finding(what, "ok", "answers")
     except OSError as error:
-        level = "problem" if config is not None else "note"
         remedy = "start one (Debian: apt install mosquitto) or set broker.host and broker.port; the demo brings its own"
-        return Finding(what, level, f"no broker: {error}", remedy)
+        return Finding(what, "problem" if config is not None else "note", f"no broker: {error}", remedy)
 
 
 def _calibration(config: Config | None) -> list[Finding]:
