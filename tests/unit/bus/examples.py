@@ -63,7 +63,7 @@ def verdict(face: str = "superior", word: str = "suspicious", **changes: Any) ->
         "face": face,
         "verdict": word,
         "provisional": False,
-        "coverage": 0.97,
+        "coverage": 0.5,
         "visualised_depth_mm": 1.08,
         "distance_mm": 0.105 if word == "suspicious" else None,
         "clusters": int(word == "suspicious"),
