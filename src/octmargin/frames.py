@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, IntFlag
+from enum import Enum, IntEnum, IntFlag
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,30 @@ class FrameFlags(IntFlag):
     LASER_OFF = 1 << 2
     SHUTTER_CLOSED = 1 << 3
     LAST_OF_SWEEP = 1 << 4
+
+
+class BlockState(IntEnum):
+    """What is known of one planned block."""
+
+    NOT_SCANNED = 0
+    LOST = 1
+    POOR = 2
+    NOTHING_SUSPICIOUS = 3
+    SUSPICIOUS = 4
+
+
+class BlockQuality(IntFlag):
+    """Why a block is poor; OK when nothing is set."""
+
+    OK = 0
+    NO_SURFACE = 1 << 0
+    """More than half of its A-lines show no tissue surface."""
+    SATURATED = 1 << 1
+    """More than a quarter of its spectra are saturated."""
+    LOW_SIGNAL = 1 << 2
+    """The tissue below the surface hardly rises above the noise."""
+    SHALLOW = 1 << 3
+    """The profile is lost in the noise before anything can be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +144,15 @@ class Frame:
 
     header: FrameHeader
     spectra: NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LostFrames:
+    """`count` frames from `first_sequence` on that the console numbered and that will never be processed."""
+
+    first_sequence: int
+    count: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum, IntFlag
 from math import isfinite
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+
+from octmargin.frames import BlockState
 
 SCHEMA = 1
 UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,35 +34,8 @@ Millimetres = Annotated[float, Meta(ge=0)]
 Identifier = Annotated[str, Meta(max_length=64, description="Opaque; never a patient's name or number.")]
 
 
-class BlockState(IntEnum):
-    """What is known of a block; the order is that of the letters in a map's grid."""
-
-    NOT_SCANNED = 0
-    LOST = 1
-    POOR = 2
-    NOTHING_SUSPICIOUS = 3
-    SUSPICIOUS = 4
-
-    @property
-    def letter(self) -> str:
-        """The character that stands for the state in a map's grid."""
-        return STATE_LETTERS[self]
-
-
 STATE_LETTERS = ".LPNS"
 """Letter of each `BlockState` in a map's grid."""
-
-
-class BlockQuality(IntFlag):
-    """Why a block is poor or lost; several may hold."""
-
-    GOOD = 0
-    LOST = 1 << 0
-    SATURATED = 1 << 1
-    NO_SURFACE = 1 << 2
-    LOW_SIGNAL = 1 << 3
-    SHALLOW = 1 << 4
-    ARTEFACT = 1 << 5
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -159,7 +133,7 @@ class FlagMessage(Message, frozen=True, kw_only=True):
     visualised_depth_mm: list[Millimetres | None]
     quality: Annotated[
         list[Count],
-        Meta(description="Sum of 1 lost, 2 saturated, 4 no surface, 8 low signal, 16 shallow, 32 artefact."),
+        Meta(description="Sum of 1 no surface, 2 saturated, 4 low signal, 8 shallow; 0 is sound."),
     ]
 
     def __post_init__(self) -> None:
@@ -312,4 +286,4 @@ def _count_letters(grid: Sequence[str]) -> StateCounts:
     everything = "".join(grid)
     if unknown := set(everything) - set(STATE_LETTERS):
         raise ValueError(f"the grid holds {min(unknown)!r}, which is none of {STATE_LETTERS!r}")
-    return StateCounts(**{state.name.lower(): everything.count(state.letter) for state in BlockState})
+    return StateCounts(**{state.name.lower(): everything.count(STATE_LETTERS[state]) for state in BlockState})

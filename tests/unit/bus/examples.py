@@ -7,7 +7,6 @@ from typing import Any
 
 from octmargin.bus.messages import (
     Alarm,
-    BlockState,
     CalibrationDescription,
     CaseMessage,
     ConsoleDescription,
@@ -25,6 +24,7 @@ from octmargin.bus.messages import (
     StateCounts,
     VerdictMessage,
 )
+from octmargin.frames import BlockState
 from octmargin.bus.topics import Kind
 
 NOON = datetime(2031, 5, 6, 12, 0, 0, 250_000, tzinfo=UTC)

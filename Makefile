@@ -1,0 +1,47 @@
+# make demo   a simulated console scans a specimen; margin flags arrive at an MQTT subscriber
+# make test   the whole test suite
+# Both set up everything they need in .venv on their first run.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
+
+.PHONY: demo test lint types imports wheel check lock clean
+
+demo: $(VENV)/ready
+	$(BIN)/octmargin demo $(ARGS)
+
+test: $(VENV)/ready
+	sh scripts/install-system-packages.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+imports: $(VENV)/ready
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/ready
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+check: lint types imports test wheel
+
+$(VENV)/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "octmargin needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "setting up $(VENV) (once, a minute or two) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock:
+	bash scripts/lock.sh
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

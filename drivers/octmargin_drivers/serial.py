@@ -1,0 +1,214 @@
+"""Driver for consoles on a serial line: any port, or any URL that pyserial opens.
+
+Addresses: `/dev/ttyUSB0`, `socket://HOST:PORT`, `rfc2217://HOST:PORT`, ..., each with `?baud=N` behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+import serial
+from serial.tools import list_ports
+
+from octmargin.device import Finding
+from octmargin.errors import (
+    ConfigError,
+    DeviceBusyError,
+    DeviceDisconnectedError,
+    DeviceError,
+    DeviceNotFoundError,
+    DeviceTimeoutError,
+    RemoteProtocolError,
+)
+from octmargin.frames import ConsoleInfo
+from octmargin.link import gencp
+from octmargin.link.collector import FrameBroken, FrameCollector, LeaderArrived, PayloadArrived, TrailerArrived
+from octmargin.link.commands import Command, StreamPiece
+from octmargin_drivers.intake import FrameIntake
+from octmargin_drivers.link_driver import LinkDriver, Wire
+
+DEFAULT_BAUD = 3_000_000
+_POLL_S = 0.1
+_READ_BYTES = 65536
+
+
+class SerialWire:
+    """One console on a serial line; a thread of its own reads the port from the beginning to the end."""
+
+    def __init__(self, port: serial.SerialBase, address: str, trouble: Callable[[str], None]) -> None:
+        self._port = port
+        self._address = address
+        self._trouble = trouble
+        self._decoder = gencp.SerialDecoder()
+        self._collector = FrameCollector()
+        self._answers: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+        self._intake: FrameIntake | None = None
+        self._intake_lock = threading.Lock()
+        self._slot: memoryview | None = None
+        self._closing = threading.Event()
+        self._lost = ""
+        self._thread = threading.Thread(target=self._read_for_ever, name="serial-read", daemon=True)
+        self._thread.start()
+
+    def send_control(self, command: Command) -> None:
+        """Write a request."""
+        if self._lost:
+            raise DeviceDisconnectedError(self._lost)
+        try:
+            self._port.write(gencp.encode(command))
+        except (serial.SerialException, OSError) as error:
+            raise _gone(self._address, error) from error
+
+    def receive_control(self, timeout_s: float) -> Command:
+        """The next command that is not a part of the stream."""
+        try:
+            command = self._answers.get(timeout=max(timeout_s, 0.001))
+        except queue.Empty:
+            raise DeviceTimeoutError(f"{self._address}: no answer from the console") from None
+        if command is None:
+            raise DeviceDisconnectedError(self._lost)
+        return command
+
+    def begin_stream(self, intake: FrameIntake) -> None:
+        """Frames that begin from now on go to `intake`."""
+        with self._intake_lock:
+            self._collector = FrameCollector()
+            self._slot = None
+            self._intake = intake
+
+    def end_stream(self) -> None:
+        """Frames go nowhere from now on."""
+        with self._intake_lock:
+            self._intake = None
+            self._slot = None
+
+    def close(self) -> None:
+        """Close the port."""
+        self._closing.set()
+        self._thread.join()
+        self._port.close()
+
+    # -- reader thread --------------------------------------------------------------------------------
+
+    def _read_for_ever(self) -> None:
+        while not self._closing.is_set():
+            try:
+                data = self._port.read(min(max(1, self._port.in_waiting), _READ_BYTES))
+            except (serial.SerialException, OSError, TypeError) as error:
+                # pyserial raises TypeError when the port is closed under a read.
+                self._lost = str(_gone(self._address, error))
+                self._answers.put(None)
+                return
+            if data:
+                self._decoder.receive(data)
+                self._dispatch()
+
+    def _dispatch(self) -> None:
+        while True:
+            try:
+                command = self._decoder.next_command()
+            except RemoteProtocolError as error:
+                self._trouble(str(error))
+                continue
+            if command is None:
+                return
+            if isinstance(command, StreamPiece):
+                self._take(command)
+            else:
+                self._answers.put(command)
+
+    def _take(self, piece: StreamPiece) -> None:
+        with self._intake_lock:
+            intake = self._intake
+            if intake is None:
+                return
+            for event in self._collector.collect(piece):
+                if isinstance(event, LeaderArrived):
+                    self._slot = intake.begin(event.leader)
+                elif isinstance(event, PayloadArrived):
+                    if self._slot is not None:
+                        self._slot[event.offset : event.offset + len(event.data)] = event.data
+                elif isinstance(event, TrailerArrived):
+                    intake.finish(event.data)
+                    self._slot = None
+                elif isinstance(event, FrameBroken):
+                    intake.broken(f"frame {event.sequence}: {event.reason}")
+                    self._slot = None
+
+
+class SerialDriver(LinkDriver):
+    """A console on a serial line."""
+
+    name: ClassVar[str] = "serial"
+
+    @classmethod
+    async def discover(cls) -> list[ConsoleInfo]:
+        """The serial ports of this machine; which of them has a console is known only after `open`."""
+        ports = await asyncio.to_thread(list_ports.comports)
+        return [
+            ConsoleInfo(
+                driver="serial",
+                address=port.device,
+                maker=port.manufacturer or "",
+                model=port.product or "",
+                serial=port.serial_number or "",
+                note="a serial port; not asked what is behind it",
+            )
+            for port in ports
+        ]
+
+    @classmethod
+    async def diagnose(cls) -> list[Finding]:
+        """Ports that are there and that this user may not open."""
+        return [
+            Finding(f"port {port.device}", "note", "this user may not open it", "add the user to the group that owns it (dialout)")
+            for port in await asyncio.to_thread(list_ports.comports)
+            if not os.access(port.device, os.R_OK | os.W_OK)
+        ]
+
+    def _connect(self) -> Wire:
+        url, baud = _split_address(self.address)
+        try:
+            port = serial.serial_for_url(url, baudrate=baud, timeout=_POLL_S, write_timeout=2.0, do_not_open=True)
+            if "://" not in url:
+                port.exclusive = True
+            port.open()
+        except serial.SerialException as error:
+            raise _open_error(self.address, error) from error
+        except ValueError as error:
+            raise ConfigError(f'serial address "{self.address}": {error}; write a port such as /dev/ttyUSB0') from error
+        return SerialWire(port, self.address, self.trouble)
+
+
+def _split_address(address: str) -> tuple[str, int]:
+    """Port or URL, and the baud rate behind it."""
+    url, _, query = address.partition("?")
+    if not url:
+        raise ConfigError('serial address is empty; write a port such as "/dev/ttyUSB0?baud=3000000"')
+    if not query:
+        return url, DEFAULT_BAUD
+    key, _, value = query.partition("=")
+    if key != "baud" or not value.isdigit() or int(value) == 0:
+        raise ConfigError(f'serial address "{address}": "?{query}" is not understood; write ?baud=3000000')
+    return url, int(value)
+
+
+def _open_error(address: str, error: serial.SerialException) -> DeviceError:
+    text = str(error)
+    if error.errno == errno.ENOENT or "No such file" in text or "could not open port" in text and "refused" in text:
+        return DeviceNotFoundError(f"{address}: no such port; check the cable and `octmargin devices`")
+    if error.errno in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
+        return DeviceBusyError(f"{address}: in use by another program; stop it (another octmargin run?) and try again")
+    if error.errno == errno.EACCES:
+        return DeviceError(f"{address}: this user may not open the port; add the user to the group that owns it")
+    return DeviceNotFoundError(f"{address}: cannot be opened: {text}")
+
+
+def _gone(address: str, error: Exception) -> DeviceDisconnectedError:
+    return DeviceDisconnectedError(f"{address}: the port is gone ({error}); check cable and power")

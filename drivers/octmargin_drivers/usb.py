@@ -1,0 +1,305 @@
+"""Driver for consoles on USB: plain pyusb, bulk endpoints shaped like USB3 Vision.
+
+Addresses: `usb:VID:PID[:SERIAL]` (hexadecimal) for a device of this machine, through libusb;
+`usbip://HOST:PORT[/BUSID]` for one served over USB/IP, such as the simulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+import ctypes
+from array import array
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import usb.backend.libusb1
+import usb.core
+import usb.util
+
+from octmargin.device import Finding
+from octmargin.errors import (
+    ConfigError,
+    DeviceBusyError,
+    DeviceDisconnectedError,
+    DeviceError,
+    DeviceNotFoundError,
+    DeviceTimeoutError,
+    RemoteProtocolError,
+)
+from octmargin.frames import ConsoleInfo
+from octmargin.link.commands import Command, CommandDecoder
+from octmargin.link.registers import USB_PRODUCT_ID, USB_VENDOR_ID
+from octmargin.link.stream import Leader, Trailer
+from octmargin_drivers.intake import FrameIntake
+from octmargin_drivers.link_driver import LinkDriver, Wire
+from octmargin_drivers.usbip_backend import UsbipBackend
+
+CONTROL_OUT, CONTROL_IN, STREAM_IN = 0x01, 0x81, 0x82
+USBIP_PORT = 3240
+_CONTROL_BYTES = 2048
+_POLL_MS = 200
+"""How long a stream read waits before the reader looks whether it is to stop."""
+_SCRATCH_BYTES = 1 << 20
+_UDEV_RULE = "70-octmargin.rules"
+_UDEV_FOLDERS = ("/etc/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
+
+
+class SlotBuffer(array):  # type: ignore[type-arg] # array cannot be subscripted as a base class
+    """Memory of a ring slot in the shape in which pyusb hands buffers to its backends.
+
+    pyusb reads into an `array.array` and asks it for its address. An array cannot wrap memory that exists
+    already, so this one is empty and gives the slot's address: the transfer then ends in the slot.
+    """
+
+    _memory: memoryview
+    _address: int
+
+    def __new__(cls, memory: memoryview) -> SlotBuffer:
+        """Wrap `memory`, which is kept alive and must be writable and contiguous."""
+        self = super().__new__(cls, "B")
+        self._memory = memory
+        self._address = _address_of(memory)
+        return self
+
+    def buffer_info(self) -> tuple[int, int]:
+        """Address and length of the slot's memory."""
+        return self._address, len(self._memory)
+
+
+def _address_of(memory: memoryview) -> int:
+    return ctypes.addressof(ctypes.c_ubyte.from_buffer(memory))
+
+
+class UsbWire:
+    """One console on USB."""
+
+    def __init__(self, device: Any, address: str, trouble: Any) -> None:
+        self._device = device
+        self._address = address
+        self._trouble = trouble
+        self._decoder = CommandDecoder()
+        self._reader: threading.Thread | None = None
+        self._stop_reading = threading.Event()
+        self._scratch = array("B", bytes(_SCRATCH_BYTES))
+
+    def send_control(self, command: Command) -> None:
+        """Send a request on the control endpoint."""
+        try:
+            self._device.write(CONTROL_OUT, command.to_bytes(), 1000)
+        except usb.core.USBError as error:
+            raise _device_error(error, self._address) from error
+
+    def receive_control(self, timeout_s: float) -> Command:
+        """The next command from the control endpoint."""
+        while (command := self._decoder.next_command()) is None:
+            try:
+                data = self._device.read(CONTROL_IN, _CONTROL_BYTES, max(1, round(timeout_s * 1000)))
+            except usb.core.USBError as error:
+                raise _device_error(error, self._address) from error
+            self._decoder.receive(data.tobytes())
+        return command
+
+    def begin_stream(self, intake: FrameIntake) -> None:
+        """Start the reader thread."""
+        self._stop_reading.clear()
+        self._reader = threading.Thread(target=self._read_frames, args=(intake,), name="usb-stream", daemon=True)
+        self._reader.start()
+
+    def end_stream(self) -> None:
+        """Stop the reader thread."""
+        self._stop_reading.set()
+        if self._reader is not None:
+            self._reader.join()
+            self._reader = None
+
+    def close(self) -> None:
+        """Stop reading and release the device."""
+        self.end_stream()
+        usb.util.dispose_resources(self._device)
+
+    # -- stream, in the reader thread -----------------------------------------------------------------
+
+    def _read_frames(self, intake: FrameIntake) -> None:
+        while not (self._stop_reading.is_set() or intake.ended):
+            try:
+                self._read_frame(intake)
+            except usb.core.USBTimeoutError:
+                continue  # nothing was on its way
+            except RemoteProtocolError as error:
+                intake.broken(str(error))
+            except usb.core.USBError as error:
+                intake.broken(f"USB: {error}")
+                if error.errno in _GONE:
+                    return  # the heartbeat reports it
+
+    def _read_frame(self, intake: FrameIntake) -> None:
+        """One frame: three transfers, the payload straight into its slot."""
+        leader = self._read_leader()
+        slot = intake.begin(leader)
+        if slot is None:
+            return  # payload and trailer are skipped by the search for the next leader
+        filled = 0
+        while filled < len(slot):
+            # A time-out within a frame is one: the console sends a frame without pausing.
+            filled += self._read_into(slot[filled:], 5 * _POLL_MS, "the payload stopped")
+        trailer = self._read_into(memoryview(self._scratch)[: Trailer.SIZE], 5 * _POLL_MS, "the trailer is missing")
+        intake.finish(self._scratch[:trailer].tobytes())
+
+    def _read_leader(self) -> Leader:
+        """The next leader; transfers that are none are passed over, so that a bad frame costs only itself."""
+        skipped = 0
+        while True:
+            count = self._device.read(STREAM_IN, self._scratch, _POLL_MS)
+            try:
+                leader = Leader.from_bytes(memoryview(self._scratch)[:count])
+            except RemoteProtocolError as error:
+                if not skipped:
+                    self._trouble(str(error))
+                skipped += 1
+                continue
+            return leader
+
+    def _read_into(self, memory: memoryview, timeout_ms: int, problem: str) -> int:
+        try:
+            count: int = self._device.read(STREAM_IN, SlotBuffer(memory), timeout_ms)
+        except usb.core.USBTimeoutError as error:
+            raise RemoteProtocolError(problem) from error
+        return count
+
+
+class UsbDriver(LinkDriver):
+    """A console on USB."""
+
+    name: ClassVar[str] = "usb"
+
+    @classmethod
+    async def discover(cls) -> list[ConsoleInfo]:
+        """Consoles of this machine's buses, and of a USB/IP server on this machine."""
+        return await asyncio.to_thread(_discover)
+
+    @classmethod
+    async def diagnose(cls) -> list[Finding]:
+        """Is libusb there, and the udev rule that lets a user open consoles."""
+        findings = []
+        if usb.backend.libusb1.get_backend() is None:
+            findings.append(
+                Finding("libusb", "note", "not installed", "only consoles over USB/IP work; Debian: apt install libusb-1.0-0")
+            )
+        elif not any((Path(folder) / _UDEV_RULE).exists() for folder in _UDEV_FOLDERS):
+            remedy = f"copy configs/{_UDEV_RULE} to /etc/udev/rules.d: else only root may open a console"
+            findings.append(Finding("udev rule", "note", f"{_UDEV_RULE} is not installed", remedy))
+        return findings
+
+    def _connect(self) -> Wire:
+        device = _find(self.address)
+        try:
+            # Takes the device from other programs, or finds out that one has it.
+            device.get_active_configuration()
+            usb.util.claim_interface(device, 0)
+            usb.util.claim_interface(device, 1)
+        except usb.core.USBError as error:
+            usb.util.dispose_resources(device)
+            raise _device_error(error, self.address) from error
+        return UsbWire(device, self.address, self.trouble)
+
+
+_GONE = {errno.ENODEV, errno.ESHUTDOWN, errno.EIO, errno.EPIPE, errno.ECONNRESET}
+
+
+def _device_error(error: usb.core.USBError, address: str) -> DeviceError:
+    """The error of our tree for one of pyusb's."""
+    if isinstance(error, usb.core.USBTimeoutError) or error.errno == errno.ETIMEDOUT:
+        return DeviceTimeoutError(f"{address}: no answer from the console")
+    if error.errno == errno.EBUSY:
+        return DeviceBusyError(f"{address}: in use by another program; stop it (another octmargin run?) and try again")
+    if error.errno == errno.EACCES:
+        return DeviceError(
+            f"{address}: this user may not open the USB device; install configs/70-octmargin.rules and plug it in again"
+        )
+    if error.errno in _GONE:
+        return DeviceDisconnectedError(f"{address}: the console is gone; check cable and power")
+    return DeviceError(f"{address}: USB error: {error}")
+
+
+def _usbip_endpoint(address: str) -> tuple[str, int, str]:
+    parts = urlsplit(address)
+    try:
+        return parts.hostname or "127.0.0.1", parts.port or USBIP_PORT, parts.path.strip("/")
+    except ValueError as error:
+        raise ConfigError(f'USB address "{address}": {error}; write usbip://HOST:PORT') from error
+
+
+def _usb_identity(address: str) -> tuple[int, int, str | None]:
+    kind, _, rest = address.partition(":")
+    fields = rest.split(":", 2)
+    try:
+        if kind != "usb" or len(fields) < 2:
+            raise ValueError
+        return int(fields[0], 16), int(fields[1], 16), fields[2] if len(fields) == 3 else None
+    except ValueError as error:
+        raise ConfigError(
+            f'USB address "{address}" is not understood; write usb:VID:PID[:SERIAL] or usbip://HOST:PORT'
+        ) from error
+
+
+def _find(address: str) -> Any:
+    """The pyusb device at `address`; DeviceNotFoundError, DeviceBusyError."""
+    if address.startswith("usbip:"):
+        host, port, bus_id = _usbip_endpoint(address)
+        backend = UsbipBackend(host, port)
+        for exported in backend.enumerate_devices():
+            if bus_id in ("", exported.address[2]):
+                exported.read_descriptors()
+                if exported.busy:
+                    raise _device_error(usb.core.USBError("in use", errno=errno.EBUSY), address)
+                return usb.core.Device(exported, backend)
+        raise DeviceNotFoundError(f"{address}: no console there; start one with `octmargin simulate`, or check the port")
+    vendor, product, serial = _usb_identity(address)
+    try:
+        match: dict[str, Any] = {"idVendor": vendor, "idProduct": product}
+        if serial is not None:
+            match["serial_number"] = serial
+        device = usb.core.find(**match)
+    except usb.core.NoBackendError as error:
+        raise DeviceError(f"{address}: libusb is not installed; install it (Debian: libusb-1.0-0)") from error
+    except ValueError as error:
+        raise DeviceError(f"{address}: {error}; install configs/70-octmargin.rules and plug it in again") from error
+    if device is None:
+        raise DeviceNotFoundError(f"{address}: no such device; check cable and power, and `octmargin devices`")
+    return device
+
+
+def _discover() -> list[ConsoleInfo]:
+    found: list[ConsoleInfo] = []
+    try:
+        local = list(usb.core.find(find_all=True, idVendor=USB_VENDOR_ID, idProduct=USB_PRODUCT_ID))
+    except usb.core.NoBackendError:
+        local = []
+    for device in local:
+        found.append(_info(device, f"usb:{device.idVendor:04x}:{device.idProduct:04x}"))
+    for exported in UsbipBackend("127.0.0.1", USBIP_PORT).enumerate_devices():
+        address = f"usbip://127.0.0.1:{USBIP_PORT}/{exported.address[2]}"
+        exported.read_descriptors()
+        if exported.busy:
+            found.append(ConsoleInfo("usb", address, note="in use by another program"))
+        else:
+            found.append(_info(usb.core.Device(exported, UsbipBackend("127.0.0.1", USBIP_PORT)), address))
+    return found
+
+
+def _info(device: Any, address: str) -> ConsoleInfo:
+    """What a device says of itself in its USB strings; its firmware is `bcdDevice` there."""
+    try:
+        texts = [device.manufacturer or "", device.product or "", device.serial_number or ""]
+        note = ""
+    except (usb.core.USBError, ValueError) as error:
+        texts, note = ["", "", ""], f"cannot be read: {error}"
+    finally:
+        usb.util.dispose_resources(device)
+    if texts[2] and address.startswith("usb:"):
+        address += f":{texts[2]}"
+    firmware = f"{device.bcdDevice >> 8:x}.{device.bcdDevice & 0xFF:02x}"
+    return ConsoleInfo("usb", address, *texts, firmware=firmware, note=note)

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs the system packages that some tests use: a real MQTT broker (mosquitto).
+# Where it may not, those tests are skipped with the reason; nothing else depends on it.
+set -u
+packages=""
+command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || packages="$packages mosquitto"
+[ -z "$packages" ] && exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "not installed:$packages (no apt-get here); the tests that need them will be skipped"
+  exit 0
+fi
+if [ "$(id -u)" -eq 0 ]; then as_root=""
+elif sudo -n true 2>/dev/null; then as_root="sudo -n"
+else
+  echo "not installed:$packages (not root); the tests that need them will be skipped. To have them: sudo apt-get install$packages"
+  exit 0
+fi
+echo "installing$packages ..."
+# No service is to start: tests run brokers of their own.
+policy=/usr/sbin/policy-rc.d
+made_policy=no
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null && $as_root chmod +x "$policy" && made_policy=yes
+fi
+$as_root apt-get update -qq >/dev/null 2>&1
+# shellcheck disable=SC2086 # the list is to be split
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 ||
+  echo "could not install:$packages; the tests that need them will be skipped"
+[ "$made_policy" = yes ] && $as_root rm -f "$policy"
+exit 0

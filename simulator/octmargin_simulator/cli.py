@@ -1,0 +1,141 @@
+"""`octmargin simulate`: a simulated console as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from octmargin.errors import ConfigError, DeviceBusyError
+from octmargin_simulator.console import Console, Identity
+from octmargin_simulator.phantom import LayeredPhantom
+from octmargin_simulator.recorded import RecordedSource
+from octmargin_simulator.serial_port import SerialConsole
+from octmargin_simulator.source import FrameSource
+from octmargin_simulator.usb_device import UsbConsole
+
+
+class WireKind(str, Enum):
+    """The wires a console can be served over."""
+
+    USB = "usb"
+    SERIAL = "serial"
+
+
+def simulate(
+    console: Annotated[WireKind, typer.Option(help="The wire: a USB device over USB/IP, or a serial port.")] = WireKind.USB,
+    source: Annotated[str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')] = "phantom",
+    seed: Annotated[int, typer.Option(help="Seed of the phantom.")] = 7,
+    samples: Annotated[int | None, typer.Option(help="Samples per spectrum (phantom, .bin).")] = None,
+    alines: Annotated[int | None, typer.Option(help="A-lines per frame (phantom, .bin).")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames per sweep (phantom).")] = None,
+    width_mm: Annotated[float | None, typer.Option(help="Width of the scanned field (phantom).")] = None,
+    height_mm: Annotated[float | None, typer.Option(help="Height of the scanned field (phantom).")] = None,
+    face: Annotated[str, typer.Option(help="The face that a file of spectra shows.")] = "superior",
+    host: Annotated[str, typer.Option(help="Address on which the USB device is served.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the USB device; 0 takes any free one.")] = 3240,
+    baud: Annotated[int, typer.Option(help="Pace of the serial line, bit/s.")] = 12_000_000,
+    serial_number: Annotated[str, typer.Option(help="Serial number that the console reports.")] = "SIM-0001",
+    json_lines: Annotated[bool, typer.Option("--json", help="Print state as JSON lines, for other programs.")] = False,
+    stop_on_eof: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input is closed.")] = False,
+) -> None:
+    """Serve a simulated OCT console until Ctrl-C."""
+    reporter = _Reporter(as_json=json_lines)
+    sizes = {"samples": samples, "alines": alines, "frames": frames, "width_mm": width_mm, "height_mm": height_mm}
+    given = {name: value for name, value in sizes.items() if value is not None}
+    if source == "phantom":
+        looked_at: FrameSource = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
+    else:
+        looked_at = RecordedSource(Path(source), face=face, **given)  # type: ignore[arg-type]
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if stop_on_eof:
+        threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
+    model = Console(looked_at, Identity(serial=serial_number))
+    served = _serve(model, console, host=host, port=port, baud=baud)
+    reporter.ready(console, served.address, looked_at)
+    stop.wait()
+    served.close()
+    model.close()
+    reporter.ended(model)
+
+
+def _wait_for_eof(stop: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    stop.set()
+
+
+def _serve(model: Console, wire: WireKind, *, host: str, port: int, baud: int) -> UsbConsole | SerialConsole:
+    if wire is WireKind.SERIAL:
+        if baud < 1:
+            raise ConfigError(f"--baud {baud}: give a rate above 0, such as 3000000")
+        return SerialConsole(model, baud=baud)
+    try:
+        return UsbConsole(model, host=host, port=port)
+    except OSError as error:
+        raise DeviceBusyError(
+            f"port {port} on {host} cannot be served: {error.strerror}; stop what uses it, or give --port 0"
+        ) from error
+
+
+class _Reporter:
+    """Says what goes on, to people or to programs."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def progress(self, done: int, total: int) -> None:
+        if self._as_json:
+            self._line({"event": "rendering", "done": done, "total": total})
+        elif sys.stderr.isatty():
+            end = "\n" if done == total else "\r"
+            print(f"rendering the phantom: {done} of {total} frames", end=end, file=sys.stderr, flush=True)  # noqa: T201
+
+    def ready(self, wire: WireKind, address: str, source: FrameSource) -> None:
+        if self._as_json:
+            self._line(
+                {
+                    "event": "ready",
+                    "console": wire.value,
+                    "address": address,
+                    "source": source.name,
+                    "synthetic": source.synthetic,
+                    "faces": source.faces,
+                    "samples": source.samples,
+                    "alines": source.alines,
+                    "frames": source.frames,
+                    "truth": dict(source.truth),
+                }
+            )
+            return
+        kind = "synthetic" if source.synthetic else "measured"
+        typer.echo(f"simulated console ready: {source.name} ({kind} spectra)")
+        typer.echo(f"  {source.samples} samples, {source.alines} A-lines, {source.frames} frames; faces: {', '.join(source.faces)}")
+        typer.echo(f'  [device]\n  driver = "{wire.value}"\n  address = "{address}"')
+        typer.echo("Ctrl-C stops it")
+
+    def ended(self, model: Console) -> None:
+        status = model.status
+        if self._as_json:
+            self._line(
+                {
+                    "event": "ended",
+                    "frames_numbered": status.frames_numbered,
+                    "frames_dropped": status.frames_dropped,
+                    "sweeps": status.sweep,
+                }
+            )
+        else:
+            typer.echo(f"stopped: {status.sweep} sweeps, {status.frames_numbered} frames, {status.frames_dropped} dropped")
+
+    @staticmethod
+    def _line(fields: dict[str, Any]) -> None:
+        sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,5 @@
+"""`python -m octmargin`."""
+
+from octmargin.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""The command line: `octmargin COMMAND`. Errors are one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+
+from octmargin import __version__
+from octmargin.commands.calibrate import calibrate
+from octmargin.commands.demo import demo
+from octmargin.commands.devices import devices
+from octmargin.commands.doctor import doctor
+from octmargin.commands.reconstruct import reconstruct
+from octmargin.commands.run import run
+from octmargin.commands.watch import watch
+from octmargin.errors import OctMarginError
+
+COMMAND_GROUP = "octmargin.commands"
+TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
+EXIT_ERROR = 2
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="octmargin",
+    help="Margin flags from optical coherence tomography, in near real time. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"octmargin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Margin flags from optical coherence tomography, in near real time. Research use only."""
+
+
+for _command in (demo, run, watch, devices, calibrate, reconstruct, doctor):
+    app.command()(_command)
+
+
+def _add_installed_commands() -> None:
+    """Commands that other packages bring (the simulator): found by entry point, so nothing here imports them."""
+    for entry in entry_points(group=COMMAND_GROUP):
+        app.command(entry.name)(entry.load())
+
+
+def main() -> None:
+    """Entry point of the `octmargin` script."""
+    try:
+        _add_installed_commands()
+        app()
+    except OctMarginError as error:
+        sys.stderr.write(f"octmargin: {error}\n")
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        sys.stderr.write(
+            f"octmargin: internal error: {type(error).__name__}: {error}; "
+            f"run it again with {TRACEBACK_VARIABLE}=1 and report what it prints\n"
+        )
+        sys.exit(EXIT_INTERNAL)

@@ -1,0 +1,167 @@
+"""`octmargin doctor`: what is missing on this machine, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from octmargin.bus import BrokerSettings
+from octmargin.config import Config, load_config
+from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
+from octmargin.errors import OctMarginError
+from octmargin.signal import Calibration
+
+_PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
+_MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
+
+
+def doctor(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Also check what this configuration needs.")
+    ] = None,
+) -> None:
+    """Check packages, permissions, brokers and devices; exit code 1 where something must be mended."""
+    findings = list(_installation())
+    checked: Config | None = None
+    if config is not None:
+        try:
+            checked = load_config(config)
+            findings.append(Finding("configuration", "ok", str(config)))
+        except OctMarginError as error:
+            findings.append(
+                Finding("configuration", "problem", str(error), "correct the file and run doctor again")
+            )
+    findings += asyncio.run(_devices(checked))
+    findings.append(_broker(checked))
+    findings += _calibration(checked)
+    _show(findings)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding("Python", "ok", sys.version.split()[0])
+    missing = []
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    yield Finding("packages", "ok", ", ".join(found))
+    if missing:
+        yield Finding(
+            "packages", "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < 2:
+        yield Finding(
+            "processor",
+            "note",
+            "1 core",
+            "reading, kernels and publishing share it: expect lost frames at high rates",
+        )
+    else:
+        yield Finding("processor", "ok", f"{cores} cores")
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR") or tempfile.gettempdir())
+    if not os.access(cache if cache.exists() else cache.parent, os.W_OK):
+        yield Finding(
+            "kernel cache",
+            "note",
+            f"{cache} is not writable",
+            "set NUMBA_CACHE_DIR to a folder that is: starts are faster",
+        )
+
+
+async def _devices(config: Config | None) -> list[Finding]:
+    findings: list[Finding] = []
+    loaded = drivers()
+    for entry in entry_points(group=DRIVER_GROUP):
+        if entry.name not in loaded:
+            findings.append(
+                Finding(
+                    f"driver {entry.name}",
+                    "problem",
+                    f"{entry.value} cannot be loaded",
+                    "reinstall its package",
+                )
+            )
+    for name, driver in loaded.items():
+        findings += await driver.diagnose()
+        consoles = await driver.discover()
+        findings += [
+            Finding(
+                f"driver {name}",
+                "ok",
+                " ".join(filter(None, (i.maker, i.model, i.serial, i.address, i.note))),
+            )
+            for i in consoles
+        ]
+        if not consoles:
+            findings.append(Finding(f"driver {name}", "ok", "no device found"))
+    if config is not None:
+        findings.append(await _configured_device(config))
+    return findings
+
+
+async def _configured_device(config: Config) -> Finding:
+    what = f"device {config.device.driver} {config.device.address}"
+    try:
+        driver = driver_class(config.device.driver)(config.device.address)
+        try:
+            await driver.open()
+            info = await driver.identify()
+        finally:
+            await driver.close()
+    except OctMarginError as error:
+        return Finding(
+            what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console"
+        )
+    return Finding(
+        what, "ok", f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}"
+    )
+
+
+def _broker(config: Config | None) -> Finding:
+    settings = config.broker if config is not None else BrokerSettings()
+    what = f"broker {settings.host}:{settings.port}"
+    try:
+        with socket.create_connection((settings.host, settings.port), timeout=2):
+            return Finding(what, "ok", "answers")
+    except OSError as error:
+        level = "problem" if config is not None else "note"
+        remedy = "start one (Debian: apt install mosquitto) or set broker.host and broker.port; the demo brings its own"
+        return Finding(what, level, f"no broker: {error}", remedy)
+
+
+def _calibration(config: Config | None) -> list[Finding]:
+    if config is None or config.calibration.file is None:
+        return []
+    try:
+        Calibration.load(config.calibration.file)
+    except OctMarginError as error:
+        return [Finding("calibration", "problem", str(error), "`octmargin calibrate` makes one")]
+    return [Finding("calibration", "ok", config.calibration.file)]
+
+
+def _show(findings: list[Finding]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        word, style = _MARKS[finding.level]
+        text = Text(finding.text)
+        if finding.remedy:
+            text.append(f"\n-> {finding.remedy}", style="italic")
+        table.add_row(Text(word, style=style), Text(finding.subject), text)
+    Console().print(table)

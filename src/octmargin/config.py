@@ -1,0 +1,173 @@
+"""The configuration file: TOML, checked whole before anything starts; errors name file, key and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from octmargin.bus import BrokerSettings
+from octmargin.errors import ConfigError, OctMarginError
+from octmargin.frames import FACES, PixelFormat, ScanPlan
+from octmargin.margin import Policy, RuleParameters
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file; a key that is not here is an error, never ignored."""
+
+
+class DeviceSection(_Section, frozen=True):
+    """Which console: the driver's name and the address that it takes."""
+
+    driver: str
+    address: str
+
+
+class ScanSection(_Section, frozen=True):
+    """The planned grid of each face, and the faces in their order. Numbers left out come from the console."""
+
+    faces: tuple[str, ...] = FACES
+    alines: Count | None = None
+    frames: Count | None = None
+    line_rate_hz: Positive = 25_000.0
+    passes: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How often all faces are scanned; 0 goes on until stopped."""
+
+
+class CalibrationSection(_Section, frozen=True):
+    """Where the calibration comes from: a file, or the console itself."""
+
+    file: str | None = None
+    axial_um: Positive | None = None
+    """Depth pixel in tissue; overrides the calibration's own. Needed where that has none."""
+
+
+class EngineSection(_Section, frozen=True):
+    """Reconstruction: depth pixels kept, engine threads, ring slots."""
+
+    depth: Count = 640
+    threads: Count = 1
+    ring_frames: Annotated[int, msgspec.Meta(ge=4)] = 32
+
+
+class CaseSection(_Section, frozen=True):
+    """Opaque identifiers that go on the bus; never a patient's identity."""
+
+    case_id: Name = "case-0"
+    specimen_id: Name = "specimen-0"
+
+
+class PicturesSection(_Section, frozen=True):
+    """PNG pictures: B-scan of every n-th frame, en-face and map of every sweep."""
+
+    folder: str
+    every: Count = 8
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    site: Name
+    console: Name
+    device: DeviceSection
+    broker: BrokerSettings = BrokerSettings()
+    scan: ScanSection = ScanSection()
+    calibration: CalibrationSection = CalibrationSection()
+    engine: EngineSection = EngineSection()
+    case: CaseSection = CaseSection()
+    policy: Policy = Policy()
+    rule: RuleParameters = RuleParameters()
+    pictures: PicturesSection | None = None
+
+    def fingerprint(self) -> str:
+        """A short hash of everything that is configured, for the record."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+    def plan(self, face: str, capabilities: dict[str, Any]) -> ScanPlan:
+        """The plan for one face on a console with these capabilities."""
+        pixel_format = capabilities["pixel_formats"][0]
+        return ScanPlan(
+            face=face,
+            samples=capabilities["samples"],
+            alines=self.scan.alines or capabilities["max_alines"],
+            frames=self.scan.frames or capabilities["max_frames"],
+            width_mm=capabilities["width_mm"],
+            height_mm=capabilities["height_mm"],
+            line_rate_hz=self.scan.line_rate_hz,
+            pixel_format=PixelFormat[pixel_format],
+        )
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a file; ConfigError names the file, the key and what to do."""
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: no such file; configs/or.toml is an example to start from") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        _refuse_unknown_thresholds(msgspec.toml.decode(data))
+        return msgspec.toml.decode(data, type=Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {_explain(str(error))}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    except OctMarginError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _refuse_unknown_thresholds(content: dict[str, Any]) -> None:
+    """Policy and rule are plain dataclasses, whose unknown keys msgspec would pass over in silence."""
+    for section in ("policy", "rule"):
+        table = content.get(section, {})
+        for key in table if isinstance(table, dict) else ():
+            if key not in _keys_of(section):
+                raise ConfigError(_unknown(section, key))
+
+
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
+_MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
+_WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
+
+
+def _explain(message: str) -> str:
+    """Msgspec's message in our words, with a remedy."""
+    if found := _UNKNOWN.match(message):
+        return _unknown(found["at"] or "", found["key"])
+    if found := _MISSING.match(message):
+        return f'key "{_dotted(found["at"] or "", found["key"])}" is missing; add it'
+    if found := _WRONG.match(message):
+        return f'key "{found["at"]}": {found["what"][0].lower()}{found["what"][1:]}; correct the value'
+    return message
+
+
+def _unknown(section: str, key: str) -> str:
+    known = _keys_of(section)
+    near = difflib.get_close_matches(key, known, 1)
+    remedy = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(known))}"
+    return f'unknown key "{_dotted(section, key)}"; {remedy}'
+
+
+def _dotted(section: str, key: str) -> str:
+    return f"{section}.{key}" if section else key
+
+
+def _keys_of(section: str) -> list[str]:
+    """The keys that the section at `section` knows."""
+    kind: Any = Config
+    for part in filter(None, section.split(".")):
+        fields = {field.name: field.type for field in msgspec.inspect.type_info(kind).fields}  # type: ignore[union-attr]
+        kind = getattr(fields.get(part), "cls", kind)
+        if isinstance(fields.get(part), msgspec.inspect.UnionType):
+            kind = next(t.cls for t in fields[part].types if hasattr(t, "cls"))  # type: ignore[union-attr]
+    return [field.encode_name for field in msgspec.inspect.type_info(kind).fields]  # type: ignore[union-attr]

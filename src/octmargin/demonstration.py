@@ -1,0 +1,340 @@
+"""The demonstration: real processes on real wires, and a summary made by an independent subscriber."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics, utc_now
+from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
+from octmargin.mirrors import calibration_beside
+from octmargin.spectra import SpectraFile
+from octmargin.summary import DemoSummary, Record, summarise
+from octmargin.watch import render
+
+SITE, CONSOLE = "demo", "simulator"
+NOMINAL_AXIAL_UM = 5.0
+START_TIMEOUT_S = 240.0
+"""Rendering the phantom and compiling the kernels on a slow machine, once."""
+STOP_TIMEOUT_S = 30.0
+REFRESH_PER_S = 5
+
+
+class WireKind(Enum):
+    """How the simulated console is connected."""
+
+    USB = "usb"
+    SERIAL = "serial"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Scan geometry that suits a wire: `simulate` options of the phantom, A-lines per second, engine threads."""
+
+    options: tuple[str, ...]
+    line_rate_hz: float
+
+
+_PACES = {
+    WireKind.USB: _Pace((), 25_000.0),
+    # 12 Mbit/s carry about 580 spectra of 1024 samples in a second.
+    WireKind.SERIAL: _Pace(
+        ("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "6.4", "--height-mm", "4.8"),
+        540.0,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """What the demonstration is asked to do; see `octmargin demo --help`."""
+
+    wire: WireKind
+    source: str = "phantom"
+    seed: int = 7
+    calibration: Path | None = None
+    axial_um: float | None = None
+    headless: bool = False
+    seconds: float | None = None
+    pictures: Path | None = None
+
+
+class Demonstration:
+    """One run; its files (configuration, logs) live in `folder`."""
+
+    def __init__(self, plan: DemoPlan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._record = Record()
+        self._say = Console(stderr=True)
+
+    async def run(self) -> DemoSummary:
+        """Start everything, scan, stop everything; OctMarginError says in one line what went wrong."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        async with contextlib.AsyncExitStack() as stack:
+            broker = EmbeddedBroker()
+            await asyncio.to_thread(broker.__enter__)
+            stack.callback(broker.close)
+            settings = BrokerSettings(host=broker.host, port=broker.port)
+            simulator = await stack.enter_async_context(
+                _Simulator.started(self._simulate_options(), self._progress)
+            )
+            config = self._write_config(simulator.ready, settings)
+            listener = await stack.enter_async_context(_listening(settings, self._record))
+            daemon = await stack.enter_async_context(
+                _DaemonProcess.started(config, self._folder / "daemon.log")
+            )
+            self._progress("compiling the kernels (cached after the first start) ...")
+            await self._until("ready", daemon, stop)
+            await self._scan(daemon, stop)
+            await daemon.stop()
+            await self._until_quiet(listener)
+            ended = await simulator.stop()
+        return summarise(self._record, simulator.ready, ended, wire=self._plan.wire.value)
+
+    # -- steps ----------------------------------------------------------------------------------------
+
+    async def _scan(self, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+        """Watch for the given time, or until Ctrl-C."""
+        watching = None if self._plan.headless else asyncio.create_task(self._watch())
+        try:
+            async with asyncio.timeout(self._plan.seconds):
+                await _first_done(stop.wait(), daemon.exited())
+        except TimeoutError:
+            pass
+        finally:
+            if watching is not None:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+        daemon.raise_if_failed()
+
+    async def _watch(self) -> None:
+        with Live(console=Console(), refresh_per_second=REFRESH_PER_S, screen=False) as live:
+            while True:
+                live.update(render(self._record.tally, utc_now(), Topics(SITE, CONSOLE)))
+                await asyncio.sleep(1 / REFRESH_PER_S)
+
+    async def _until(self, state: str, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while self._record.tally.state != state and not stop.is_set():
+                    await asyncio.sleep(0.05)
+                    daemon.raise_if_failed()
+        except TimeoutError:
+            raise DeviceError(
+                f"the daemon was not ready within {START_TIMEOUT_S:g} s:\n{daemon.last_words()}"
+            ) from None
+
+    async def _until_quiet(self, listener: asyncio.Task[None]) -> None:
+        """The daemon has said goodbye after its last flag: when that arrived, everything has."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                while self._record.tally.state != "disconnected" and not listener.done():
+                    await asyncio.sleep(0.02)
+
+    def _simulate_options(self) -> list[str]:
+        plan = self._plan
+        options = ["--console", plan.wire.value, "--source", plan.source, "--port", "0"]
+        if plan.source == "phantom":
+            options += ["--seed", str(plan.seed), *_PACES[plan.wire].options]
+        elif not Path(plan.source).exists():
+            raise InputError(f"--source {plan.source}: no such file")
+        return options
+
+    def _write_config(self, ready: dict[str, Any], broker: BrokerSettings) -> Path:
+        pace = _PACES[self._plan.wire]
+        config: dict[str, Any] = {
+            "site": SITE,
+            "console": CONSOLE,
+            "device": {"driver": self._plan.wire.value, "address": ready["address"]},
+            "broker": {"host": broker.host, "port": broker.port},
+            "scan": {"faces": ready["faces"], "line_rate_hz": pace.line_rate_hz, "passes": 0},
+            "case": {"case_id": "demo", "specimen_id": "demo-1"},
+        }
+        if self._plan.source != "phantom":
+            config["calibration"] = self._file_calibration()
+        if self._plan.pictures is not None:
+            config["pictures"] = {"folder": str(self._plan.pictures)}
+        path = self._folder / "demo.toml"
+        path.write_bytes(msgspec.toml.encode(config))
+        return path
+
+    def _file_calibration(self) -> dict[str, Any]:
+        """A file brings no factory calibration: take the given one, or the mirrors that lie beside it."""
+        source = Path(self._plan.source)
+        axial_um = self._plan.axial_um
+        if axial_um is None:
+            axial_um = NOMINAL_AXIAL_UM
+            self._progress(
+                f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)"
+            )
+        path = self._plan.calibration
+        if path is None:
+            try:
+                with SpectraFile.open(source) as spectra:
+                    calibration = calibration_beside(spectra)
+            except CalibrationError as error:
+                raise CalibrationError(f"{error}; or give --calibration FILE") from error
+            path = self._folder / "calibration.npz"
+            calibration.save(path)
+        return {"file": str(path), "axial_um": axial_um}
+
+    def _progress(self, text: str) -> None:
+        self._say.print(text, highlight=False)
+
+
+class _Simulator:
+    """The simulator's process; it speaks JSON lines."""
+
+    def __init__(self, process: Process, ready: dict[str, Any]) -> None:
+        self._process = process
+        self.ready = ready
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(cls, options: list[str], progress: Any) -> AsyncIterator[_Simulator]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "octmargin", "simulate", "--json", "--stop-on-eof", *options,
+            stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True,
+        )  # fmt: skip
+        try:
+            progress("starting the simulated console (it renders its specimen first) ...")
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = await _next_event(process, "ready")
+            if line is None:
+                assert process.stderr is not None  # noqa: S101 - asked for with PIPE
+                words = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+                raise DeviceError(
+                    words[-1].removeprefix("octmargin: ") if words else "the simulator ended at once"
+                )
+            yield cls(process, line)
+        finally:
+            await _end(process)
+
+    async def stop(self) -> dict[str, Any]:
+        """End it and hear its own count of frames."""
+        assert self._process.stdin is not None  # noqa: S101 - asked for with PIPE
+        self._process.stdin.close()
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            ended = await _next_event(self._process, "ended")
+        if ended is None:
+            raise DeviceError(
+                "the simulator ended without its last word; run `octmargin simulate` to see why"
+            )
+        return ended
+
+
+class _DaemonProcess:
+    """`octmargin run` as a process, its log in a file."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(cls, config: Path, log: Path) -> AsyncIterator[_DaemonProcess]:
+        with log.open("wb") as stream:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "octmargin", "run", "--config", str(config),
+                stdin=DEVNULL, stdout=DEVNULL, stderr=stream, start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield cls(process, log)
+        finally:
+            await _end(process)
+
+    async def exited(self) -> None:
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end as Ctrl-C does."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await self._process.wait()
+        self.raise_if_failed()
+
+    def raise_if_failed(self) -> None:
+        code = self._process.returncode
+        if code:
+            raise OctMarginError(f"the daemon ended with code {code}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("octmargin: ") if lines else "(it said nothing)"
+
+
+async def _next_event(process: Process, wanted: str) -> dict[str, Any] | None:
+    assert process.stdout is not None  # noqa: S101 - asked for with PIPE
+    async for line in process.stdout:
+        event: dict[str, Any] = msgspec.json.decode(line)
+        if event["event"] == wanted:
+            return event
+    return None
+
+
+async def _end(process: Process) -> None:
+    """Whatever happened, the process is gone afterwards."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(5):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _listening(settings: BrokerSettings, record: Record) -> AsyncIterator[asyncio.Task[None]]:
+    """An independent subscriber that fills the record; entered when it is subscribed."""
+    subscribed = asyncio.Event()
+
+    async def listen() -> None:
+        async with Subscriber(settings, Topics(SITE, CONSOLE)) as subscriber:
+            subscribed.set()
+            async for event in subscriber:
+                record.add(event)
+
+    task = asyncio.create_task(listen(), name="subscriber")
+    try:
+        await _first_done(subscribed.wait(), _until_done(task))
+        if task.done():
+            raise BrokerError(f"the subscriber could not start: {task.exception()}")
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _until_done(task: asyncio.Task[None]) -> None:
+    await asyncio.wait([task])
+
+
+async def _first_done(*waits: Any) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

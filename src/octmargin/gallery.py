@@ -1,0 +1,117 @@
+"""Pictures of a running acquisition, written beside it: never in its way, what cannot keep up is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from PIL import Image
+
+from octmargin.engine import Judged
+from octmargin.margin import Verdict
+from octmargin.pictures import Caption, bscan_image, face_sheet, save_png
+from octmargin.sweeps import SweepBook
+
+_MAX_WAITING = 64
+
+log = structlog.get_logger()
+
+
+class Gallery:
+    """B-scans of the frames whose picture was kept, and a sheet for each face."""
+
+    def __init__(self, folder: str, *, axial_um: float, synthetic: bool) -> None:
+        self._folder = Path(folder)
+        self._axial_um = axial_um
+        self._synthetic = synthetic
+        self._writing: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._enface: NDArray[np.float32] | None = None
+        self._book: SweepBook | None = None
+        self._key: Judged | None = None
+        self.skipped = 0
+
+    def take(self, book: SweepBook, judged: Judged) -> None:
+        """Remember a frame's line of the en-face picture; write its B-scan if it was kept."""
+        if book is not self._book:
+            self._book, self._key = book, None
+            self._enface = np.full((book.plan.frames, book.plan.alines), np.nan, np.float32)
+        assert self._enface is not None  # noqa: S101 - set together with the book
+        self._enface[judged.header.index] = judged.flags.enface_db
+        if judged.bscan_db is None:
+            return
+        if self._key is None or judged.flags.suspicious.sum() > self._key.flags.suspicious.sum():
+            self._key = judged
+        path = (
+            self._folder
+            / book.plan.face
+            / f"bscan-sweep{judged.header.sweep}-frame{judged.header.index:04d}.png"
+        )
+        self._write(lambda: save_png(self._bscan(book, judged), path))
+
+    def face_done(self, book: SweepBook, verdict: Verdict) -> None:
+        """Write the face's sheet."""
+        enface, key = self._enface, self._key
+        if enface is None or book is not self._book:
+            return
+        sweep = book.started.sweep if book.started else 0
+        depth = (
+            f"{verdict.visualised_depth_mm:.2f} mm" if np.isfinite(verdict.visualised_depth_mm) else "none"
+        )
+        caption = Caption(
+            f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}  |  coverage {verdict.coverage:.0%}  |  visualised depth {depth}",
+            self._synthetic,
+        )
+        state = book.map.state.copy()
+
+        def write() -> None:
+            sheet = face_sheet(
+                caption,
+                enface_db=enface,
+                state=state,
+                width_mm=book.plan.width_mm,
+                height_mm=book.plan.height_mm,
+                bscan=self._bscan(book, key) if key is not None else None,
+            )
+            save_png(sheet, self._folder / f"face-{book.plan.face}-sweep{sweep}.png")
+
+        self._write(write)
+
+    async def finish(self) -> None:
+        """Wait for what is being written."""
+        while self._writing:
+            await asyncio.gather(*self._writing)
+        if self.skipped:
+            log.warning("pictures skipped, the disk or processor was too slow", count=self.skipped)
+
+    def _bscan(self, book: SweepBook, judged: Judged) -> Image.Image:
+        assert judged.bscan_db is not None  # noqa: S101 - only kept frames come here
+        return bscan_image(
+            judged.bscan_db,
+            axial_um=self._axial_um,
+            width_mm=book.plan.width_mm,
+            surface_px=judged.flags.surface_px,
+            suspicious=judged.flags.suspicious,
+        )
+
+    def _write(self, work: Callable[[], None]) -> None:
+        if len(self._writing) >= _MAX_WAITING:
+            self.skipped += 1
+            return
+        task = asyncio.create_task(self._write_in_thread(work))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write_in_thread(self, work: Callable[[], None]) -> None:
+        async with self._one_at_a_time:
+            try:
+                await asyncio.to_thread(work)
+            except OSError as error:
+                self.skipped += 1
+                log.warning(
+                    "picture not written", reason=str(error), remedy="check pictures.folder and the disk"
+                )

@@ -1,0 +1,108 @@
+"""Jitted passes over the A-lines of a B-scan that end in one averaged profile per block."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+ENFACE_FROM_UM = 50.0
+ENFACE_TO_UM = 500.0
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy", boundscheck=False)
+def average_blocks(
+    intensity: NDArray[np.float32],
+    surface_px: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    alines_per_block: int,
+    profile: NDArray[np.float32],
+    profile_px: NDArray[np.int64],
+) -> None:
+    """Average the usable A-lines of each block along their surface.
+
+    `intensity` (alines, depth) -> `profile` (blocks, depth), of which the first `profile_px` (blocks,) pixels
+    below the surface are inside every A-line that was averaged; 0 where a block has no usable A-line.
+    """
+    alines, depth = intensity.shape
+    for b in range(profile.shape[0]):
+        start, stop = b * alines_per_block, min((b + 1) * alines_per_block, alines)
+        length = depth
+        used = 0
+        for i in range(start, stop):
+            if usable[i]:
+                length = min(length, depth - round(surface_px[i]))
+                used += 1
+        profile_px[b] = length if used else 0
+        profile[b, :] = np.float32(0.0)
+        for i in range(start, stop):
+            if usable[i]:
+                line = intensity[i, round(surface_px[i]) :]
+                for z in range(length):
+                    profile[b, z] += line[z]
+        if used:
+            scale = np.float32(1.0 / used)
+            for z in range(length):
+                profile[b, z] *= scale
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy", boundscheck=False)
+def project_enface(
+    bscan_db: NDArray[np.float32],
+    surface_px: NDArray[np.float32],
+    from_px: int,
+    to_px: int,
+    enface_db: NDArray[np.float32],
+) -> None:
+    """Mean dB between two depths below the surface per A-line; NaN where there is no surface."""
+    alines, depth = bscan_db.shape
+    for i in range(alines):
+        enface_db[i] = np.float32(np.nan)
+        if np.isnan(surface_px[i]):
+            continue
+        start = round(surface_px[i]) + from_px
+        stop = min(round(surface_px[i]) + to_px, depth)
+        if stop > start:
+            total = np.float32(0.0)
+            for z in range(start, stop):
+                total += bscan_db[i, z]
+            enface_db[i] = total / np.float32(stop - start)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def bin_profiles(
+    profile: NDArray[np.float32],
+    profile_px: NDArray[np.int64],
+    noise: float,
+    needed: float,
+    bin_px: int,
+    first_px: int,
+    log_bins: NDArray[np.float64],
+    bins_seen: NDArray[np.int64],
+) -> None:
+    """Natural logarithm of the signal in bins of `bin_px` below `first_px`, down to where noise hides it.
+
+    `log_bins` (blocks, bins) and `bins_seen` (blocks,). A profile ends at the first of two bins in a row
+    whose mean is below `needed`: what may lie behind a dark gap is not claimed to be visualised.
+    """
+    for b in range(profile.shape[0]):
+        seen = 0
+        dark = 0
+        for k in range(log_bins.shape[1]):
+            start = first_px + k * bin_px
+            if start + bin_px > profile_px[b]:
+                break
+            total = 0.0
+            for z in range(start, start + bin_px):
+                total += profile[b, z]
+            mean = total / bin_px
+            # Written so that NaN counts as dark.
+            if mean >= needed:
+                dark = 0
+                seen = k + 1
+            else:
+                dark += 1
+                if dark == 2:
+                    break
+            log_bins[b, k] = np.log(max(mean - noise, 1e-3 * noise + 1e-30))
+        bins_seen[b] = seen

@@ -1,0 +1,128 @@
+"""From outcomes to what is said: flags, map and verdict of the face that is being scanned."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Literal, cast
+
+import numpy as np
+
+from octmargin.bus import (
+    FlagMessage,
+    MapMessage,
+    Publisher,
+    VerdictMessage,
+    count_states,
+    grid_letters,
+    rounded,
+    utc_from_ns,
+)
+from octmargin.engine import Judged
+from octmargin.frames import BlockState, LostFrames
+from octmargin.latency import LatencyHistogram
+from octmargin.margin import Verdict
+from octmargin.sweeps import SweepBook
+
+MAP_INTERVAL_S = 0.5
+"""How often the map and the provisional verdict are said while a face is being scanned."""
+
+
+class ResultDesk:
+    """Takes the outcomes of the present sweep and says them on the bus. Lives on the event loop."""
+
+    def __init__(self, publisher: Publisher, *, case_id: str, specimen_id: str, synthetic: bool) -> None:
+        self._publisher = publisher
+        self._case_id = case_id
+        self._specimen_id = specimen_id
+        self._synthetic = synthetic
+        self._next_map_s = 0.0
+        self.latency = LatencyHistogram()
+        self.alines_judged = 0
+
+    def take(self, book: SweepBook, judged: Judged) -> None:
+        """A frame was judged: into the book, and its flags onto the bus."""
+        book.take(judged)
+        self.alines_judged += judged.header.alines
+        self._publisher.publish_flag(self._flag_message(book, judged))
+        self.latency.add((time.time_ns() - judged.header.received_at_ns) / 1e6)
+        self._say_map_now_and_then(book)
+
+    def lose(self, book: SweepBook, lost: LostFrames) -> None:
+        """Frames were lost: into the book; the map shows the hole."""
+        book.lose(lost)
+        self._say_map_now_and_then(book)
+
+    def say(self, book: SweepBook) -> Verdict:
+        """Say map and verdict as they stand."""
+        verdict = book.verdict()
+        now = utc_from_ns(time.time_ns())
+        self._publisher.publish_map(self._map_message(book, now))
+        self._publisher.publish_verdict(self._verdict_message(book, verdict, now))
+        self._next_map_s = time.monotonic() + MAP_INTERVAL_S
+        return verdict
+
+    def _say_map_now_and_then(self, book: SweepBook) -> None:
+        if time.monotonic() >= self._next_map_s:
+            self.say(book)
+
+    def _flag_message(self, book: SweepBook, judged: Judged) -> FlagMessage:
+        header, flags = judged.header, judged.flags
+        return FlagMessage(
+            acquired_at=utc_from_ns(header.received_at_ns),
+            synthetic=self._synthetic,
+            case_id=self._case_id,
+            specimen_id=self._specimen_id,
+            face=book.plan.face,
+            sweep=header.sweep,
+            frame_index=header.index,
+            frame_sequence=header.sequence,
+            received_at_ns=header.received_at_ns,
+            state=[BlockState(int(state)) for state in flags.state],
+            suspicion=rounded(flags.suspicion, 3),
+            distance_mm=rounded(flags.distance_mm, 3),
+            visualised_depth_mm=rounded(flags.visualised_depth_mm, 2),
+            quality=flags.quality.tolist(),
+        )
+
+    def _map_message(self, book: SweepBook, now: datetime) -> MapMessage:
+        state = book.map.state
+        return MapMessage(
+            acquired_at=now,
+            synthetic=self._synthetic,
+            case_id=self._case_id,
+            specimen_id=self._specimen_id,
+            face=book.plan.face,
+            sweep=_sweep(book),
+            frames=state.shape[0],
+            blocks=state.shape[1],
+            grid=grid_letters(state),
+            counts=count_states(state),
+        )
+
+    def _verdict_message(self, book: SweepBook, verdict: Verdict, now: datetime) -> VerdictMessage:
+        word = cast("Literal['suspicious', 'nothing_suspicious', 'indeterminate']", verdict.outcome.value)
+        return VerdictMessage(
+            acquired_at=now,
+            synthetic=self._synthetic,
+            case_id=self._case_id,
+            specimen_id=self._specimen_id,
+            face=book.plan.face,
+            sweep=_sweep(book),
+            verdict=word,
+            provisional=not book.is_complete,
+            coverage=round(verdict.coverage, 4),
+            visualised_depth_mm=_or_none(verdict.visualised_depth_mm),
+            distance_mm=_or_none(verdict.nearest_distance_mm),
+            clusters=len(verdict.clusters),
+            counts=count_states(book.map.state),
+            reasons=list(verdict.reasons),
+        )
+
+
+def _sweep(book: SweepBook) -> int:
+    return book.started.sweep if book.started is not None else 0
+
+
+def _or_none(value: float) -> float | None:
+    return round(float(value), 3) if np.isfinite(value) else None

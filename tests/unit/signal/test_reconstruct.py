@@ -1,0 +1,187 @@
+"""The chain against an independent float64 reference: explicit Lagrange cubics, a DFT matrix, log10."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline, lagrange
+from scipy.signal import get_window
+
+from octmargin.errors import CalibrationError, InputError
+from octmargin.signal import Calibration, Reconstructor
+
+
+def lagrange_resample(line: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Four-point Lagrange interpolation by its definition, one product at a time."""
+    resampled = np.zeros(len(positions))
+    for j, position in enumerate(positions):
+        first = min(max(int(np.floor(position)) - 1, 0), len(line) - 4)
+        for a in range(first, first + 4):
+            others = [b for b in range(first, first + 4) if b != a]
+            resampled[j] += line[a] * np.prod([(position - b) / (a - b) for b in others])
+    return resampled
+
+
+def reference_intensity(raw: NDArray[Any], calibration: Calibration, depth: int) -> NDArray[np.float64]:
+    spectra = raw.astype(np.float64)
+    samples = raw.shape[1]
+    background = spectra.mean(axis=0) if calibration.background is None else calibration.background
+    spectra = spectra - background
+    if calibration.k_map is not None:
+        spectra = np.array([lagrange_resample(line, calibration.k_map) for line in spectra])
+    window = calibration.window
+    weights = get_window(window, samples, fftbins=False) if isinstance(window, str) else window
+    phase = np.zeros(samples) if calibration.dispersion_rad is None else calibration.dispersion_rad
+    kernel = np.exp(-2j * np.pi * np.outer(np.arange(samples), np.arange(depth)) / samples)
+    return np.abs((spectra * weights * np.exp(-1j * phase)) @ kernel * 2 / weights.sum()) ** 2
+
+
+def console_calibration(samples: int, **others: Any) -> Calibration:
+    x = np.linspace(0, 1, samples)
+    return Calibration(
+        k_map=(samples - 1) * (x + 0.12 * x * (1 - x)),
+        dispersion_rad=20 * (x - 0.5) ** 2 - 9 * (x - 0.5) ** 3,
+        **others,
+    )
+
+
+def test_the_references_interpolation_is_lagranges() -> None:
+    line = np.array([3.0, -1.0, 4.0, 1.0])
+    assert lagrange_resample(line, np.array([1.3]))[0] == pytest.approx(lagrange(range(4), line)(1.3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(
+    ("alines", "samples", "depth"),
+    [(1, 512, 256), (3, 1024, 640), (2, 2048, 640), (2, 1536, 700), (5, 255, 100), (33, 64, 32), (4, 333, 1)],
+)
+def test_agrees_with_the_float64_reference(
+    alines: int, samples: int, depth: int, dtype: type[np.generic]
+) -> None:
+    rng = np.random.default_rng(samples + alines)
+    depth = min(depth, samples // 2)
+    raw = rng.integers(0, 255, (alines, samples)).astype(dtype)
+    calibration = console_calibration(samples, background=rng.uniform(100, 150, samples))
+    intensity = np.empty((alines, depth), dtype=np.float32)
+    bscan_db = Reconstructor(calibration, samples=samples, depth=depth).process(raw, intensity=intensity)
+    expected = reference_intensity(raw, calibration, depth)
+    np.testing.assert_allclose(intensity, expected, rtol=2e-4, atol=2e-6 * expected.max())
+    bright = expected > 1e-4 * expected.max()
+    np.testing.assert_allclose(bscan_db[bright], 10 * np.log10(expected[bright]), atol=5e-3)
+
+
+def test_without_a_background_the_mean_spectrum_of_the_frame_is_taken() -> None:
+    raw = np.random.default_rng(1).integers(0, 4095, (70, 128)).astype(np.uint16)
+    intensity = np.empty((70, 64), dtype=np.float32)
+    Reconstructor(Calibration(), samples=128, depth=64).process(raw, intensity=intensity)
+    np.testing.assert_allclose(intensity, reference_intensity(raw, Calibration(), 64), rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("reversed_map", [False, True])
+def test_four_taps_come_close_to_a_cubic_spline_where_fringes_are_well_sampled(reversed_map: bool) -> None:
+    samples, depth_px = 1024, 100
+    k_map = console_calibration(samples).k_map
+    assert k_map is not None
+    k_map = k_map[::-1] if reversed_map else k_map
+    line = np.cos(2 * np.pi * depth_px * np.arange(samples) / samples)
+    calibration = Calibration(k_map=k_map, background=np.zeros(samples))
+    bscan_db = Reconstructor(calibration, samples=samples, depth=512).process(line[None].astype(np.float32))
+    spline = CubicSpline(np.arange(samples), line)(k_map) * get_window("hann", samples, fftbins=False)
+    expected = 20 * np.log10(np.abs(np.fft.fft(spline)[:512]) * 4 / (samples - 1))
+    seen = expected > -30
+    np.testing.assert_allclose(bscan_db[0][seen], expected[seen], atol=0.1)
+
+
+def test_0_db_is_a_fringe_of_one_count() -> None:
+    line = np.cos(2 * np.pi * 40 * np.arange(512) / 512).astype(np.float32)
+    calibration = Calibration(background=np.zeros(512))
+    bscan_db = Reconstructor(calibration, samples=512, depth=256).process(np.stack([line, 100 * line]))
+    assert np.argmax(bscan_db, axis=1).tolist() == [40, 40]
+    assert bscan_db[:, 40] == pytest.approx([0.0, 40.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [0, 1000, 65535])
+def test_constant_lines_are_at_the_floor_and_never_nan(count: int) -> None:
+    raw = np.full((20, 256), count, dtype=np.uint16)
+    bscan_db = Reconstructor(Calibration(), samples=256, depth=128).process(raw)
+    assert (bscan_db == -100.0).all()
+
+
+def test_a_saturated_line_among_others_is_finite() -> None:
+    raw = np.random.default_rng(0).integers(0, 65535, (20, 256)).astype(np.uint16)
+    raw[7] = 65535
+    assert np.isfinite(Reconstructor(Calibration(), samples=256, depth=128).process(raw)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_costs_its_own_line_only(bad: float) -> None:
+    raw = np.random.default_rng(0).normal(100, 10, (40, 256)).astype(np.float32)
+    sound = np.delete(raw, 5, axis=0)
+    raw[5, 17] = bad
+    bscan_db = Reconstructor(Calibration(), samples=256, depth=128).process(raw)
+    assert np.isnan(bscan_db[5]).all()
+    expected = Reconstructor(Calibration(), samples=256, depth=128).process(sound)
+    np.testing.assert_allclose(np.delete(bscan_db, 5, axis=0), expected, atol=0.05)
+
+
+def test_writes_into_the_arrays_it_is_given_and_takes_any_number_of_lines() -> None:
+    rng = np.random.default_rng(0)
+    reconstructor = Reconstructor(console_calibration(512), samples=512, depth=200, threads=2)
+    for alines in (100, 7, 130):
+        raw = rng.integers(0, 4095, (alines, 512)).astype(np.uint16)
+        raw.flags.writeable = False
+        out, intensity = (np.empty((alines, 200), dtype=np.float32) for _ in range(2))
+        assert reconstructor.process(raw, out, intensity) is out
+        np.testing.assert_allclose(out, 10 * np.log10(intensity.astype(np.float64)), atol=1e-3)
+        single = Reconstructor(console_calibration(512), samples=512, depth=200).process(raw[:, ::1])
+        np.testing.assert_array_equal(out, single)
+
+
+def test_a_strided_frame_gives_what_its_copy_gives() -> None:
+    raw = np.random.default_rng(0).integers(0, 4095, (10, 512)).astype(np.uint16)
+    reconstructor = Reconstructor(Calibration(), samples=256, depth=128)
+    np.testing.assert_array_equal(
+        reconstructor.process(raw[:, ::2]), reconstructor.process(raw[:, ::2].copy())
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (np.zeros((4, 100), np.uint16), r"expected shape \(alines, 128\), got \(4, 100\)"),
+        (np.zeros(128, np.uint16), r"expected shape \(alines, 128\), got \(128,\)"),
+        (np.zeros((0, 128), np.uint16), r"got \(0, 128\)"),
+        (np.zeros((4, 128), np.int32), "int32; give a uint8, uint16 or float32"),
+        (np.zeros((4, 128), ">u2"), "give a uint8, uint16 or float32"),
+        ([[1, 2]], "list; give a uint8"),
+    ],
+)
+def test_says_what_is_wrong_with_the_raw_spectra(raw: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Reconstructor(Calibration(), samples=128, depth=64).process(raw)
+
+
+def test_says_what_is_wrong_with_a_target() -> None:
+    reconstructor, raw = Reconstructor(Calibration(), samples=128, depth=64), np.zeros((4, 128), np.uint16)
+    with pytest.raises(InputError, match=r"out: expected .* \(4, 64\), got float32 \(4, 63\)"):
+        reconstructor.process(raw, np.empty((4, 63), np.float32))
+    with pytest.raises(InputError, match=r"intensity: expected .* got float64"):
+        reconstructor.process(raw, intensity=np.empty((4, 64)))  # type: ignore[arg-type]
+    frozen = np.empty((4, 64), np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises(InputError, match="out is read-only"):
+        reconstructor.process(raw, frozen)
+
+
+def test_says_what_is_wrong_with_its_configuration() -> None:
+    with pytest.raises(InputError, match="depth is 65; 128 samples give depths from 1 to 64"):
+        Reconstructor(Calibration(), samples=128, depth=65)
+    with pytest.raises(InputError, match="threads is 0"):
+        Reconstructor(Calibration(), samples=128, depth=64, threads=0)
+    with pytest.raises(CalibrationError, match="calibration is for 512 samples, the spectra have 128"):
+        Reconstructor(console_calibration(512), samples=128, depth=64)
+    with pytest.raises(InputError, match="window's values sum to 0"):
+        Reconstructor(Calibration(window=np.zeros(128)), samples=128, depth=64)

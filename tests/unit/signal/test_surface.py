@@ -1,0 +1,116 @@
+"""The surface of synthetic B-scans whose surface is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from octmargin.errors import InputError
+from octmargin.signal import find_surface, noise_floor_db
+
+AXIAL_UM = 4.0
+NOISE = 3.0
+SHAPE = (256, 640)
+
+
+def bscan(surface_px: NDArray[np.float64], mu_per_mm: float = 3.0, peak_db: float = 25.0, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Speckled tissue below `surface_px` (NaN: none) over exponential noise, in dB, float32."""
+    rng = np.random.default_rng(seed)
+    below_mm = (np.arange(SHAPE[1]) - surface_px[:, None]) * AXIAL_UM / 1000
+    tissue = np.where(below_mm >= 0, NOISE * 10 ** (peak_db / 10) * np.exp(-2 * mu_per_mm * below_mm), 0.0)
+    intensity = np.nan_to_num(tissue) * rng.exponential(size=SHAPE) + NOISE * rng.exponential(size=SHAPE)
+    return (10 * np.log10(intensity)).astype(np.float32)
+
+
+FLAT = np.full(SHAPE[0], 60.0)
+TILTED = np.linspace(30, 140, SHAPE[0])
+WAVY = 60 + 20 * np.sin(np.arange(SHAPE[0]) / 25)
+
+
+@pytest.mark.parametrize("truth", [FLAT, TILTED, WAVY], ids=["flat", "tilted", "wavy"])
+@pytest.mark.parametrize(("mu", "peak_db"), [(1.5, 17.0), (3.0, 25.0), (6.5, 30.0)])
+def test_finds_the_surface_within_12_um(truth: NDArray[np.float64], mu: float, peak_db: float) -> None:
+    found = find_surface(bscan(truth, mu, peak_db), axial_um=AXIAL_UM)
+    assert np.isfinite(found).mean() > 0.97
+    assert np.nanmax(np.abs(found - truth)) * AXIAL_UM <= 24
+    assert np.nanmedian(np.abs(found - truth)) * AXIAL_UM <= 6
+
+
+def test_half_a_pixel_of_depth_scale_changes_nothing_but_the_scale() -> None:
+    coarse = bscan(FLAT)[:, ::2]
+    assert np.nanmedian(find_surface(coarse, axial_um=2 * AXIAL_UM)) == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_has_no_surface(seed: int) -> None:
+    noise = bscan(np.full(SHAPE[0], np.nan), seed=seed)
+    assert np.isnan(find_surface(noise, axial_um=AXIAL_UM)).all()
+
+
+def test_where_tissue_is_missing_there_is_no_surface_and_the_rest_stays() -> None:
+    truth = FLAT.copy()
+    truth[100:180] = np.nan
+    found = find_surface(bscan(truth), axial_um=AXIAL_UM)
+    assert np.isnan(found[100:180]).all()
+    assert np.isfinite(found[:97]).mean() > 0.97
+    assert np.isfinite(found[183:]).mean() > 0.97
+
+
+@pytest.mark.parametrize("line_px", [12, 45])
+def test_a_bright_line_of_fixed_pattern_is_not_taken(line_px: int) -> None:
+    truth = TILTED + 40
+    frame = bscan(truth)
+    frame[:, line_px] += 40.0
+    found = find_surface(frame, axial_um=AXIAL_UM)
+    assert np.nanmedian(np.abs(found - truth)) * AXIAL_UM <= 6
+    assert np.nanmax(np.abs(found - truth)) * AXIAL_UM <= 24
+    noise = bscan(np.full(SHAPE[0], np.nan))
+    noise[:, line_px] += 40.0
+    assert np.isnan(find_surface(noise, axial_um=AXIAL_UM)).all()
+
+
+def test_the_first_micrometres_are_left_out() -> None:
+    frame = bscan(FLAT)
+    frame[:, :6] += 50.0
+    assert np.nanmedian(find_surface(frame, axial_um=AXIAL_UM)) == pytest.approx(60, abs=1.5)
+
+
+def test_a_lone_line_far_from_its_neighbours_is_an_outlier() -> None:
+    truth = FLAT.copy()
+    truth[128] = 200.0
+    found = find_surface(bscan(truth), axial_um=AXIAL_UM)
+    assert np.isnan(found[128])
+    assert np.isfinite(found[[127, 129]]).all()
+
+
+def test_a_line_of_nan_has_no_surface_and_a_frame_at_the_floor_none_at_all() -> None:
+    frame = bscan(FLAT)
+    frame[40] = np.nan
+    found = find_surface(frame, axial_um=AXIAL_UM)
+    assert np.isnan(found[40])
+    assert np.isfinite(found[39])
+    assert np.isnan(find_surface(np.full(SHAPE, -100.0, np.float32), axial_um=AXIAL_UM)).all()
+
+
+@pytest.mark.parametrize("truth", [FLAT, np.full(SHAPE[0], np.nan)], ids=["tissue", "noise only"])
+def test_the_noise_floor_is_the_mean_of_the_noise(truth: NDArray[np.float64]) -> None:
+    assert noise_floor_db(bscan(truth), axial_um=AXIAL_UM) == pytest.approx(10 * np.log10(NOISE), abs=0.2)
+
+
+def test_lines_at_the_floor_do_not_lower_the_noise_floor() -> None:
+    frame = bscan(FLAT)
+    frame[:200] = -100.0
+    found = noise_floor_db(frame, axial_um=AXIAL_UM)
+    assert found == pytest.approx(10 * np.log10(NOISE), abs=0.5)
+
+
+def test_says_what_is_wrong() -> None:
+    with pytest.raises(InputError, match=r"expected float \(alines, depth\), got float32 \(640,\)"):
+        find_surface(np.zeros(640, np.float32), axial_um=4.0)
+    with pytest.raises(InputError, match="got uint16"):
+        find_surface(np.zeros((4, 640), np.uint16), axial_um=4.0)
+    with pytest.raises(InputError, match="axial_um is 0"):
+        find_surface(np.zeros((4, 640), np.float32), axial_um=0.0)
+    with pytest.raises(InputError, match="lateral_alines is 0"):
+        find_surface(np.zeros((4, 640), np.float32), axial_um=4.0, lateral_alines=0)

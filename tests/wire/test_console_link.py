@@ -1,0 +1,136 @@
+"""What a console and its driver must do together, on every wire."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from octmargin.device import Driver, SweepEnded
+from octmargin.errors import CommandRefusedError, DeviceBusyError, LocalProtocolError
+from tests.wire.conftest import Bench, ring_for, take_all
+
+
+async def until_ended(driver: Driver) -> None:
+    async with asyncio.timeout(20):
+        async for event in driver.events():
+            if isinstance(event, SweepEnded):
+                return
+
+
+async def test_the_console_says_who_it_is(bench: Bench, driver: Driver) -> None:
+    info = await driver.identify()
+    assert (info.maker, info.model, info.serial) == ("octmargin", "Simulated OCT console", "TEST-7")
+    assert info.firmware == "1.0.0"
+    assert info.capabilities["samples"] == bench.source.samples
+    assert info.capabilities["synthetic"] is True
+    assert info.capabilities["calibration"]["axial_um"] == 4.0
+
+
+async def test_a_sweep_arrives_whole_in_order_and_bit_for_bit(bench: Bench, driver: Driver) -> None:
+    plan = bench.plan(face="inferior")
+    ring, cursor = ring_for(plan)
+    await driver.configure(plan)
+    started = await driver.start(ring)
+    await until_ended(driver)
+    account = await driver.stop()
+    frames, lost = take_all(cursor)
+    assert lost == []
+    assert account.numbered == len(frames) == plan.frames
+    assert [sequence - started.first_sequence for sequence, _, _ in frames] == list(range(plan.frames))
+    for _, index, spectra in frames:
+        np.testing.assert_array_equal(spectra, bench.source.frame("inferior", index))
+
+
+async def test_sequence_numbers_go_on_over_sweeps(bench: Bench, driver: Driver) -> None:
+    plan = bench.plan(frames=3)
+    ring, cursor = ring_for(plan)
+    for _ in range(3):
+        await driver.configure(plan)
+        await driver.start(ring)
+        await until_ended(driver)
+        await driver.stop()
+    frames, lost = take_all(cursor)
+    assert [sequence for sequence, _, _ in frames] == list(range(9))
+    assert [index for _, index, _ in frames] == [0, 1, 2] * 3
+    assert lost == []
+
+
+async def test_a_stopped_sweep_accounts_for_every_numbered_frame(bench: Bench, driver: Driver) -> None:
+    plan = bench.plan(line_rate_hz=4_000)
+    ring, cursor = ring_for(plan)
+    await driver.configure(plan)
+    await driver.start(ring)
+    first = await asyncio.to_thread(cursor.take, 5)
+    assert first is not None
+    cursor.release(first)  # type: ignore[arg-type]
+    account = await driver.stop()
+    frames, lost = take_all(cursor)
+    assert 1 <= account.numbered < plan.frames
+    assert 1 + len(frames) + sum(entry.count for entry in lost) == account.numbered
+
+
+async def test_a_slow_consumer_sees_every_frame_or_its_loss(bench: Bench, driver: Driver) -> None:
+    plan = bench.plan()
+    ring, cursor = ring_for(plan, slots=4)
+    await driver.configure(plan)
+    await driver.start(ring)
+    await until_ended(driver)
+    account = await driver.stop()
+    frames, lost = take_all(cursor)
+    assert len(frames) + sum(entry.count for entry in lost) == account.numbered == plan.frames
+    assert cursor.dropped == sum(entry.count for entry in lost) == plan.frames - 4
+    assert [index for _, index, _ in frames] == list(range(plan.frames - 4, plan.frames))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("samples", 999), ("alines", 33), ("frames", 41), ("line_rate_hz", 1e6), ("face", "nowhere")]
+)
+async def test_a_plan_that_the_console_cannot_scan_is_refused_by_name(
+    bench: Bench, driver: Driver, field: str, value: object
+) -> None:
+    import dataclasses
+
+    plan = dataclasses.replace(bench.plan(), **{field: value})
+    with pytest.raises(CommandRefusedError, match=f"refuses {field} = .*invalid parameter.*octmargin devices"):
+        await driver.configure(plan)
+
+
+async def test_a_second_program_is_told_that_the_console_is_busy(bench: Bench, driver: Driver) -> None:
+    second = bench.driver_class(bench.address)
+    with pytest.raises(DeviceBusyError, match="in use by another program"):
+        await second.open()
+    info = await driver.identify()
+    assert info.serial == "TEST-7", "the first program must not notice"
+
+
+async def test_a_sweep_cannot_be_started_twice_nor_stopped_before(bench: Bench, driver: Driver) -> None:
+    plan = bench.plan(frames=2)
+    ring, _ = ring_for(plan)
+    with pytest.raises(LocalProtocolError, match="no sweep"):
+        await driver.stop()
+    await driver.configure(plan)
+    await driver.start(ring)
+    with pytest.raises(LocalProtocolError, match="stop it first"):
+        await driver.start(ring)
+    await driver.stop()
+
+
+async def test_a_silent_host_stops_the_sweep(bench: Bench) -> None:
+    """Without the driver's heartbeat the console stops by itself: its laser must not scan for nobody."""
+    from octmargin.link import registers as reg
+    from octmargin.link.commands import WriteMem
+    from octmargin.link.registers import Faults, ScanState
+
+    def write(register: reg.Register, value: int) -> None:
+        bench.console.answer(WriteMem(1, register.address, register.pack(value)))
+
+    write(reg.HEARTBEAT_TIMEOUT_MS, 100)
+    write(reg.LINE_RATE_MILLIHZ, 32 * 100 * 1000)
+    write(reg.SCAN_CONTROL, 1)
+    async with asyncio.timeout(5):
+        while bench.console.status.state is ScanState.SCANNING:
+            await asyncio.sleep(0.01)
+    assert bench.console.status.faults == Faults.HEARTBEAT_LOST
+    assert bench.console.status.frames_numbered < bench.source.frames
