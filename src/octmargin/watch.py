@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from octmargin.bus.connection import BrokerSettings
-from octmargin.bus.messages import STATE_LETTERS, BlockState, MapMessage, Priority
+from octmargin.bus.messages import STATE_LETTERS, MapMessage, Priority
 from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.tally import FaceResults, Tally
 from octmargin.bus.topics import Topics
-from octmargin.frames import FACES
+from octmargin.frames import FACES, BlockState
 
 REFRESH_HZ = 4
 _MAP_ROWS = 24

@@ -24,8 +24,8 @@ from octmargin.bus.messages import (
     StateCounts,
     VerdictMessage,
 )
-from octmargin.frames import BlockState
 from octmargin.bus.topics import Kind
+from octmargin.frames import BlockState
 
 NOON = datetime(2031, 5, 6, 12, 0, 0, 250_000, tzinfo=UTC)
 COMMON: dict[str, Any] = {"acquired_at": NOON, "synthetic": True}
