@@ -24,8 +24,8 @@ from octmargin.bus.messages import (
     StateCounts,
     VerdictMessage,
 )
-from octmargin.frames import BlockState
 from octmargin.bus.topics import Kind
+from octmargin.frames import BlockState
 
 NOON = datetime(2031, 5, 6, 12, 0, 0, 250_000, tzinfo=UTC)
 COMMON: dict[str, Any] = {"acquired_at": NOON, "synthetic": True}
@@ -63,7 +63,7 @@ def verdict(face: str = "superior", word: str = "suspicious", **changes: Any) ->
         "face": face,
         "verdict": word,
         "provisional": False,
-        "coverage": 0.97,
+        "coverage": 0.5,
         "visualised_depth_mm": 1.08,
         "distance_mm": 0.105 if word == "suspicious" else None,
         "clusters": int(word == "suspicious"),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from octmargin.bus.codec import MESSAGES, decode, decode_state, encode
 from octmargin.bus.messages import (
-    BlockState,
     Message,
     StateCounts,
     count_states,
@@ -21,6 +20,7 @@ from octmargin.bus.messages import (
 )
 from octmargin.bus.topics import Kind
 from octmargin.errors import MessageError
+from octmargin.frames import BlockState
 
 from .examples import NOON, ONE_OF_EACH, face_map, flag, verdict
 
@@ -114,7 +114,7 @@ def test_flags_of_32_blocks_stay_under_4_kib() -> None:
             suspicion=rounded(np.full(32, 0.98765432), 3),
             distance_mm=rounded(np.full(32, 1.23456789), 3),
             visualised_depth_mm=rounded(np.full(32, 1.98765432), 3),
-            quality=[63] * 32,
+            quality=[15] * 32,
         )
     )
     assert len(encode(message)) < 4096
