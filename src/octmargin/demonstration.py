@@ -26,6 +26,8 @@ from octmargin.watch import render
 
 SITE, CONSOLE = "demo", "simulator"
 NOMINAL_AXIAL_UM = 5.0
+FILE_LINE_RATE_HZ = 10_000.0
+"""Files bring no rate of their own; small frames at this rate are judged without haste."""
 START_TIMEOUT_S = 240.0
 """Rendering the phantom and compiling the kernels on a slow machine, once."""
 STOP_TIMEOUT_S = 30.0
@@ -158,16 +160,19 @@ class Demonstration:
         return options
 
     def _write_config(self, ready: dict[str, Any], broker: BrokerSettings) -> Path:
-        pace = _PACES[self._plan.wire]
+        is_phantom = self._plan.source == "phantom"
+        line_rate_hz = _PACES[self._plan.wire].line_rate_hz
+        if not is_phantom:
+            line_rate_hz = min(line_rate_hz, FILE_LINE_RATE_HZ)
         config: dict[str, Any] = {
             "site": SITE,
             "console": CONSOLE,
             "device": {"driver": self._plan.wire.value, "address": ready["address"]},
             "broker": {"host": broker.host, "port": broker.port},
-            "scan": {"faces": ready["faces"], "line_rate_hz": pace.line_rate_hz, "passes": 0},
+            "scan": {"faces": ready["faces"], "line_rate_hz": line_rate_hz, "passes": 0},
             "case": {"case_id": "demo", "specimen_id": "demo-1"},
         }
-        if self._plan.source != "phantom":
+        if not is_phantom:
             config["calibration"] = self._file_calibration()
         if self._plan.pictures is not None:
             config["pictures"] = {"folder": str(self._plan.pictures)}

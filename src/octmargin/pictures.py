@@ -128,7 +128,7 @@ def face_sheet(
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN), caption.title, fill=_TEXT, font=_font(16))
     top = _MARGIN * 2 + _LINE
-    draw.text((_MARGIN, top), "en face: mean of 50-500 µm below the surface", fill=_TEXT, font=_font())
+    draw.text((_MARGIN, top), "en face: mean of 50-500 um below the surface", fill=_TEXT, font=_font())
     draw.text((_MARGIN * 2 + 512, top), "margin map", fill=_TEXT, font=_font())
     sheet.paste(enface_image(enface_db, width_mm=width_mm, size=panel), (_MARGIN, top + _LINE))
     sheet.paste(map_image(state, size=panel), (_MARGIN * 2 + 510, top + _LINE))
@@ -181,6 +181,7 @@ def _legend(draw: ImageDraw.ImageDraw, at: tuple[int, int]) -> None:
 
 def _scale_bar(draw: ImageDraw.ImageDraw, right_bottom: tuple[int, int], px_per_mm: float, text: str) -> None:
     right, bottom = right_bottom
+    draw.rectangle((right - px_per_mm - 6, bottom - 20, right + 6, bottom + 6), fill=_BACKGROUND)
     draw.line((right - px_per_mm, bottom, right, bottom), fill=_TEXT, width=3)
     draw.text((right - px_per_mm / 2, bottom - 4), text, fill=_TEXT, font=_font(), anchor="mb")
 

@@ -38,7 +38,10 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
         ("[brokr]\nport = 1", r'unknown key "brokr"; did you mean "broker"\?'),
         ("[policy]\nmin_covrage = 0.5", r'unknown key "policy.min_covrage"; did you mean "min_coverage"\?'),
         ("[rule]\nsuspicious_att = 1.0", r'unknown key "rule.suspicious_att"'),
-        ("[pictures]\nfolder = 'x'\nfolders = 'y'", r'unknown key "pictures.folders"; did you mean "folder"\?'),
+        (
+            "[pictures]\nfolder = 'x'\nfolders = 'y'",
+            r'unknown key "pictures.folders"; did you mean "folder"\?',
+        ),
         ("[broker]\nport = 'high'", r'key "broker.port": expected `int`, got `str`; correct the value'),
         ("[broker]\nport = 70000", r'key "broker.port": expected `int` <= 65535; correct the value'),
         ("[scan]\nline_rate_hz = 0", r'key "scan.line_rate_hz": expected .* > 0'),
@@ -78,6 +81,8 @@ def test_the_fingerprint_changes_with_any_value(tmp_path: Path) -> None:
     assert first == same != other
 
 
-@pytest.mark.parametrize("example", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "example", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda p: p.name
+)
 def test_every_example_configuration_is_valid(example: Path) -> None:
     assert load_config(example).site

@@ -39,7 +39,9 @@ class Bench:
         self.ring = FrameRing(slots, ALINES * SAMPLES * 2)
         self.outcomes: list[Outcome] = []
         self._lock = threading.Lock()
-        self.engine = Engine(self.ring.cursor("engine", holding=threads), settings, self._take, threads=threads)
+        self.engine = Engine(
+            self.ring.cursor("engine", holding=threads), settings, self._take, threads=threads
+        )
 
     def _take(self, outcome: Outcome) -> None:
         with self._lock:
@@ -90,7 +92,9 @@ def test_losses_are_handed_on(settings: EngineSettings) -> None:
     assert bench.finish() == [lost]
 
 
-@pytest.mark.parametrize("flag", [FrameFlags.LASER_OFF, FrameFlags.SHUTTER_CLOSED, FrameFlags.TRIGGER_TOO_FAST])
+@pytest.mark.parametrize(
+    "flag", [FrameFlags.LASER_OFF, FrameFlags.SHUTTER_CLOSED, FrameFlags.TRIGGER_TOO_FAST]
+)
 def test_a_frame_that_does_not_show_the_tissue_is_lost_with_the_reason(
     settings: EngineSettings, phantom: LayeredPhantom, flag: FrameFlags
 ) -> None:

@@ -16,7 +16,14 @@ def test_a_bscan_picture_has_its_surface_and_its_suspicious_blocks() -> None:
     bscan_db[:, 40:] = 30.0
     surface = np.full(64, 40.0, np.float32)
     plain = np.asarray(
-        bscan_image(bscan_db, axial_um=5.0, width_mm=2.0, surface_px=surface, suspicious=np.zeros(4, bool), size=(640, 500))
+        bscan_image(
+            bscan_db,
+            axial_um=5.0,
+            width_mm=2.0,
+            surface_px=surface,
+            suspicious=np.zeros(4, bool),
+            size=(640, 500),
+        )
     )
     marked = np.asarray(
         bscan_image(
@@ -29,7 +36,9 @@ def test_a_bscan_picture_has_its_surface_and_its_suspicious_blocks() -> None:
         )
     )
     assert plain.shape == (500, 640, 3)
-    assert plain[400, 320].mean() > plain[100, 320].mean() + 50, "tissue is brighter than air, depth goes down"
+    assert plain[400, 320].mean() > plain[100, 320].mean() + 50, (
+        "tissue is brighter than air, depth goes down"
+    )
     assert (plain[197, 320] != plain[100, 320]).any(), "the surface line lies just above the surface"
     changed = np.flatnonzero((plain != marked).any(axis=(0, 2)))
     assert changed.min() >= 160
@@ -41,7 +50,14 @@ def test_a_hole_in_the_surface_is_not_bridged() -> None:
     surface = np.full(64, 50.0, np.float32)
     surface[20:40] = np.nan
     image = np.asarray(
-        bscan_image(bscan_db, axial_um=5.0, width_mm=2.0, surface_px=surface, suspicious=np.zeros(4, bool), size=(640, 500))
+        bscan_image(
+            bscan_db,
+            axial_um=5.0,
+            width_mm=2.0,
+            surface_px=surface,
+            suspicious=np.zeros(4, bool),
+            size=(640, 500),
+        )
     )
     line = image[247].astype(int)
     blue = line[:, 2] > line[:, 0] + 50

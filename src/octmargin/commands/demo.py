@@ -15,9 +15,7 @@ from octmargin.errors import InputError
 
 
 def demo(
-    console: Annotated[
-        WireKind, typer.Option(help="How the simulated console is connected.")
-    ] = WireKind.USB,
+    console: Annotated[WireKind, typer.Option(help="How the simulated console is connected.")] = WireKind.USB,
     source: Annotated[
         str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')
     ] = "phantom",
