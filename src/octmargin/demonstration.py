@@ -102,7 +102,7 @@ class Demonstration:
                 _DaemonProcess.started(config, self._folder / "daemon.log")
             )
             self._progress("compiling the kernels (cached after the first start) ...")
-            await self._until("ready", daemon, stop)
+            await self._until_ready(daemon, stop)
             await self._scan(daemon, stop)
             await daemon.stop()
             await self._until_quiet(listener)
@@ -132,23 +132,22 @@ class Demonstration:
                 live.update(render(self._record.tally, utc_now(), Topics(SITE, CONSOLE)))
                 await asyncio.sleep(1 / REFRESH_PER_S)
 
-    async def _until(self, state: str, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+    async def _until_ready(self, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+        """Wait until the subscriber hears `ready`; the daemon's own words where it never will."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                while self._record.tally.state != state and not stop.is_set():
-                    await asyncio.sleep(0.05)
-                    daemon.raise_if_failed()
+                await _first_done(self._record.until("ready"), daemon.exited(), stop.wait())
         except TimeoutError:
             raise DeviceError(
-                f"the daemon was not ready within {START_TIMEOUT_S:g} s:\n{daemon.last_words()}"
+                f"the daemon was not ready within {START_TIMEOUT_S:g} s: {daemon.last_words()}"
             ) from None
+        daemon.raise_if_failed()
 
     async def _until_quiet(self, listener: asyncio.Task[None]) -> None:
         """The daemon has said goodbye after its last flag: when that arrived, everything has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                while self._record.tally.state != "disconnected" and not listener.done():
-                    await asyncio.sleep(0.02)
+                await _first_done(self._record.until("disconnected"), _until_done(listener))
 
     def _simulate_options(self) -> list[str]:
         plan = self._plan

@@ -59,13 +59,13 @@ class Gallery:
         if enface is None or book is not self._book:
             return
         sweep = book.started.sweep if book.started else 0
-        depth = (
-            f"{verdict.visualised_depth_mm:.2f} mm" if np.isfinite(verdict.visualised_depth_mm) else "none"
+        depth_mm = verdict.visualised_depth_mm
+        parts = (
+            f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}",
+            f"coverage {verdict.coverage:.0%}",
+            f"visualised depth {depth_mm:.2f} mm" if np.isfinite(depth_mm) else "nothing visualised",
         )
-        caption = Caption(
-            f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}  |  coverage {verdict.coverage:.0%}  |  visualised depth {depth}",
-            self._synthetic,
-        )
+        caption = Caption("  |  ".join(parts), self._synthetic)
         state = book.map.state.copy()
 
         def write() -> None:

@@ -7,6 +7,7 @@ were synthetic. States differ by colour and by pattern, so that they can be told
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def bscan_image(
     surface = [
         ((x + 0.5) * scale_x, z * scale_y) for x, z in enumerate(surface_px.tolist()) if np.isfinite(z)
     ]  # fmt: skip
-    for (x0, y0), (x1, y1) in zip(surface, surface[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(surface):
         if x1 - x0 < 3 * scale_x:  # a hole in the surface stays a hole
             draw.line((x0, y0 - 3, x1, y1 - 3), fill=_SURFACE)
     for block in np.flatnonzero(suspicious).tolist():

@@ -88,16 +88,11 @@ def _installation() -> Iterator[Finding]:
 async def _devices(config: Config | None) -> list[Finding]:
     findings: list[Finding] = []
     loaded = drivers()
-    for entry in entry_points(group=DRIVER_GROUP):
-        if entry.name not in loaded:
-            findings.append(
-                Finding(
-                    f"driver {entry.name}",
-                    "problem",
-                    f"{entry.value} cannot be loaded",
-                    "reinstall its package",
-                )
-            )
+    findings += [
+        Finding(f"driver {entry.name}", "problem", f"{entry.value} cannot be loaded", "reinstall its package")
+        for entry in entry_points(group=DRIVER_GROUP)
+        if entry.name not in loaded
+    ]
     for name, driver in loaded.items():
         findings += await driver.diagnose()
         consoles = await driver.discover()

@@ -63,8 +63,9 @@ def find_surface(
     `window_um` exceeds the mean of the `window_um` before by `contrast_db` and the noise by `threshold_db`,
     moved to where that contrast is greatest. At least `sustained_share` of the pixels behind it must be clearly
     brighter than what lies before: a line of fixed pattern never is a surface. The first `ignore_um` are left
-    out (source spectrum, fixed pattern). An A-line that is NaN has no surface. Where what lies above the edge is itself `max_above_db` above the noise,
-    tissue reaches up to zero delay and the edge is inside it: NaN, not a guess.
+    out (source spectrum, fixed pattern). An A-line that is NaN has no surface. Where what lies above the edge
+    is itself `max_above_db` above the noise, tissue reaches up to zero delay and the edge is inside it: NaN,
+    not a guess.
 
     Among `lateral_alines` neighbours, an A-line whose surface lies more than `max_jump_um` from the neighbours'
     median, or most of whose neighbours have none, gets NaN; the others get a running median. Nothing is
