@@ -15,6 +15,8 @@ from octmargin.ring import FrameRing
 from octmargin.sweeps import SweepBook
 
 RETRY_S = 2.0
+CONSOLE_ALARM = "console"
+"""Raised while the console is gone."""
 
 log = structlog.get_logger()
 
@@ -80,17 +82,21 @@ class ConsoleLink:
     async def recover(self, stop: asyncio.Event) -> bool:
         """Open the console again, however long it takes; False where `stop` came first."""
         await self.close()
+        told = ""
         while not stop.is_set():
             self._driver = self._make_driver()
             try:
                 await self.open()
             except DeviceError as error:
-                log.warning("console not back yet", reason=str(error))
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("console not back yet", reason=told)
+                    self._on_fault(CONSOLE_ALARM, told)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S):
                         await stop.wait()
                 continue
-            self._on_recovered("console")
+            self._on_recovered(CONSOLE_ALARM)
             return True
         return False
 
@@ -106,7 +112,7 @@ class ConsoleLink:
                     self._sweep_ended.set()
                 case Disconnected(text):
                     log.error("console gone", reason=text)
-                    self._on_fault("console", text)
+                    self._on_fault(CONSOLE_ALARM, text)
                     self._gone.set()
                 case ConsoleFault(name, text):
                     log.warning("console fault", fault=name, text=text)

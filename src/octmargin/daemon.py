@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 
 from octmargin import __version__
-from octmargin.acquisition import ConsoleLink
+from octmargin.acquisition import CONSOLE_ALARM, ConsoleLink
 from octmargin.bus import (
     CalibrationDescription,
     CaseMessage,
@@ -81,7 +81,7 @@ class Daemon:
             link = ConsoleLink(
                 lambda: driver_class(config.device.driver)(config.device.address),
                 on_fault=self._raise_alarm,
-                on_recovered=self._publisher.clear_alarm,
+                on_recovered=self._console_is_back,
             )
             info = await link.open()
             log.info(
@@ -230,6 +230,9 @@ class Daemon:
     # -- what is said ---------------------------------------------------------------------------------
 
     def _raise_alarm(self, alarm_id: str, text: str) -> None:
+        if alarm_id == CONSOLE_ALARM:
+            # Not ready: displays grey out what they show until the console is back.
+            self._publisher.set_state("alert")
         self._publisher.raise_alarm(
             alarm_id,
             "medium",
@@ -237,6 +240,10 @@ class Daemon:
             "see the text; what was shown before stays valid until it expires",
             synthetic=self._synthetic,
         )
+
+    def _console_is_back(self, alarm_id: str) -> None:
+        self._publisher.clear_alarm(alarm_id)
+        self._publisher.set_state("ready")
 
     async def _keep_saying_health(self) -> None:
         while True:

@@ -1,0 +1,168 @@
+"""The daemon in a room with a real broker and a console on a real wire: faults, and what is said of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
+from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ScanSection
+from octmargin.daemon import Daemon
+from octmargin_simulator.console import Console, Identity
+from octmargin_simulator.phantom import LayeredPhantom
+from octmargin_simulator.usb_device import UsbConsole
+
+FACES = ("superior", "medial")
+FRAMES = 10
+
+
+@pytest.fixture(scope="module")
+def phantom() -> LayeredPhantom:
+    return LayeredPhantom(samples=1024, alines=64, frames=FRAMES, faces=FACES, tumour_faces=())
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as running:
+        yield running
+
+
+class Room:
+    """A console, a broker, a daemon on both, and what a subscriber hears."""
+
+    def __init__(self, phantom: LayeredPhantom, broker: EmbeddedBroker) -> None:
+        self.console = Console(phantom, Identity(serial="ROOM-1"))
+        self.served = UsbConsole(self.console)
+        self.phantom = phantom
+        self.settings = BrokerSettings(host=broker.host, port=broker.port, reconnect_min_s=0.05)
+        self.tally = Tally()
+        self._heard = asyncio.Event()
+
+    def config(self, *, passes: int = 1, line_rate_hz: float = 6400.0) -> Config:
+        return Config(
+            site="t",
+            console="c",
+            device=DeviceSection(driver="usb", address=self.served.address),
+            broker=self.settings,
+            scan=ScanSection(faces=FACES, passes=passes, line_rate_hz=line_rate_hz),
+            engine=EngineSection(depth=320),
+            case=CaseSection(case_id="case-7", specimen_id="s-1"),
+        )
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        async def listen() -> None:
+            async for event in subscriber:
+                self.tally.add(event)
+                self._heard.set()
+
+        async with Subscriber(self.settings, Topics("t", "c")) as subscriber:
+            task = asyncio.create_task(listen())
+            yield
+            subscriber.stop()
+            await task
+
+    async def until(self, condition: Callable[[Tally], bool]) -> None:
+        async with asyncio.timeout(40):
+            while not condition(self.tally):
+                self._heard.clear()
+                await self._heard.wait()
+
+    def close(self) -> None:
+        self.served.close()
+        self.console.close()
+
+
+@pytest.fixture
+async def room(phantom: LayeredPhantom, broker: EmbeddedBroker) -> AsyncIterator[Room]:
+    room = Room(phantom, broker)
+    yield room
+    await asyncio.to_thread(room.close)
+
+
+def balanced(tally: Tally) -> bool:
+    assert tally.health is not None
+    frames = tally.health.frames
+    return frames.sent == frames.processed + frames.lost
+
+
+async def test_one_pass_from_init_to_disconnected(room: Room) -> None:
+    async with room.listening():
+        await Daemon(room.config()).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    tally = room.tally
+    assert tally.health is not None
+    assert tally.description is not None
+    assert tally.health.frames.sent == room.console.status.frames_numbered == FRAMES * len(FACES)
+    assert balanced(tally)
+    assert tally.flags.messages == tally.health.frames.processed
+    assert tally.health.flags.published == tally.flags.blocks
+    assert tally.synthetic
+    assert tally.description.console.serial == "ROOM-1"
+    assert tally.case is not None
+    assert tally.case.case_id == "case-7"
+    for face in FACES:
+        verdict = tally.faces[face].verdict
+        assert verdict is not None
+        assert not verdict.provisional
+        assert verdict.verdict != "suspicious"
+        assert verdict.coverage > 0.9
+
+
+async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_accounted_for(room: Room) -> None:
+    daemon = Daemon(room.config(passes=0, line_rate_hz=1280.0))
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.flags.messages >= 3)
+        await asyncio.to_thread(room.served.unplug)
+        await room.until(lambda tally: "console" in tally.alarms)
+        assert room.tally.alarms["console"].priority == "medium"
+        await room.until(lambda tally: tally.state == "alert")
+        before = room.tally.flags.messages
+        await room.until(lambda tally: "console" not in tally.alarms and tally.state == "ready")
+        await room.until(lambda tally: tally.flags.messages > before + FRAMES)
+        daemon.stop()
+        await running
+        await room.until(lambda tally: tally.state == "disconnected")
+    assert balanced(room.tally)
+
+
+async def test_another_console_in_its_place_is_not_taken_for_it(room: Room) -> None:
+    """The one that comes back must be the one that went: its calibration is the one in use."""
+    daemon = Daemon(room.config(passes=0, line_rate_hz=1280.0))
+    port = room.served.port
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.flags.messages >= 3)
+        await asyncio.to_thread(room.close)
+        room.console = Console(room.phantom, Identity(serial="OTHER-2"))
+        room.served = UsbConsole(room.console, port=port)
+        await room.until(lambda tally: "another console" in tally.alarms.get("console", NO_ALARM).text)
+        daemon.stop()
+        await running
+    assert room.console.status.frames_numbered == 0
+
+
+async def test_a_daemon_that_is_stopped_in_a_sweep_says_that_it_saw_too_little(room: Room) -> None:
+    daemon = Daemon(room.config(line_rate_hz=640.0))
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.flags.messages >= 2)
+        daemon.stop()
+        await running
+        await room.until(lambda tally: tally.state == "disconnected")
+    verdict = room.tally.faces[FACES[0]].verdict
+    assert verdict is not None
+    assert verdict.verdict == "indeterminate"
+    assert verdict.counts.not_scanned > 0
+    assert balanced(room.tally)
+
+
+class _NoAlarm:
+    text = ""
+
+
+NO_ALARM = _NoAlarm()
