@@ -41,7 +41,7 @@ _READ_BYTES = 65536
 class SerialWire:
     """One console on a serial line; a thread of its own reads the port from the beginning to the end."""
 
-    def __init__(self, port: serial.SerialBase, address: str, trouble: Callable[[str], None]) -> None:
+    def __init__(self, port: serial.Serial, address: str, trouble: Callable[[str], None]) -> None:
         self._port = port
         self._address = address
         self._trouble = trouble
@@ -128,6 +128,7 @@ class SerialWire:
             intake = self._intake
             if intake is None:
                 return
+            intake.heard()
             for event in self._collector.collect(piece):
                 if isinstance(event, LeaderArrived):
                     self._slot = intake.begin(event.leader)
@@ -201,7 +202,7 @@ def _split_address(address: str) -> tuple[str, int]:
 
 def _open_error(address: str, error: serial.SerialException) -> DeviceError:
     text = str(error)
-    if error.errno == errno.ENOENT or "No such file" in text or "could not open port" in text and "refused" in text:
+    if error.errno == errno.ENOENT or "No such file" in text:
         return DeviceNotFoundError(f"{address}: no such port; check the cable and `octmargin devices`")
     if error.errno in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
         return DeviceBusyError(f"{address}: in use by another program; stop it (another octmargin run?) and try again")
