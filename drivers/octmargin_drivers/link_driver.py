@@ -387,7 +387,7 @@ class LinkDriver(Driver):
             self._look_for_the_end(status)
 
     def _report_faults(self, status: ScanStatus) -> None:
-        new = status.faults & ~self._known_faults
+        new = int(status.faults) & ~int(self._known_faults)  # as flags, `~` would forget the unknown bits
         for bit in range(32):
             if new & (1 << bit):
                 # A newer console may know faults that this driver does not; they are told all the same.

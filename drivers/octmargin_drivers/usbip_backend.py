@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import usb.backend
 import usb.core
-from usbip import USBIP, core
-from usbip.host import list_devices
+from usbip import core, protocol
 
-from octmargin_drivers.usbip_session import Address, UsbipSession
+from octmargin_drivers.usbip_session import CONNECT_TIMEOUT_S, Address, UsbipSession
 
 
 class Descriptor:
@@ -76,7 +76,8 @@ class UsbipBackend(usb.backend.IBackend):  # type: ignore[misc] # pyusb has no t
     def enumerate_devices(self) -> Iterator[ExportedDevice]:
         """Yield the exported devices; none where no server answers."""
         try:
-            listed = list_devices(USBIP(self._host, self._port))
+            with socket.create_connection((self._host, self._port), timeout=CONNECT_TIMEOUT_S) as connection:
+                listed = protocol.client_devlist(connection)
         except (OSError, core.USBError):
             return
         for info in listed:

@@ -27,7 +27,7 @@ URB_BYTES = 512 * 1024
 URBS_IN_FLIGHT = 8
 STALL_S = 3.0
 """Data of a URB that has begun to arrive and then stops for longer means that the connection is dead."""
-_CONNECT_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 3.0
 _DIRECTION_IN, _DIRECTION_OUT = 1, 0
 _SUBMIT = struct.Struct(">IIIII Iiiii 8s")
 _RETURN = struct.Struct(">IIIII iiiii 8s")
@@ -66,7 +66,7 @@ class UsbipSession:
     def __init__(self, address: Address) -> None:
         host, port, bus_id = address
         try:
-            self._socket = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)
+            self._socket = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
         except OSError as error:
             raise _device_gone(str(error)) from error
         try:

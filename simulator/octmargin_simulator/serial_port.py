@@ -69,8 +69,10 @@ class SerialConsole:
             self._frames.clear()
 
     def close(self) -> None:
-        """Take the port away."""
+        """Take the port away; may be called twice."""
         with self._wake:
+            if self._closed:
+                return
             self._closed = True
             self._wake.notify_all()
         for thread in self._threads:
