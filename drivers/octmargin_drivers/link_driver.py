@@ -277,7 +277,9 @@ class LinkDriver(Driver):
     def _identify(self) -> ConsoleInfo:
         size = self._read_number(reg.DESCRIPTION_SIZE)
         if size > MAX_DESCRIPTION_BYTES:
-            raise RemoteProtocolError(f"self-description of {size} bytes; at most {MAX_DESCRIPTION_BYTES} are read")
+            raise RemoteProtocolError(
+                f"self-description of {size} bytes; at most {MAX_DESCRIPTION_BYTES} are read"
+            )
         description = SelfDescription.from_bytes(self._read(self._read_number(reg.DESCRIPTION_ADDRESS), size))
         capabilities: dict[str, Any] = msgspec.to_builtins(description)
         return ConsoleInfo(
@@ -373,7 +375,9 @@ class LinkDriver(Driver):
                 self.trouble(f"heartbeat: {error}")
                 if misses >= ATTEMPTS:
                     self.post(
-                        Disconnected(f"{self.address}: no answer to {misses} heartbeats; check cable and power")
+                        Disconnected(
+                            f"{self.address}: no answer to {misses} heartbeats; check cable and power"
+                        )
                     )
                     return
                 continue
@@ -382,7 +386,9 @@ class LinkDriver(Driver):
             if sweep is None or sweep is not self._sweep:
                 continue  # the status may be from before START
             if (status.sweep, status.first_sequence) != (sweep.sweep, sweep.first_sequence):
-                self.post(Disconnected(f"{self.address}: the console was restarted within a sweep; open it again"))
+                self.post(
+                    Disconnected(f"{self.address}: the console was restarted within a sweep; open it again")
+                )
                 return
             self._look_for_the_end(status)
 

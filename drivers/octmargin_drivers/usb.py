@@ -104,7 +104,9 @@ class UsbWire:
     def begin_stream(self, intake: FrameIntake) -> None:
         """Start the reader thread."""
         self._stop_reading.clear()
-        self._reader = threading.Thread(target=self._read_frames, args=(intake,), name="usb-stream", daemon=True)
+        self._reader = threading.Thread(
+            target=self._read_frames, args=(intake,), name="usb-stream", daemon=True
+        )
         self._reader.start()
 
     def end_stream(self) -> None:
@@ -199,7 +201,12 @@ class UsbDriver(LinkDriver):
         findings = []
         if usb.backend.libusb1.get_backend() is None:
             findings.append(
-                Finding("libusb", "note", "not installed", "only consoles over USB/IP work; Debian: apt install libusb-1.0-0")
+                Finding(
+                    "libusb",
+                    "note",
+                    "not installed",
+                    "only consoles over USB/IP work; Debian: apt install libusb-1.0-0",
+                )
             )
         elif not any((Path(folder) / _UDEV_RULE).exists() for folder in _UDEV_FOLDERS):
             remedy = f"copy configs/{_UDEV_RULE} to /etc/udev/rules.d: else only root may open a console"
@@ -272,9 +279,7 @@ def _find(address: str) -> Any:
     except usb.core.NoBackendError as error:
         raise DeviceError(f"{address}: libusb is not installed; install it (Debian: libusb-1.0-0)") from error
     except ValueError as error:
-        raise DeviceError(
-            f"{address}: {error}; install configs/{_UDEV_RULE} and plug it in again"
-        ) from error
+        raise DeviceError(f"{address}: {error}; install configs/{_UDEV_RULE} and plug it in again") from error
     if device is None:
         raise DeviceNotFoundError(
             f"{address}: no such device; check cable and power, and `octmargin devices`"

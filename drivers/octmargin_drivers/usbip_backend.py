@@ -83,7 +83,7 @@ class UsbipBackend(usb.backend.IBackend):  # type: ignore[misc] # pyusb has no t
         for info in listed:
             yield ExportedDevice((self._host, self._port, info["busid"]), info)
 
-    def get_parent(self, dev: ExportedDevice) -> None:  # noqa: ARG002
+    def get_parent(self, dev: ExportedDevice) -> None:
         """USB/IP shows no hubs."""
 
     def get_device_descriptor(self, dev: ExportedDevice) -> Descriptor:
@@ -106,9 +106,7 @@ class UsbipBackend(usb.backend.IBackend):  # type: ignore[misc] # pyusb has no t
         if not dev.configuration:
             raise usb.core.USBError("USB/IP: the device is in use", errno=errno.EBUSY)
         parsed = core.ConfigurationDescriptor.parse(dev.configuration)
-        return Descriptor(
-            bLength=9, bDescriptorType=core.DT_CONFIG, **vars(parsed), extra_descriptors=b""
-        )
+        return Descriptor(bLength=9, bDescriptorType=core.DT_CONFIG, **vars(parsed), extra_descriptors=b"")
 
     def get_interface_descriptor(self, dev: ExportedDevice, intf: int, alt: int, config: int) -> Descriptor:
         """The interface at place `intf`; none of ours has alternate settings."""
@@ -118,7 +116,9 @@ class UsbipBackend(usb.backend.IBackend):  # type: ignore[misc] # pyusb has no t
         parsed = core.InterfaceDescriptor.parse(interfaces[intf])
         return Descriptor(bLength=9, bDescriptorType=core.DT_INTERFACE, **vars(parsed), extra_descriptors=b"")
 
-    def get_endpoint_descriptor(self, dev: ExportedDevice, ep: int, intf: int, alt: int, config: int) -> Descriptor:
+    def get_endpoint_descriptor(
+        self, dev: ExportedDevice, ep: int, intf: int, alt: int, config: int
+    ) -> Descriptor:
         """The endpoint at place `ep` of the interface at place `intf`."""
         place = -1
         found = []
@@ -170,7 +170,14 @@ class UsbipBackend(usb.backend.IBackend):  # type: ignore[misc] # pyusb has no t
         return dev_handle.read(ep, _memory_of(buff), timeout)
 
     def ctrl_transfer(
-        self, dev_handle: UsbipSession, bmRequestType: int, bRequest: int, wValue: int, wIndex: int, data: Any, timeout: int
+        self,
+        dev_handle: UsbipSession,
+        bmRequestType: int,
+        bRequest: int,
+        wValue: int,
+        wIndex: int,
+        data: Any,
+        timeout: int,
     ) -> int:
         """A control transfer on endpoint 0."""
         view = _memory_of(data)

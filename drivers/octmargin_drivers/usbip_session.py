@@ -269,7 +269,9 @@ class UsbipSession:
         with self._changed:
             request = self._requests.get(seqnum)
             if command != _RETURN_SUBMIT or request is None:
-                raise ConnectionError(f"the server sent reply {command:#x} to {seqnum}, which nobody asked for")
+                raise ConnectionError(
+                    f"the server sent reply {command:#x} to {seqnum}, which nobody asked for"
+                )
             if not 0 <= actual <= request.length:
                 raise ConnectionError(f"the server reports {actual} bytes for a request of {request.length}")
             target = None
@@ -292,7 +294,7 @@ def _device_gone(reason: str) -> usb.core.USBError:
 
 
 def _deadline(timeout_ms: int) -> float | None:
-    """pyusb's time-outs: milliseconds, 0 waits for ever."""
+    """Pyusb's time-outs: milliseconds, 0 waits for ever."""
     return monotonic() + timeout_ms / 1000 if timeout_ms else None
 
 

@@ -237,7 +237,9 @@ class Console:
             with self._lock:
                 # A frame is complete when its last line was triggered.
                 due_s = started_s + (index + 1) * frame_s
-                self._wake.wait_for(lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic()))
+                self._wake.wait_for(
+                    lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic())
+                )
                 if self._state is ScanState.IDLE or self._sweep != sweep:
                     return
                 if self._host_is_silent():

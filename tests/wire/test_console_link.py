@@ -6,10 +6,10 @@ import asyncio
 
 import numpy as np
 import pytest
+from tests.wire.conftest import Bench, ring_for, take_all
 
 from octmargin.device import Driver, SweepEnded
 from octmargin.errors import CommandRefusedError, DeviceBusyError, LocalProtocolError
-from tests.wire.conftest import Bench, ring_for, take_all
 
 
 async def until_ended(driver: Driver) -> None:
@@ -85,7 +85,8 @@ async def test_a_slow_consumer_sees_every_frame_or_its_loss(bench: Bench, driver
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("samples", 999), ("alines", 33), ("frames", 41), ("line_rate_hz", 1e6), ("face", "nowhere")]
+    ("field", "value"),
+    [("samples", 999), ("alines", 33), ("frames", 41), ("line_rate_hz", 1e6), ("face", "nowhere")],
 )
 async def test_a_plan_that_the_console_cannot_scan_is_refused_by_name(
     bench: Bench, driver: Driver, field: str, value: object
@@ -93,7 +94,9 @@ async def test_a_plan_that_the_console_cannot_scan_is_refused_by_name(
     import dataclasses
 
     plan = dataclasses.replace(bench.plan(), **{field: value})
-    with pytest.raises(CommandRefusedError, match=f"refuses {field} = .*invalid parameter.*octmargin devices"):
+    with pytest.raises(
+        CommandRefusedError, match=f"refuses {field} = .*invalid parameter.*octmargin devices"
+    ):
         await driver.configure(plan)
 
 

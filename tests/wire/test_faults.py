@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.wire.conftest import Bench, NumberedSource, ring_for, take_all
 
 from octmargin.device import (
     ConsoleFault,
@@ -43,7 +44,6 @@ from octmargin_drivers.usb import CONTROL_OUT, UsbDriver
 from octmargin_simulator.console import Console, FrameSink
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.usb_device import UsbConsole
-from tests.wire.conftest import Bench, NumberedSource, ring_for, take_all
 
 GARBAGE = bytes(random.Random(1).randbytes(3000)) + b"\x01\x00\x01U3VCU3VLU3VT"  # noqa: S311
 
@@ -126,7 +126,9 @@ async def collect(driver: Driver, until: type[DeviceEvent]) -> list[DeviceEvent]
     raise AssertionError(f"the events ended: {events}")
 
 
-async def sweep(bench: Bench, driver: Driver, plan: ScanPlan, until: type[DeviceEvent] = SweepEnded) -> Outcome:
+async def sweep(
+    bench: Bench, driver: Driver, plan: ScanPlan, until: type[DeviceEvent] = SweepEnded
+) -> Outcome:
     """One sweep to its end; the books must balance and what arrived must be what the console saw."""
     ring, cursor = ring_for(plan)
     await driver.configure(plan)
@@ -154,7 +156,9 @@ def all_but(plan: ScanPlan, *missing: int) -> list[int]:
 # -- noise and damage on the wire -----------------------------------------------------------------------
 
 
-async def test_garbage_from_the_console_is_counted_and_the_frames_arrive(bench: Bench, driver: Driver) -> None:
+async def test_garbage_from_the_console_is_counted_and_the_frames_arrive(
+    bench: Bench, driver: Driver
+) -> None:
     def with_garbage(parts: Parts) -> Parts:
         say(bench, GARBAGE)
         return parts
@@ -187,7 +191,11 @@ async def test_garbage_from_the_host_does_not_trouble_the_console(bench: Bench, 
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        pytest.param(lambda p: (p[0], memoryview(flipped(p[1], 5000)), p[2]), "CRC-32", id="a flipped bit in the spectra"),
+        pytest.param(
+            lambda p: (p[0], memoryview(flipped(p[1], 5000)), p[2]),
+            "CRC-32",
+            id="a flipped bit in the spectra",
+        ),
         pytest.param(lambda p: (p[0], p[1], flipped(p[2], 33)), "trailer", id="a flipped bit in the trailer"),
         pytest.param(lambda p: (flipped(p[0], 60), p[1], p[2]), "", id="a flipped bit in the leader"),
         pytest.param(lambda p: (p[0], p[1][:-100], p[2]), "", id="spectra cut short"),
@@ -224,7 +232,9 @@ async def test_a_frame_that_comes_twice_is_taken_once(bench: Bench, driver: Driv
     plan = bench.plan()
     outcome = await sweep(bench, driver, plan)
     assert outcome.indices == list(range(plan.frames))
-    assert any("frame 7 came when it was already accounted for" in trouble.text for trouble in outcome.troubles)
+    assert any(
+        "frame 7 came when it was already accounted for" in trouble.text for trouble in outcome.troubles
+    )
 
 
 async def test_frames_that_the_console_drops_are_told_as_such(bench: Bench, driver: Driver) -> None:
@@ -388,7 +398,9 @@ async def test_a_sweep_whose_start_was_not_acknowledged_runs_once(answers: Answe
     assert answers.bench.console.status.sweep == 1
 
 
-async def test_a_console_that_falls_silent_is_reported_and_the_books_close(answers: Answers, driver: Driver) -> None:
+async def test_a_console_that_falls_silent_is_reported_and_the_books_close(
+    answers: Answers, driver: Driver
+) -> None:
     plan = answers.bench.plan(line_rate_hz=2_000)
     ring, cursor = ring_for(plan)
     await driver.configure(plan)
@@ -415,14 +427,18 @@ async def test_what_is_no_oct_console_never_answers_and_is_told_in_one_line(answ
 
 
 @pytest.mark.parametrize(("version", "fits"), [(0x0001_0007, True), (0x0002_0003, False), (0, False)])
-async def test_another_major_version_is_refused_a_minor_one_is_not(bench: Bench, version: int, fits: bool) -> None:
+async def test_another_major_version_is_refused_a_minor_one_is_not(
+    bench: Bench, version: int, fits: bool
+) -> None:
     bench.console._memory.store(reg.OCT_PROTOCOL, version)
     driver = bench.driver_class(bench.address)
     if fits:
         await driver.open()
         await driver.close()
         return
-    with pytest.raises(DeviceError, match=rf"speaks protocol {version >> 16}\.{version & 0xFFFF}, this driver 1\.x"):
+    with pytest.raises(
+        DeviceError, match=rf"speaks protocol {version >> 16}\.{version & 0xFFFF}, this driver 1\.x"
+    ):
         await driver.open()
 
 
@@ -552,7 +568,10 @@ async def test_a_serial_port_that_is_not_there() -> None:
 
 
 async def test_nothing_at_a_network_address(free_port: int) -> None:
-    for driver in (UsbDriver(f"usbip://127.0.0.1:{free_port}"), SerialDriver(f"socket://127.0.0.1:{free_port}")):
+    for driver in (
+        UsbDriver(f"usbip://127.0.0.1:{free_port}"),
+        SerialDriver(f"socket://127.0.0.1:{free_port}"),
+    ):
         with pytest.raises(DeviceNotFoundError) as caught:
             await driver.open()
         assert str(free_port) in str(caught.value)
@@ -584,7 +603,15 @@ async def test_a_serial_port_with_something_else_behind_it(mute_port: str) -> No
 
 
 @pytest.mark.parametrize(
-    "address", ["", "?baud=9600", "/dev/ttyS0?baud=fast", "/dev/ttyS0?baud=0", "/dev/ttyS0?speed=9600", "carrier://pigeon"]
+    "address",
+    [
+        "",
+        "?baud=9600",
+        "/dev/ttyS0?baud=fast",
+        "/dev/ttyS0?baud=0",
+        "/dev/ttyS0?speed=9600",
+        "carrier://pigeon",
+    ],
 )
 async def test_serial_addresses_that_are_none(address: str) -> None:
     with pytest.raises(ConfigError, match="serial address.*write"):
@@ -592,7 +619,8 @@ async def test_serial_addresses_that_are_none(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "usb", "usb:1209", "usb:vendor:product", "/dev/ttyS0", "usbip://127.0.0.1:port", "usbip://["]
+    "address",
+    ["", "usb", "usb:1209", "usb:vendor:product", "/dev/ttyS0", "usbip://127.0.0.1:port", "usbip://["],
 )
 async def test_usb_addresses_that_are_none(address: str) -> None:
     with pytest.raises(ConfigError, match="USB address.*write"):

@@ -97,7 +97,9 @@ class FrameCollector:
                 return
             self._leader = Leader.from_bytes(self._head)
             if self._leader.sequence != self._sequence:
-                raise RemoteProtocolError(f"leader of frame {self._leader.sequence} in frame {self._sequence}")
+                raise RemoteProtocolError(
+                    f"leader of frame {self._leader.sequence} in frame {self._sequence}"
+                )
             events.append(LeaderArrived(self._leader))
             data, offset = data[missing:], offset + missing
         payload_end = Leader.SIZE + self._leader.payload_bytes

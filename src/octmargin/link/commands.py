@@ -64,7 +64,9 @@ class ReadMem:
     def to_bytes(self) -> bytes:
         """The command with its header."""
         if not 0 < self.size <= MAX_COMMAND_DATA:
-            raise LocalProtocolError(f"READMEM of {self.size} bytes; one command reads 1 to {MAX_COMMAND_DATA}")
+            raise LocalProtocolError(
+                f"READMEM of {self.size} bytes; one command reads 1 to {MAX_COMMAND_DATA}"
+            )
         return _frame(_ACK_REQUESTED, self.code, self.request_id, self._body.pack(self.address, 0, self.size))
 
     @classmethod
@@ -113,7 +115,9 @@ class WriteMem:
         """The command with its header."""
         if not 0 < len(self.data) <= MAX_COMMAND_DATA - self._address.size:
             raise LocalProtocolError(f"WRITEMEM of {len(self.data)} bytes; split it")
-        return _frame(_ACK_REQUESTED, self.code, self.request_id, self._address.pack(self.address) + self.data)
+        return _frame(
+            _ACK_REQUESTED, self.code, self.request_id, self._address.pack(self.address) + self.data
+        )
 
     @classmethod
     def parse(cls, _flags: int, request_id: int, data: bytes) -> WriteMem:
@@ -225,7 +229,9 @@ class CommandHeader:
             raise RemoteProtocolError(f"unknown command {command:#06x}")
         limit = StreamPiece.MAX_DATA + 12 if command == CommandCode.STREAM else MAX_COMMAND_DATA + 8
         if size > limit:
-            raise RemoteProtocolError(f"command {command:#06x} announces {size} bytes; at most {limit} are allowed")
+            raise RemoteProtocolError(
+                f"command {command:#06x} announces {size} bytes; at most {limit} are allowed"
+            )
         return cls(flags, command, size, request_id)
 
     def body(self, data: bytes) -> Command:

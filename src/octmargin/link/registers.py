@@ -57,7 +57,9 @@ class Register:
     def unpack_int(self, data: bytes) -> int:
         """The register's number; RemoteProtocolError where `data` has not the register's size."""
         if self.code == "s" or len(data) != self.size:
-            raise RemoteProtocolError(f"register {self.name}: {len(data)} bytes where {self.size} were asked for")
+            raise RemoteProtocolError(
+                f"register {self.name}: {len(data)} bytes where {self.size} were asked for"
+            )
         value: int = struct.unpack("<" + self.code, data)[0]
         return value
 
@@ -179,7 +181,12 @@ class ScanStatus:
     def to_bytes(self) -> bytes:
         """The status block as it lies in the console's memory."""
         return _STATUS.pack(
-            self.state, self.sweep, self.faults, self.first_sequence, self.frames_numbered, self.frames_dropped
+            self.state,
+            self.sweep,
+            self.faults,
+            self.first_sequence,
+            self.frames_numbered,
+            self.frames_dropped,
         )
 
 

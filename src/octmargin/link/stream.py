@@ -116,7 +116,9 @@ def close_frame(leader: Leader, payload: Bytes, trailer_bytes: Bytes, received_a
     """
     trailer = Trailer.from_bytes(trailer_bytes)
     if trailer.sequence != leader.sequence:
-        raise RemoteProtocolError(f"trailer of frame {trailer.sequence} after the leader of frame {leader.sequence}")
+        raise RemoteProtocolError(
+            f"trailer of frame {trailer.sequence} after the leader of frame {leader.sequence}"
+        )
     if trailer.payload_bytes != leader.payload_bytes or len(payload) != leader.payload_bytes:
         raise RemoteProtocolError(
             f"frame {leader.sequence}: {len(payload)} bytes arrived, leader says {leader.payload_bytes}, "

@@ -191,7 +191,9 @@ class TestConsole:
 
     @given(address=st.integers(0, 0x44), size=st.integers(1, 0x50))
     def test_any_part_of_it_can_be_read(self, address: int, size: int) -> None:
-        memory = RegisterMemory([self.number, self.fixed], on_read=lambda _: None, on_write=lambda *_: Status.SUCCESS)
+        memory = RegisterMemory(
+            [self.number, self.fixed], on_read=lambda _: None, on_write=lambda *_: Status.SUCCESS
+        )
         memory.store(self.number, 0x0403_0201)
         memory.store(self.fixed, 77)
         whole = bytes(0x10) + bytes([1, 2, 3, 4]) + bytes(0x2C) + bytes([77, 0, 0, 0]) + bytes(0x80)
@@ -199,7 +201,9 @@ class TestConsole:
         touched = (address < 0x14 and end > 0x10) or (address < 0x44 and end > 0x40)
         assert self.read(memory, address, size) == (whole[address:end] if touched else Status.INVALID_ADDRESS)
 
-    def test_a_live_register_reads_as_it_is_now(self, memory: RegisterMemory, live: dict[Register, int]) -> None:
+    def test_a_live_register_reads_as_it_is_now(
+        self, memory: RegisterMemory, live: dict[Register, int]
+    ) -> None:
         live[self.number] = 9
         assert self.read(memory, 0x10, 4) == bytes([9, 0, 0, 0])
 

@@ -46,7 +46,9 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in zip(borders, borders[1:], strict=False)]
 
 
-def decode_all(decoder: gencp.SerialDecoder, chunks: list[bytes]) -> tuple[list[Command], list[RemoteProtocolError]]:
+def decode_all(
+    decoder: gencp.SerialDecoder, chunks: list[bytes]
+) -> tuple[list[Command], list[RemoteProtocolError]]:
     found: list[Command] = []
     errors: list[RemoteProtocolError] = []
     for chunk in chunks:
@@ -64,7 +66,9 @@ def decode_all(decoder: gencp.SerialDecoder, chunks: list[bytes]) -> tuple[list[
 
 
 @given(data=st.binary(max_size=2000), cuts=st.lists(st.integers(0, 2000), max_size=12))
-def test_garbage_on_the_serial_line_is_parsed_or_refused_and_nothing_else(data: bytes, cuts: list[int]) -> None:
+def test_garbage_on_the_serial_line_is_parsed_or_refused_and_nothing_else(
+    data: bytes, cuts: list[int]
+) -> None:
     decode_all(gencp.SerialDecoder(), pieces_of(data, cuts))
 
 
@@ -91,7 +95,9 @@ def test_a_usb_transfer_of_garbage_is_refused(data: bytes) -> None:
 
 
 @given(command=commands, cut=st.integers(0, 5000), tail=st.binary(min_size=1, max_size=20))
-def test_a_usb_transfer_that_is_too_short_or_too_long_is_refused(command: Command, cut: int, tail: bytes) -> None:
+def test_a_usb_transfer_that_is_too_short_or_too_long_is_refused(
+    command: Command, cut: int, tail: bytes
+) -> None:
     data = command.to_bytes()
     with pytest.raises(RemoteProtocolError):
         parse_command(data[: cut % len(data)])
@@ -164,9 +170,14 @@ def test_garbage_is_no_self_description(data: bytes) -> None:
 
 
 @given(
-    leader=leaders, part=st.sampled_from(["leader", "payload", "trailer"]), position=st.integers(0), bit=st.integers(0, 7)
+    leader=leaders,
+    part=st.sampled_from(["leader", "payload", "trailer"]),
+    position=st.integers(0),
+    bit=st.integers(0, 7),
 )
-def test_a_flipped_bit_in_any_part_of_a_frame_is_found(leader: Leader, part: str, position: int, bit: int) -> None:
+def test_a_flipped_bit_in_any_part_of_a_frame_is_found(
+    leader: Leader, part: str, position: int, bit: int
+) -> None:
     payload = bytes(i % 251 for i in range(leader.payload_bytes))
     trailer = Trailer(leader.sequence, len(payload), leader.alines, FrameFlags.NONE, 0, payload_crc(payload))
     parts = {
@@ -179,7 +190,9 @@ def test_a_flipped_bit_in_any_part_of_a_frame_is_found(leader: Leader, part: str
         close_frame(Leader.from_bytes(parts["leader"]), parts["payload"], parts["trailer"], received_at_ns=1)
 
 
-stream_pieces = st.builds(StreamPiece, u16, st.integers(0, 3), st.integers(0, 400), st.binary(min_size=1, max_size=200))
+stream_pieces = st.builds(
+    StreamPiece, u16, st.integers(0, 3), st.integers(0, 400), st.binary(min_size=1, max_size=200)
+)
 
 
 @given(pieces=st.lists(stream_pieces, max_size=20))
