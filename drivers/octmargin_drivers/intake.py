@@ -35,6 +35,8 @@ class FrameIntake:
         self._leader: Leader | None = None
         self._slot: Slot | None = None
         self._heard_at_s = time.monotonic()
+        self.ended = False
+        """Whether the sweep's last frame has arrived."""
 
     @property
     def next_sequence(self) -> int:
@@ -91,6 +93,7 @@ class FrameIntake:
             return
         self._ring.commit(slot, header)
         if header.flags & FrameFlags.LAST_OF_SWEEP:
+            self.ended = True
             self._on_last()
 
     def broken(self, reason: str) -> None:

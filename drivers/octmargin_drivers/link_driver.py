@@ -356,7 +356,10 @@ class LinkDriver(Driver):
     async def _settle(self, intake: FrameIntake, numbered: int) -> None:
         """Wait until all numbered frames have arrived, or nothing more comes."""
         stopped_at_s = monotonic()
-        while intake.next_sequence < numbered and min(intake.quiet_s, monotonic() - stopped_at_s) < SETTLE_S:
+        # Polled, so that the reader thread need not wake the event loop for every frame.
+        while intake.next_sequence < numbered:  # noqa: ASYNC110
+            if min(intake.quiet_s, monotonic() - stopped_at_s) >= SETTLE_S:
+                return
             await asyncio.sleep(0.005)
 
     async def _keep_alive(self) -> None:

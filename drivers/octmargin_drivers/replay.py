@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -215,7 +215,7 @@ class ReplayDriver(Driver):
 
     def _play_frame(self, ring: FrameRing, plan: ScanPlan, sweep: SweepStarted, index: int) -> None:
         spectra = self._opened().frame(index)[: plan.alines]
-        counts: NDArray[np.unsignedinteger] = spectra if self._scale is None else self._scale.to_counts(spectra)  # type: ignore[type-arg]
+        counts: NDArray[Any] = spectra if self._scale is None else self._scale.apply(spectra)
         slot = ring.reserve()
         dtype = plan.pixel_format.dtype
         slot.memory[: plan.frame_bytes].view(dtype)[:] = counts.reshape(-1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import re
 import threading
 from array import array
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class UsbWire:
 
     def _read_frames(self, intake: FrameIntake) -> None:
         leader: Leader | None = None
-        while not self._stop_reading.is_set():
+        while not (self._stop_reading.is_set() or intake.ended):
             try:
                 leader = self._read_frame(intake, leader or self._read_leader())
             except usb.core.USBTimeoutError:
@@ -254,16 +255,12 @@ def _usbip_endpoint(address: str) -> tuple[str, int, str]:
 
 
 def _usb_identity(address: str) -> tuple[int, int, str | None]:
-    kind, _, rest = address.partition(":")
-    fields = rest.split(":", 2)
-    try:
-        if kind != "usb" or len(fields) < 2:
-            raise ValueError
-        return int(fields[0], 16), int(fields[1], 16), fields[2] if len(fields) == 3 else None
-    except ValueError as error:
+    match = re.fullmatch(r"usb:([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})(?::(.+))?", address)
+    if match is None:
         raise ConfigError(
             f'USB address "{address}" is not understood; write usb:VID:PID[:SERIAL] or usbip://HOST:PORT'
-        ) from error
+        )
+    return int(match[1], 16), int(match[2], 16), match[3]
 
 
 def _find(address: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from octmargin.errors import ConfigError, DeviceBusyError, InputError
+from octmargin.errors import ConfigError, DeviceBusyError
 from octmargin_simulator.console import Console, Identity
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.recorded import RecordedSource
@@ -35,6 +35,8 @@ def simulate(
     samples: Annotated[int | None, typer.Option(help="Samples per spectrum (phantom, .bin).")] = None,
     alines: Annotated[int | None, typer.Option(help="A-lines per frame (phantom, .bin).")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames per sweep (phantom).")] = None,
+    width_mm: Annotated[float | None, typer.Option(help="Width of the scanned field (phantom).")] = None,
+    height_mm: Annotated[float | None, typer.Option(help="Height of the scanned field (phantom).")] = None,
     face: Annotated[str, typer.Option(help="The face that a file of spectra shows.")] = "superior",
     host: Annotated[str, typer.Option(help="Address on which the USB device is served.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the USB device; 0 takes any free one.")] = 3240,
@@ -45,7 +47,12 @@ def simulate(
 ) -> None:
     """Serve a simulated OCT console until Ctrl-C."""
     reporter = _Reporter(as_json=json_lines)
-    looked_at = _make_source(source, seed=seed, samples=samples, alines=alines, frames=frames, face=face, report=reporter)
+    sizes = {"samples": samples, "alines": alines, "frames": frames, "width_mm": width_mm, "height_mm": height_mm}
+    given = {name: value for name, value in sizes.items() if value is not None}
+    if source == "phantom":
+        looked_at: FrameSource = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
+    else:
+        looked_at = RecordedSource(Path(source), face=face, **given)  # type: ignore[arg-type]
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -76,26 +83,6 @@ def _serve(model: Console, wire: WireKind, *, host: str, port: int, baud: int) -
         raise DeviceBusyError(
             f"port {port} on {host} cannot be served: {error.strerror}; stop what uses it, or give --port 0"
         ) from error
-
-
-def _make_source(
-    source: str,
-    *,
-    seed: int,
-    samples: int | None,
-    alines: int | None,
-    frames: int | None,
-    face: str,
-    report: _Reporter,
-) -> FrameSource:
-    if source != "phantom":
-        return RecordedSource(Path(source), face=face, samples=samples, alines=alines)
-    sizes = {"samples": samples, "alines": alines, "frames": frames}
-    for name, value in sizes.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: give a number of at least 1")
-    given = {name: value for name, value in sizes.items() if value is not None}
-    return LayeredPhantom(seed=seed, progress=report.progress, **given)
 
 
 class _Reporter:

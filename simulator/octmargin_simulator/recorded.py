@@ -47,7 +47,7 @@ class RecordedSource:
         self._file = SpectraFile.open(path, samples=samples, alines=alines, dtype=dtype, dataset=dataset)
         self.name = self._file.path.name
         self.synthetic = synthetic
-        self.faces = (face,)
+        self.faces: tuple[str, ...] = (face,)
         self.samples, self.alines, self.frames = self._file.samples, self._file.alines, self._file.frames
         self.width_mm, self.height_mm = width_mm, height_mm
         self.count_scale: CountScale | None = None
@@ -106,8 +106,7 @@ class RecordedSource:
                 f"{self.name}: {self._file.dtype.name} spectra do not pass unchanged as "
                 f"{self.pixel_format.name}; leave the pixel format out"
             )
-        if self._file.frame(0).flags.owndata:
-            # Not mapped (HDF5, or another byte order): reading at the line rate would be more than a look-up.
+        if not self._file.mapped:  # reading and decoding at the line rate would be more than a look-up
             self._counts = np.stack(list(self._file))
         if self.pixel_format is PixelFormat.MONO12:
             highest = max(int(spectra.max()) for spectra in self._file)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.frames import PixelFormat
@@ -45,6 +44,6 @@ class FrameSource(Protocol):
         """Per face what is really there: "suspicious" or "clear"; empty where nobody knows."""
         ...
 
-    def frame(self, face: str, index: int) -> NDArray[np.uint16]:
-        """Spectra of frame `index` of `face`, (alines, samples), C-contiguous, read-only."""
+    def frame(self, face: str, index: int) -> NDArray[Any]:
+        """Spectra of frame `index` of `face`, (alines, samples), C-contiguous, read-only; dtype of `pixel_format`."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -19,7 +20,9 @@ from octmargin.commands.watch import watch
 from octmargin.errors import OctMarginError
 
 COMMAND_GROUP = "octmargin.commands"
+TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
 EXIT_ERROR = 2
+EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -31,7 +34,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"octmargin {__version__}")
         raise typer.Exit
@@ -39,7 +42,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with 
 
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: ARG001 - handled by its callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
@@ -66,3 +69,11 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        sys.stderr.write(
+            f"octmargin: internal error: {type(error).__name__}: {error}; "
+            f"run it again with {TRACEBACK_VARIABLE}=1 and report what it prints\n"
+        )
+        sys.exit(EXIT_INTERNAL)

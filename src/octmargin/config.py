@@ -141,7 +141,7 @@ _WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
 
 
 def _explain(message: str) -> str:
-    """msgspec's message in our words, with a remedy."""
+    """Msgspec's message in our words, with a remedy."""
     if found := _UNKNOWN.match(message):
         return _unknown(found["at"] or "", found["key"])
     if found := _MISSING.match(message):
@@ -163,11 +163,21 @@ def _dotted(section: str, key: str) -> str:
 
 
 def _keys_of(section: str) -> list[str]:
-    """The keys that the section at `section` knows."""
-    kind: Any = Config
+    """The keys that the table at `section` knows."""
+    kind: msgspec.inspect.Type = msgspec.inspect.type_info(Config)
     for part in filter(None, section.split(".")):
-        fields = {field.name: field.type for field in msgspec.inspect.type_info(kind).fields}  # type: ignore[union-attr]
-        kind = getattr(fields.get(part), "cls", kind)
-        if isinstance(fields.get(part), msgspec.inspect.UnionType):
-            kind = next(t.cls for t in fields[part].types if hasattr(t, "cls"))  # type: ignore[union-attr]
-    return [field.encode_name for field in msgspec.inspect.type_info(kind).fields]  # type: ignore[union-attr]
+        kind = next((_table(field.type) for field in _fields(kind) if field.encode_name == part), kind)
+    return [field.encode_name for field in _fields(kind)]
+
+
+def _fields(kind: msgspec.inspect.Type) -> tuple[msgspec.inspect.Field, ...]:
+    if isinstance(kind, msgspec.inspect.StructType | msgspec.inspect.DataclassType):
+        return kind.fields
+    return ()
+
+
+def _table(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The table itself where a key takes a table or nothing."""
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return next(member for member in kind.types if not isinstance(member, msgspec.inspect.NoneType))
+    return kind

@@ -84,7 +84,13 @@ class Daemon:
                 on_recovered=self._publisher.clear_alarm,
             )
             info = await link.open()
-            log.info("console found", maker=info.maker, model=info.model, serial=info.serial, firmware=info.firmware)
+            log.info(
+                "console found",
+                maker=info.maker,
+                model=info.model,
+                serial=info.serial,
+                firmware=info.firmware,
+            )
             try:
                 await self._serve(link, info)
             finally:
@@ -98,6 +104,10 @@ class Daemon:
         depth = min(config.engine.depth, plan.samples // 2)
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         loop = asyncio.get_running_loop()
+
+        def deliver_from_thread(outcome: Outcome) -> None:
+            loop.call_soon_threadsafe(self._deliver, outcome)
+
         settings = EngineSettings(
             calibration=calibration,
             axial_um=axial_um,
@@ -109,7 +119,7 @@ class Daemon:
         engine = Engine(
             ring.cursor("engine", holding=config.engine.threads),
             settings,
-            lambda outcome: loop.call_soon_threadsafe(self._deliver, outcome),
+            deliver_from_thread,
             threads=config.engine.threads,
         )
         if config.pictures is not None:
@@ -176,7 +186,7 @@ class Daemon:
         try:
             await link.sweep(book, ring, self._stop)
         except DeviceError as error:
-            log.error("sweep failed", face=plan.face, reason=str(error))
+            log.warning("sweep failed", face=plan.face, reason=str(error))
             self._raise_alarm("sweep", str(error))
             book.close(book.processed + book.lost)
             if not link.is_gone:
@@ -211,7 +221,9 @@ class Daemon:
                 self._gallery.take(book, outcome)
         else:
             self._desk.lose(book, outcome)
-            log.warning("frames lost", first=outcome.first_sequence, count=outcome.count, reason=outcome.reason)
+            log.warning(
+                "frames lost", first=outcome.first_sequence, count=outcome.count, reason=outcome.reason
+            )
         if book.is_complete:
             self._book_complete.set()
 
@@ -236,7 +248,9 @@ class Daemon:
         self._publisher.publish_health(
             self._totals.frames(self._book),
             rate_alines_per_s=round(self._totals.rate_alines_per_s(self._desk.alines_judged), 1),
-            latency_ms=LatencyMs(p50=round(latency.quantile_ms(0.5), 3), p99=round(latency.quantile_ms(0.99), 3))
+            latency_ms=LatencyMs(
+                p50=round(latency.quantile_ms(0.5), 3), p99=round(latency.quantile_ms(0.99), 3)
+            )
             if latency.count
             else None,
             uptime_s=round(time.monotonic() - self._totals.started_s, 1),
@@ -253,7 +267,8 @@ class Daemon:
             software_version=__version__,
             model=ModelDescription(name=assessor.model, version=__version__),
             calibration=CalibrationDescription(
-                id=config.calibration.file or f"factory, console {info.serial}", hash=_fingerprint(calibration)
+                id=config.calibration.file or f"factory, console {info.serial}",
+                hash=_fingerprint(calibration),
             ),
             configuration_hash=config.fingerprint(),
             console=ConsoleDescription(
@@ -356,5 +371,9 @@ def _fingerprint(calibration: Calibration) -> str:
     digest = hashlib.sha256()
     for part in (calibration.k_map, calibration.dispersion_rad, calibration.background):
         digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
-    digest.update(repr((calibration.window if isinstance(calibration.window, str) else "array", calibration.axial_um)).encode())
+    digest.update(
+        repr(
+            (calibration.window if isinstance(calibration.window, str) else "array", calibration.axial_um)
+        ).encode()
+    )
     return digest.hexdigest()[:16]

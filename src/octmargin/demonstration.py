@@ -17,14 +17,17 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
+from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics, utc_now
 from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
 from octmargin.mirrors import calibration_beside
-from octmargin.summary import DemoSummary, summarise
+from octmargin.spectra import SpectraFile
+from octmargin.summary import DemoSummary, Record, summarise
 from octmargin.watch import render
 
 SITE, CONSOLE = "demo", "simulator"
 NOMINAL_AXIAL_UM = 5.0
+FILE_LINE_RATE_HZ = 10_000.0
+"""Files bring no rate of their own; small frames at this rate are judged without haste."""
 START_TIMEOUT_S = 240.0
 """Rendering the phantom and compiling the kernels on a slow machine, once."""
 STOP_TIMEOUT_S = 30.0
@@ -49,7 +52,10 @@ class _Pace:
 _PACES = {
     WireKind.USB: _Pace((), 25_000.0),
     # 12 Mbit/s carry about 580 spectra of 1024 samples in a second.
-    WireKind.SERIAL: _Pace(("--samples", "1024", "--alines", "128", "--frames", "12"), 540.0),
+    WireKind.SERIAL: _Pace(
+        ("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "6.4", "--height-mm", "4.8"),
+        540.0,
+    ),
 }
 
 
@@ -73,7 +79,7 @@ class Demonstration:
     def __init__(self, plan: DemoPlan, folder: Path) -> None:
         self._plan = plan
         self._folder = folder
-        self._tally = Tally()
+        self._record = Record()
         self._say = Console(stderr=True)
 
     async def run(self) -> DemoSummary:
@@ -87,17 +93,21 @@ class Demonstration:
             await asyncio.to_thread(broker.__enter__)
             stack.callback(broker.close)
             settings = BrokerSettings(host=broker.host, port=broker.port)
-            simulator = await stack.enter_async_context(_Simulator.started(self._simulate_options(), self._progress))
+            simulator = await stack.enter_async_context(
+                _Simulator.started(self._simulate_options(), self._progress)
+            )
             config = self._write_config(simulator.ready, settings)
-            listener = await stack.enter_async_context(_listening(settings, self._tally))
-            daemon = await stack.enter_async_context(_DaemonProcess.started(config, self._folder / "daemon.log"))
+            listener = await stack.enter_async_context(_listening(settings, self._record))
+            daemon = await stack.enter_async_context(
+                _DaemonProcess.started(config, self._folder / "daemon.log")
+            )
             self._progress("compiling the kernels (cached after the first start) ...")
-            await self._until("ready", daemon, stop)
+            await self._until_ready(daemon, stop)
             await self._scan(daemon, stop)
             await daemon.stop()
             await self._until_quiet(listener)
             ended = await simulator.stop()
-        return summarise(self._tally, simulator.ready, ended, wire=self._plan.wire.value)
+        return summarise(self._record, simulator.ready, ended, wire=self._plan.wire.value)
 
     # -- steps ----------------------------------------------------------------------------------------
 
@@ -119,24 +129,25 @@ class Demonstration:
     async def _watch(self) -> None:
         with Live(console=Console(), refresh_per_second=REFRESH_PER_S, screen=False) as live:
             while True:
-                live.update(render(self._tally, Tally.now()))
+                live.update(render(self._record.tally, utc_now(), Topics(SITE, CONSOLE)))
                 await asyncio.sleep(1 / REFRESH_PER_S)
 
-    async def _until(self, state: str, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+    async def _until_ready(self, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+        """Wait until the subscriber hears `ready`; the daemon's own words where it never will."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                while self._tally.state != state and not stop.is_set():
-                    await asyncio.sleep(0.05)
-                    daemon.raise_if_failed()
+                await _first_done(self._record.until("ready"), daemon.exited(), stop.wait())
         except TimeoutError:
-            raise DeviceError(f"the daemon was not ready within {START_TIMEOUT_S:g} s:\n{daemon.last_words()}") from None
+            raise DeviceError(
+                f"the daemon was not ready within {START_TIMEOUT_S:g} s: {daemon.last_words()}"
+            ) from None
+        daemon.raise_if_failed()
 
     async def _until_quiet(self, listener: asyncio.Task[None]) -> None:
         """The daemon has said goodbye after its last flag: when that arrived, everything has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                while self._tally.state != "disconnected" and not listener.done():
-                    await asyncio.sleep(0.02)
+                await _first_done(self._record.until("disconnected"), _until_done(listener))
 
     def _simulate_options(self) -> list[str]:
         plan = self._plan
@@ -148,41 +159,42 @@ class Demonstration:
         return options
 
     def _write_config(self, ready: dict[str, Any], broker: BrokerSettings) -> Path:
-        pace = _PACES[self._plan.wire]
+        is_phantom = self._plan.source == "phantom"
+        line_rate_hz = _PACES[self._plan.wire].line_rate_hz
+        if not is_phantom:
+            line_rate_hz = min(line_rate_hz, FILE_LINE_RATE_HZ)
         config: dict[str, Any] = {
             "site": SITE,
             "console": CONSOLE,
             "device": {"driver": self._plan.wire.value, "address": ready["address"]},
             "broker": {"host": broker.host, "port": broker.port},
-            "scan": {"faces": ready["faces"], "line_rate_hz": pace.line_rate_hz, "passes": 0},
+            "scan": {"faces": ready["faces"], "line_rate_hz": line_rate_hz, "passes": 0},
             "case": {"case_id": "demo", "specimen_id": "demo-1"},
         }
-        if self._plan.source != "phantom":
-            config["calibration"] = self._file_calibration(ready)
+        if not is_phantom:
+            config["calibration"] = self._file_calibration()
         if self._plan.pictures is not None:
             config["pictures"] = {"folder": str(self._plan.pictures)}
         path = self._folder / "demo.toml"
         path.write_bytes(msgspec.toml.encode(config))
         return path
 
-    def _file_calibration(self, ready: dict[str, Any]) -> dict[str, Any]:
+    def _file_calibration(self) -> dict[str, Any]:
         """A file brings no factory calibration: take the given one, or the mirrors that lie beside it."""
         source = Path(self._plan.source)
         axial_um = self._plan.axial_um
         if axial_um is None:
             axial_um = NOMINAL_AXIAL_UM
-            self._progress(f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)")
+            self._progress(
+                f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)"
+            )
         path = self._plan.calibration
         if path is None:
             try:
-                calibration = calibration_beside(source)
+                with SpectraFile.open(source) as spectra:
+                    calibration = calibration_beside(spectra)
             except CalibrationError as error:
                 raise CalibrationError(f"{error}; or give --calibration FILE") from error
-            if calibration.samples != ready["samples"]:
-                raise CalibrationError(
-                    f"the mirrors beside {source} have {calibration.samples} samples, its spectra {ready['samples']}; "
-                    "give --calibration FILE"
-                )
             path = self._folder / "calibration.npz"
             calibration.save(path)
         return {"file": str(path), "axial_um": axial_um}
@@ -212,7 +224,9 @@ class _Simulator:
             if line is None:
                 assert process.stderr is not None  # noqa: S101 - asked for with PIPE
                 words = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-                raise DeviceError(words[-1].removeprefix("octmargin: ") if words else "the simulator ended at once")
+                raise DeviceError(
+                    words[-1].removeprefix("octmargin: ") if words else "the simulator ended at once"
+                )
             yield cls(process, line)
         finally:
             await _end(process)
@@ -224,7 +238,9 @@ class _Simulator:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             ended = await _next_event(self._process, "ended")
         if ended is None:
-            raise DeviceError("the simulator ended without its last word; run `octmargin simulate` to see why")
+            raise DeviceError(
+                "the simulator ended without its last word; run `octmargin simulate` to see why"
+            )
         return ended
 
 
@@ -292,15 +308,15 @@ async def _end(process: Process) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listening(settings: BrokerSettings, tally: Tally) -> AsyncIterator[asyncio.Task[None]]:
-    """An independent subscriber that fills the tally; entered when it is subscribed."""
+async def _listening(settings: BrokerSettings, record: Record) -> AsyncIterator[asyncio.Task[None]]:
+    """An independent subscriber that fills the record; entered when it is subscribed."""
     subscribed = asyncio.Event()
 
     async def listen() -> None:
         async with Subscriber(settings, Topics(SITE, CONSOLE)) as subscriber:
             subscribed.set()
             async for event in subscriber:
-                tally.take(event)
+                record.add(event)
 
     task = asyncio.create_task(listen(), name="subscriber")
     try:

@@ -55,7 +55,9 @@ class _Worker:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._assessor = settings.make_assessor()
-        self._reconstructor = Reconstructor(settings.calibration, samples=settings.samples, depth=settings.depth)
+        self._reconstructor = Reconstructor(
+            settings.calibration, samples=settings.samples, depth=settings.depth
+        )
         self._bscan_db = np.empty((0, settings.depth), np.float32)
         self._intensity = np.empty((0, settings.depth), np.float32)
 

@@ -61,3 +61,7 @@ class CommandRefusedError(DeviceError):
 
 class BrokerError(OctMarginError):
     """The MQTT broker cannot be reached or refuses us."""
+
+
+class MessageError(OctMarginError):
+    """A payload on the bus is not the message that its topic announces."""

@@ -46,7 +46,11 @@ class Gallery:
             return
         if self._key is None or judged.flags.suspicious.sum() > self._key.flags.suspicious.sum():
             self._key = judged
-        path = self._folder / book.plan.face / f"bscan-sweep{judged.header.sweep}-frame{judged.header.index:04d}.png"
+        path = (
+            self._folder
+            / book.plan.face
+            / f"bscan-sweep{judged.header.sweep}-frame{judged.header.index:04d}.png"
+        )
         self._write(lambda: save_png(self._bscan(book, judged), path))
 
     def face_done(self, book: SweepBook, verdict: Verdict) -> None:
@@ -55,11 +59,13 @@ class Gallery:
         if enface is None or book is not self._book:
             return
         sweep = book.started.sweep if book.started else 0
-        depth = f"{verdict.visualised_depth_mm:.2f} mm" if np.isfinite(verdict.visualised_depth_mm) else "none"
-        caption = Caption(
-            f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}  |  coverage {verdict.coverage:.0%}  |  visualised depth {depth}",
-            self._synthetic,
+        depth_mm = verdict.visualised_depth_mm
+        parts = (
+            f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}",
+            f"coverage {verdict.coverage:.0%}",
+            f"visualised depth {depth_mm:.2f} mm" if np.isfinite(depth_mm) else "nothing visualised",
         )
+        caption = Caption("  |  ".join(parts), self._synthetic)
         state = book.map.state.copy()
 
         def write() -> None:
@@ -106,4 +112,6 @@ class Gallery:
                 await asyncio.to_thread(work)
             except OSError as error:
                 self.skipped += 1
-                log.warning("picture not written", reason=str(error), remedy="check pictures.folder and the disk")
+                log.warning(
+                    "picture not written", reason=str(error), remedy="check pictures.folder and the disk"
+                )

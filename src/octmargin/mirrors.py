@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from octmargin.errors import CalibrationError
 from octmargin.signal import Calibration, interference
+from octmargin.spectra import SpectraFile
 
 MIRROR_FILES = ("mirror1.npy", "mirror2.npy")
 DARK_FILES = (
@@ -38,21 +39,34 @@ def load_mirrors(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
                 f"{folder}: {', '.join(absent)} missing; give all dark spectra of {mirror}, or none of them"
             )
         if len({len(part) for part in parts}) != 1:
-            raise CalibrationError(f"{folder}: {mirror} and its dark spectra differ in length; measure them alike")
+            raise CalibrationError(
+                f"{folder}: {mirror} and its dark spectra differ in length; measure them alike"
+            )
         spectra.append(interference(*parts) if len(parts) == 4 else parts[0] - parts[0].mean())
     return spectra[0], spectra[1]
 
 
-def calibration_beside(spectra: Path) -> Calibration:
-    """The calibration from the mirrors in the folder of a file of spectra; CalibrationError without them."""
-    return Calibration.from_mirrors(*load_mirrors(spectra.resolve().parent))
+def calibration_beside(spectra: SpectraFile) -> Calibration:
+    """The calibration from the mirrors in the folder of a file of spectra; CalibrationError without them.
+
+    A sample may lie on either side of zero delay, and the two sides need opposite signs of the dispersion: the
+    one that makes the file's middle frame sharper is taken.
+    """
+    calibration = Calibration.from_mirrors(*load_mirrors(spectra.path.resolve().parent))
+    if calibration.samples != spectra.samples:
+        raise CalibrationError(
+            f"the mirrors beside {spectra.path} have {calibration.samples} samples, its spectra {spectra.samples}"
+        )
+    return calibration.best_dispersion_sign(spectra.frame(spectra.frames // 2))
 
 
 def _load(path: Path) -> NDArray[np.float64]:
     try:
         data = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise CalibrationError(f"{path}: not a readable .npy file ({error}); save it again with numpy.save") from error
+        raise CalibrationError(
+            f"{path}: not a readable .npy file ({error}); save it again with numpy.save"
+        ) from error
     if data.ndim != 1:
         raise CalibrationError(f"{path}: shape {data.shape}; one spectrum (samples,) is wanted")
     spectrum: NDArray[np.float64] = data.astype(np.float64)

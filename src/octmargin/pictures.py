@@ -7,6 +7,7 @@ were synthetic. States differ by colour and by pattern, so that they can be told
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def bscan_image(
     surface = [
         ((x + 0.5) * scale_x, z * scale_y) for x, z in enumerate(surface_px.tolist()) if np.isfinite(z)
     ]  # fmt: skip
-    for (x0, y0), (x1, y1) in zip(surface, surface[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(surface):
         if x1 - x0 < 3 * scale_x:  # a hole in the surface stays a hole
             draw.line((x0, y0 - 3, x1, y1 - 3), fill=_SURFACE)
     for block in np.flatnonzero(suspicious).tolist():
@@ -80,7 +81,9 @@ def bscan_image(
     _scale_bar(draw, (width - _MARGIN, height - 14), width / width_mm, "1 mm")
     depth_px_per_mm = height / (depth * axial_um / 1000)
     draw.line((_MARGIN, height - 14 - depth_px_per_mm / 2, _MARGIN, height - 14), fill=_TEXT, width=3)
-    draw.text((_MARGIN + 8, height - 14 - depth_px_per_mm / 4), "0.5 mm", fill=_TEXT, font=_font(), anchor="lm")
+    draw.text(
+        (_MARGIN + 8, height - 14 - depth_px_per_mm / 4), "0.5 mm", fill=_TEXT, font=_font(), anchor="lm"
+    )
     return image
 
 
@@ -126,7 +129,7 @@ def face_sheet(
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN), caption.title, fill=_TEXT, font=_font(16))
     top = _MARGIN * 2 + _LINE
-    draw.text((_MARGIN, top), "en face: mean of 50-500 µm below the surface", fill=_TEXT, font=_font())
+    draw.text((_MARGIN, top), "en face: mean of 50-500 um below the surface", fill=_TEXT, font=_font())
     draw.text((_MARGIN * 2 + 512, top), "margin map", fill=_TEXT, font=_font())
     sheet.paste(enface_image(enface_db, width_mm=width_mm, size=panel), (_MARGIN, top + _LINE))
     sheet.paste(map_image(state, size=panel), (_MARGIN * 2 + 510, top + _LINE))
@@ -146,7 +149,7 @@ def save_png(image: Image.Image, path: Path) -> None:
 
 
 def _grey(values_db: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """dB to grey: the brightest 0.1 % white, `_DYNAMIC_RANGE_DB` below it black."""
+    """DB to grey: the brightest 0.1 % white, `_DYNAMIC_RANGE_DB` below it black."""
     finite = values_db[np.isfinite(values_db)]
     white = float(np.quantile(finite, 0.999)) if finite.size else 0.0
     black = max(white - _DYNAMIC_RANGE_DB, float(np.quantile(finite, 0.02)) if finite.size else 0.0)
@@ -179,6 +182,7 @@ def _legend(draw: ImageDraw.ImageDraw, at: tuple[int, int]) -> None:
 
 def _scale_bar(draw: ImageDraw.ImageDraw, right_bottom: tuple[int, int], px_per_mm: float, text: str) -> None:
     right, bottom = right_bottom
+    draw.rectangle((right - px_per_mm - 6, bottom - 20, right + 6, bottom + 6), fill=_BACKGROUND)
     draw.line((right - px_per_mm, bottom, right, bottom), fill=_TEXT, width=3)
     draw.text((right - px_per_mm / 2, bottom - 4), text, fill=_TEXT, font=_font(), anchor="mb")
 

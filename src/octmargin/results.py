@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Literal, cast
 
 import numpy as np
 
-from octmargin.bus import FlagMessage, MapMessage, Publisher, VerdictMessage, count_states, grid_letters, rounded, utc_from_ns
+from octmargin.bus import (
+    FlagMessage,
+    MapMessage,
+    Publisher,
+    VerdictMessage,
+    count_states,
+    grid_letters,
+    rounded,
+    utc_from_ns,
+)
 from octmargin.engine import Judged
-from octmargin.frames import LostFrames
+from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram
 from octmargin.margin import Verdict
 from octmargin.sweeps import SweepBook
@@ -47,9 +55,9 @@ class ResultDesk:
     def say(self, book: SweepBook) -> Verdict:
         """Say map and verdict as they stand."""
         verdict = book.verdict()
-        now = utc_from_ns(time.time_ns())
-        self._publisher.publish_map(self._map_message(book, now))
-        self._publisher.publish_verdict(self._verdict_message(book, verdict, now))
+        acquired_at = utc_from_ns(book.newest_received_at_ns)
+        self._publisher.publish_map(self._map_message(book, acquired_at))
+        self._publisher.publish_verdict(self._verdict_message(book, verdict, acquired_at))
         self._next_map_s = time.monotonic() + MAP_INTERVAL_S
         return verdict
 
@@ -76,10 +84,10 @@ class ResultDesk:
             quality=flags.quality.tolist(),
         )
 
-    def _map_message(self, book: SweepBook, now: datetime) -> MapMessage:
+    def _map_message(self, book: SweepBook, acquired_at: datetime) -> MapMessage:
         state = book.map.state
         return MapMessage(
-            acquired_at=now,
+            acquired_at=acquired_at,
             synthetic=self._synthetic,
             case_id=self._case_id,
             specimen_id=self._specimen_id,
@@ -91,16 +99,15 @@ class ResultDesk:
             counts=count_states(state),
         )
 
-    def _verdict_message(self, book: SweepBook, verdict: Verdict, now: datetime) -> VerdictMessage:
-        word = cast("Literal['suspicious', 'nothing_suspicious', 'indeterminate']", verdict.outcome.value)
+    def _verdict_message(self, book: SweepBook, verdict: Verdict, acquired_at: datetime) -> VerdictMessage:
         return VerdictMessage(
-            acquired_at=now,
+            acquired_at=acquired_at,
             synthetic=self._synthetic,
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
             sweep=_sweep(book),
-            verdict=word,
+            verdict=verdict.outcome.value,
             provisional=not book.is_complete,
             coverage=round(verdict.coverage, 4),
             visualised_depth_mm=_or_none(verdict.visualised_depth_mm),

@@ -112,6 +112,11 @@ class FrameRing:
                 cursor._entries.append(slot)  # noqa: SLF001
             self._condition.notify_all()
 
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Wait until a slot is free, for a producer that can wait; False when time is up."""
+        with self._condition:
+            return self._condition.wait_for(lambda: bool(self._free), timeout_s)
+
     def abandon(self, slot: Slot) -> None:
         """Give back a slot whose frame did not arrive whole."""
         with self._condition:
@@ -149,6 +154,7 @@ class FrameRing:
         self._ready.remove(slot)
         slot.header = None
         self._free.append(slot)
+        self._condition.notify_all()
 
     def _take(self, cursor: Cursor, timeout_s: float | None) -> Frame | LostFrames | None:
         deadline = None if timeout_s is None else monotonic() + timeout_s

@@ -130,6 +130,12 @@ class SpectraFile:
     ) -> None:
         self.close()
 
+    @property
+    def mapped(self) -> bool:
+        """Whether a frame is a view of the file, so that asking for one costs next to nothing."""
+        data = self._data
+        return isinstance(data, np.memmap) and data.dtype.isnative and data.flags.c_contiguous
+
     def close(self) -> None:
         """Let go of the file; frames that were read stay valid."""
         self._data = None
@@ -245,8 +251,8 @@ def _map_flat(path: Path, samples: int | None, alines: int | None, dtype: np.dty
     if not size or size % frame_bytes:
         raise InputError(
             f"{path}: {size} bytes are {size // frame_bytes} whole frames of {alines} x {samples} "
-            f"{dtype.name} ({frame_bytes} bytes each) and {size % frame_bytes} bytes left over; check samples, alines and "
-            "dtype, or whether the file has a header or was cut short"
+            f"{dtype.name} ({frame_bytes} bytes each) and {size % frame_bytes} bytes left over; "
+            "check samples, alines and dtype, or whether the file has a header or was cut short"
         )
     return np.memmap(path, dtype.newbyteorder("<"), "r", 0, (size // frame_bytes, alines, samples))
 

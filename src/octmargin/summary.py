@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from octmargin.bus import Tally
+from octmargin.bus import Event, State, Tally, VerdictMessage, VerdictReceived
 
 
 class FrameSummary(msgspec.Struct, frozen=True):
@@ -69,7 +70,8 @@ class DemoSummary(msgspec.Struct, frozen=True):
         frames, flags, latency = self.frames, self.flags, self.latency_ms
         origin = "SYNTHETIC" if self.synthetic else "measured"
         yield f"{self.source} over {self.console} ({origin} spectra; research use only)"
-        yield f"frames   sent {frames.sent}  received {frames.received}  processed {frames.processed}  lost {frames.lost}"
+        counts = {n: getattr(frames, n) for n in ("sent", "received", "processed", "lost")}
+        yield "frames   " + "  ".join(f"{name} {count}" for name, count in counts.items())
         for reason, count in frames.lost_by_reason.items():
             yield f"           lost {count}: {reason}"
         yield f"flags    published {flags.published}  received {flags.received}"
@@ -86,13 +88,39 @@ class DemoSummary(msgspec.Struct, frozen=True):
             yield f"{face.face:<10} {verdict:<19} coverage {face.coverage:.0%}  visualised depth {depth}  ({truth})"
 
 
-def summarise(tally: Tally, ready: dict[str, Any], ended: dict[str, Any], *, wire: str) -> DemoSummary:
-    """Put together the subscriber's tally and the simulator's first and last word."""
+class Record:
+    """What the subscriber of a demonstration heard: the tally, and each face's last verdict on a whole sweep."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.whole_verdicts: dict[str, VerdictMessage] = {}
+        self._heard = asyncio.Event()
+
+    def add(self, event: Event) -> None:
+        """Take note of an event."""
+        self.tally.add(event)
+        self._heard.set()
+        if isinstance(event, VerdictReceived):
+            verdict = event.message
+            # A pass that the end of the demonstration cut short does not replace the one before it.
+            if not verdict.provisional and not verdict.counts.not_scanned:
+                self.whole_verdicts[verdict.face] = verdict
+
+    async def until(self, state: State) -> None:
+        """Wait until the daemon has said that it is in `state`."""
+        while self.tally.state != state:
+            self._heard.clear()
+            await self._heard.wait()
+
+
+def summarise(record: Record, ready: dict[str, Any], ended: dict[str, Any], *, wire: str) -> DemoSummary:
+    """Put together what the subscriber heard and the simulator's first and last word."""
+    tally = record.tally
     health = tally.health
     truth = ready["truth"]
     faces = []
     for face in ready["faces"]:
-        verdict = tally.last_whole_verdict(face)
+        verdict = record.whole_verdicts.get(face)
         faces.append(
             FaceSummary(
                 face=face,
@@ -117,9 +145,9 @@ def summarise(tally: Tally, ready: dict[str, Any], ended: dict[str, Any], *, wir
         ),
         flags=FlagSummary(
             published=health.flags.published if health else 0,
-            received=tally.flags,
+            received=tally.flags.blocks,
             messages_published=health.flags.messages if health else 0,
-            messages_received=tally.flag_messages,
+            messages_received=tally.flags.messages,
         ),
         rate_alines_per_s=health.rate_alines_per_s if health else 0.0,
         latency_ms=LatencySummary(latency.p50, latency.p99) if latency else LatencySummary(None, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from octmargin.device import SweepStarted
@@ -24,6 +25,8 @@ class SweepBook:
         self.processed = 0
         self.lost_by_reason: Counter[str] = Counter()
         self.numbered: int | None = None
+        self.newest_received_at_ns = time.time_ns()
+        """Host clock at the newest frame behind map and verdict: said again later, they are no younger."""
         self._policy = policy
 
     @property
@@ -39,6 +42,7 @@ class SweepBook:
     def take(self, judged: Judged) -> None:
         """A frame was judged."""
         self.processed += 1
+        self.newest_received_at_ns = max(self.newest_received_at_ns, judged.header.received_at_ns)
         self.map.place(judged.header.index, judged.flags)
 
     def lose(self, lost: LostFrames) -> None:

@@ -53,7 +53,7 @@ def test_a_foreign_driver_is_found_by_its_name() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match='driver "camera" is not installed; installed: .*good.*') as caught:
+    with pytest.raises(ConfigError, match=r'driver "camera" is not installed; installed: .*good.*') as caught:
         driver_class("camera")
     assert "\n" not in str(caught.value)
 

@@ -143,6 +143,22 @@ def test_an_abandoned_slot_is_seen_by_nobody_and_used_again() -> None:
     assert_is_frame(cursor.take(0), 0)
 
 
+def test_a_producer_that_can_wait_waits_for_a_slot() -> None:
+    ring = ring_of(3)
+    cursor = ring.cursor("engine")
+    for sequence in range(3):
+        assert ring.wait_for_room(0)
+        produce(ring, sequence)
+    assert not ring.wait_for_room(0)
+    frame = assert_is_frame(cursor.take(0), 0)
+    giving_back = threading.Timer(0.01, cursor.release, [frame])
+    giving_back.start()
+    assert ring.wait_for_room(5)
+    giving_back.join()
+    produce(ring, 3)
+    assert cursor.dropped == 0
+
+
 def test_without_a_consumer_frames_go_nowhere_and_slots_come_back() -> None:
     ring = ring_of(3)
     for sequence in range(10):

@@ -42,6 +42,9 @@ def test_frames_are_mapped_not_copied(tmp_path: Path) -> None:
     frame = SpectraFile.open(tmp_path / "sweep.npy").frame(1)
     assert not frame.flags.owndata
     assert not frame.flags.writeable
+    assert SpectraFile.open(tmp_path / "sweep.npy").mapped
+    np.save(tmp_path / "sweep.npy", ramp((3, 5, 16), ">u2"))
+    assert not SpectraFile.open(tmp_path / "sweep.npy").mapped
 
 
 @pytest.mark.parametrize("suffix", ["bin", "raw", "RAW"])

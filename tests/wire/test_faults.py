@@ -614,7 +614,7 @@ async def test_a_serial_port_with_something_else_behind_it(mute_port: str) -> No
     ],
 )
 async def test_serial_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(ConfigError, match="serial address.*write"):
+    with pytest.raises(ConfigError, match=r"serial address.*write"):
         await SerialDriver(address).open()
 
 
@@ -623,5 +623,5 @@ async def test_serial_addresses_that_are_none(address: str) -> None:
     ["", "usb", "usb:1209", "usb:vendor:product", "/dev/ttyS0", "usbip://127.0.0.1:port", "usbip://["],
 )
 async def test_usb_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(ConfigError, match="USB address.*write"):
+    with pytest.raises(ConfigError, match=r"USB address.*write"):
         await UsbDriver(address).open()

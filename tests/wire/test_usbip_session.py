@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -95,10 +96,8 @@ class BulkServer:
     def close(self) -> None:
         self._listener.close()
         if self.connection is not None:
-            try:
+            with contextlib.suppress(OSError):  # the host was quicker
                 self.connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # the host was quicker
         self._thread.join()
 
 

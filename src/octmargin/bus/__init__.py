@@ -1,1 +1,56 @@
-"""MQTT: topics, messages, publisher and embedded broker."""
+"""MQTT: topics, messages, publisher, subscriber and embedded broker."""
+
+from octmargin.bus.broker import EmbeddedBroker
+from octmargin.bus.connection import BrokerSettings, TlsSettings
+from octmargin.bus.events import Event, VerdictReceived
+from octmargin.bus.messages import (
+    CalibrationDescription,
+    CaseMessage,
+    ConsoleDescription,
+    Description,
+    FlagMessage,
+    FrameCounts,
+    LatencyMs,
+    MapMessage,
+    ModelDescription,
+    ScanDescription,
+    State,
+    VerdictMessage,
+    count_states,
+    grid_letters,
+    rounded,
+    utc_from_ns,
+)
+from octmargin.bus.publisher import Publisher, utc_now
+from octmargin.bus.subscriber import Subscriber
+from octmargin.bus.tally import Tally
+from octmargin.bus.topics import Topics
+
+__all__ = [
+    "BrokerSettings",
+    "CalibrationDescription",
+    "CaseMessage",
+    "ConsoleDescription",
+    "Description",
+    "EmbeddedBroker",
+    "Event",
+    "FlagMessage",
+    "FrameCounts",
+    "LatencyMs",
+    "MapMessage",
+    "ModelDescription",
+    "Publisher",
+    "ScanDescription",
+    "State",
+    "Subscriber",
+    "Tally",
+    "TlsSettings",
+    "Topics",
+    "VerdictMessage",
+    "VerdictReceived",
+    "count_states",
+    "grid_letters",
+    "rounded",
+    "utc_from_ns",
+    "utc_now",
+]

@@ -19,7 +19,9 @@ from octmargin.frames import ConsoleInfo
 def devices(
     address: Annotated[
         str | None,
-        typer.Option(help="Ask this console too, as DRIVER:ADDRESS, such as usb:usbip://127.0.0.1:3240 or serial:/dev/ttyUSB0."),
+        typer.Option(
+            help="Ask this console too, as DRIVER:ADDRESS, such as usb:usbip://127.0.0.1:3240 or serial:/dev/ttyUSB0."
+        ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -29,11 +31,17 @@ def devices(
         typer.echo(msgspec.json.encode([dataclasses.asdict(info) for info in found]).decode())
         return
     if not found:
-        typer.echo("no console found. `octmargin simulate` starts one; `octmargin doctor` says what may be missing.")
+        typer.echo(
+            "no console found. `octmargin simulate` starts one; `octmargin doctor` says what may be missing."
+        )
         return
-    table = Table("driver", "maker", "model", "serial number", "firmware", "address", "note", box=None, pad_edge=False)
+    table = Table(
+        "driver", "maker", "model", "serial number", "firmware", "address", "note", box=None, pad_edge=False
+    )
     for info in found:
-        table.add_row(info.driver, info.maker, info.model, info.serial, info.firmware, info.address, info.note)
+        table.add_row(
+            info.driver, info.maker, info.model, info.serial, info.firmware, info.address, info.note
+        )
     Console(soft_wrap=True).print(table)
 
 

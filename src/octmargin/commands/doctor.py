@@ -19,7 +19,7 @@ from rich.text import Text
 
 from octmargin.bus import BrokerSettings
 from octmargin.config import Config, load_config
-from octmargin.device import DRIVER_GROUP, Finding, drivers
+from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
 from octmargin.errors import OctMarginError
 from octmargin.signal import Calibration
 
@@ -28,7 +28,9 @@ _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLE
 
 
 def doctor(
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Also check what this configuration needs.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Also check what this configuration needs.")
+    ] = None,
 ) -> None:
     """Check packages, permissions, brokers and devices; exit code 1 where something must be mended."""
     findings = list(_installation())
@@ -38,7 +40,9 @@ def doctor(
             checked = load_config(config)
             findings.append(Finding("configuration", "ok", str(config)))
         except OctMarginError as error:
-            findings.append(Finding("configuration", "problem", str(error), "correct the file and run doctor again"))
+            findings.append(
+                Finding("configuration", "problem", str(error), "correct the file and run doctor again")
+            )
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
     findings += _calibration(checked)
@@ -58,28 +62,46 @@ def _installation() -> Iterator[Finding]:
             missing.append(name)
     yield Finding("packages", "ok", ", ".join(found))
     if missing:
-        yield Finding("packages", "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+        yield Finding(
+            "packages", "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores < 2:
-        yield Finding("processor", "note", "1 core", "reading, kernels and publishing share it: expect lost frames at high rates")
+        yield Finding(
+            "processor",
+            "note",
+            "1 core",
+            "reading, kernels and publishing share it: expect lost frames at high rates",
+        )
     else:
         yield Finding("processor", "ok", f"{cores} cores")
     cache = Path(os.environ.get("NUMBA_CACHE_DIR") or tempfile.gettempdir())
     if not os.access(cache if cache.exists() else cache.parent, os.W_OK):
-        yield Finding("kernel cache", "note", f"{cache} is not writable", "set NUMBA_CACHE_DIR to a folder that is: starts are faster")
+        yield Finding(
+            "kernel cache",
+            "note",
+            f"{cache} is not writable",
+            "set NUMBA_CACHE_DIR to a folder that is: starts are faster",
+        )
 
 
 async def _devices(config: Config | None) -> list[Finding]:
     findings: list[Finding] = []
     loaded = drivers()
-    for entry in entry_points(group=DRIVER_GROUP):
-        if entry.name not in loaded:
-            findings.append(Finding(f"driver {entry.name}", "problem", f"{entry.value} cannot be loaded", "reinstall its package"))
+    findings += [
+        Finding(f"driver {entry.name}", "problem", f"{entry.value} cannot be loaded", "reinstall its package")
+        for entry in entry_points(group=DRIVER_GROUP)
+        if entry.name not in loaded
+    ]
     for name, driver in loaded.items():
         findings += await driver.diagnose()
         consoles = await driver.discover()
         findings += [
-            Finding(f"driver {name}", "ok", " ".join(filter(None, (i.maker, i.model, i.serial, i.address, i.note))))
+            Finding(
+                f"driver {name}",
+                "ok",
+                " ".join(filter(None, (i.maker, i.model, i.serial, i.address, i.note))),
+            )
             for i in consoles
         ]
         if not consoles:
@@ -90,8 +112,6 @@ async def _devices(config: Config | None) -> list[Finding]:
 
 
 async def _configured_device(config: Config) -> Finding:
-    from octmargin.device import driver_class  # noqa: PLC0415 - only where a device is configured
-
     what = f"device {config.device.driver} {config.device.address}"
     try:
         driver = driver_class(config.device.driver)(config.device.address)
@@ -101,8 +121,12 @@ async def _configured_device(config: Config) -> Finding:
         finally:
             await driver.close()
     except OctMarginError as error:
-        return Finding(what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console")
-    return Finding(what, "ok", f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}")
+        return Finding(
+            what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console"
+        )
+    return Finding(
+        what, "ok", f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}"
+    )
 
 
 def _broker(config: Config | None) -> Finding:
@@ -112,9 +136,8 @@ def _broker(config: Config | None) -> Finding:
         with socket.create_connection((settings.host, settings.port), timeout=2):
             return Finding(what, "ok", "answers")
     except OSError as error:
-        level = "problem" if config is not None else "note"
         remedy = "start one (Debian: apt install mosquitto) or set broker.host and broker.port; the demo brings its own"
-        return Finding(what, level, f"no broker: {error}", remedy)
+        return Finding(what, "problem" if config is not None else "note", f"no broker: {error}", remedy)
 
 
 def _calibration(config: Config | None) -> list[Finding]:

@@ -18,13 +18,18 @@ from octmargin.spectra import SpectraFile
 
 def reconstruct(
     spectra: Annotated[Path, typer.Argument(help="File of spectra (.npy, .bin, .h5).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path("reconstructed"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path(
+        "reconstructed"
+    ),
     calibration: Annotated[
-        Path | None, typer.Option(help="Calibration file; without it, mirror spectra beside the file are used.")
+        Path | None,
+        typer.Option(help="Calibration file; without it, mirror spectra beside the file are used."),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Samples per spectrum (.bin).")] = None,
     alines: Annotated[int | None, typer.Option(help="A-lines per frame (.bin).")] = None,
-    depth: Annotated[int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
+    ] = None,
     axial_um: Annotated[float, typer.Option(help="Depth pixel in tissue, µm: for the scale bars.")] = 5.0,
     width_mm: Annotated[float, typer.Option(help="Width of a frame, mm: for the scale bars.")] = 10.0,
     every: Annotated[int, typer.Option(help="Write the B-scan of every n-th frame.")] = 10,
@@ -33,9 +38,7 @@ def reconstruct(
     if every < 1:
         raise InputError(f"--every {every}: give a number of at least 1")
     source = SpectraFile.open(spectra, samples=samples, alines=alines)
-    loaded = Calibration.load(calibration) if calibration else calibration_beside(spectra)
-    # The sample may lie on either side of zero delay; the sharper of the two signs of dispersion is right.
-    loaded = loaded.best_dispersion_sign(source.frame(source.frames // 2))
+    loaded = Calibration.load(calibration) if calibration else calibration_beside(source)
     keep = depth or source.samples // 2
     reconstructor = Reconstructor(loaded, samples=source.samples, depth=keep)
     assessor = Assessor()

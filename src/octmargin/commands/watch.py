@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
-from octmargin.bus import BrokerSettings, Topics
+from octmargin.bus import BrokerSettings, TlsSettings, Topics
 from octmargin.watch import watch as watch_bus
 
 
 def watch(
     host: Annotated[str, typer.Option(help="The broker's host.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The broker's port (MQTT 5).")] = 1883,
-    username: Annotated[str | None, typer.Option(help="User at the broker.")] = None,
-    password_file: Annotated[str | None, typer.Option(help="File with the password.")] = None,
-    ca_file: Annotated[str | None, typer.Option(help="CA certificate: use TLS.")] = None,
+    username: Annotated[str, typer.Option(help="User at the broker.")] = "",
+    password_file: Annotated[str, typer.Option(help="File with the password.")] = "",
+    ca_file: Annotated[str, typer.Option(help="CA certificate: use TLS.")] = "",
     site: Annotated[str, typer.Option(help="Site, as in the daemon's configuration.")] = "demo",
     console: Annotated[str, typer.Option(help="Console, as in the daemon's configuration.")] = "simulator",
     seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
 ) -> None:
     """Show state, faces, flags and rates live, until Ctrl-C."""
-    settings = BrokerSettings(host=host, port=port, username=username, password_file=password_file, ca_file=ca_file)
+    tls = TlsSettings(ca_file=ca_file) if ca_file else None
+    settings = BrokerSettings(host=host, port=port, username=username, password_file=password_file, tls=tls)
     asyncio.run(watch_bus(settings, Topics(site, console), seconds=seconds))

@@ -80,7 +80,7 @@ def bin_profiles(
     log_bins: NDArray[np.float64],
     bins_seen: NDArray[np.int64],
 ) -> None:
-    """Natural logarithm of the signal in bins of `bin_px` below `first_px`, down to where it is lost in noise.
+    """Natural logarithm of the signal in bins of `bin_px` below `first_px`, down to where noise hides it.
 
     `log_bins` (blocks, bins) and `bins_seen` (blocks,). A profile ends at the first of two bins in a row
     whose mean is below `needed`: what may lie behind a dark gap is not claimed to be visualised.

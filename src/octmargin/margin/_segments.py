@@ -38,7 +38,7 @@ def residual_variance(log_bins: NDArray[np.float64], bins_seen: NDArray[np.int64
 def split_into_layers(
     values: NDArray[np.float64], variance: float, penalty: float, segments: NDArray[np.float64]
 ) -> int:
-    """Best straight segments of `values` (bins,) into `segments` (bins, COLUMNS); returns how many there are."""
+    """Best straight segments of `values` (bins,) into `segments` (bins, COLUMNS); returns their number."""
     n = len(values)
     if n < MIN_SEGMENT_BINS:
         return 0

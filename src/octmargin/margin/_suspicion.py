@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from octmargin.margin._segments import JUMP, SLOPE, STOP, TOP, split_into_layers
+from octmargin.margin._segments import JUMP, MIN_SEGMENT_BINS, SLOPE, STOP, TOP, split_into_layers
 from octmargin.margin.rule import RuleParameters
 
 SUSPICION, ATTENUATION, MEAN_ATTENUATION, TOP_MM = range(4)
@@ -29,6 +29,8 @@ def pack(parameters: RuleParameters) -> NDArray[np.float64]:
             parameters.long_run_spread_um / 1000.0,
             parameters.min_run_um / 1000.0,
             parameters.surface_run_um / 1000.0,
+            parameters.confidence_sigmas,
+            parameters.edge_attenuation_per_mm,
         ]
     )
 
@@ -54,11 +56,19 @@ def judge_layers(
         total_mm = fall = 0.0
         for s in range(count):
             length_mm = (segments[s, STOP] - segments[s, TOP]) * bin_mm
-            attenuation_per_mm = -segments[s, SLOPE] / (2.0 * bin_mm)
+            # A layer whose lower face is slanted ends in a fall of its own: its upper part must be steep as
+            # well.
+            slope = max(
+                segments[s, SLOPE], _upper_slope(log_bins[b], int(segments[s, TOP]), int(segments[s, STOP]))
+            )
+            attenuation_per_mm = -slope / (2.0 * bin_mm)
             total_mm += length_mm
             fall += attenuation_per_mm * length_mm
+            bins = segments[s, STOP] - segments[s, TOP]
+            error_per_mm = np.sqrt(12.0 * variance / (bins * (bins * bins - 1.0))) / (2.0 * bin_mm)
             suspicion = _layer(
                 attenuation_per_mm,
+                error_per_mm,
                 length_mm,
                 segments[s, JUMP] * _DB_PER_NEPER,
                 segments[s, TOP] == 0.0,
@@ -76,19 +86,35 @@ def judge_layers(
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _layer(
-    attenuation_per_mm: float, length_mm: float, jump_db: float, at_surface: bool, rule: NDArray[np.float64]
+    attenuation_per_mm: float,
+    error_per_mm: float,
+    length_mm: float,
+    jump_db: float,
+    at_surface: bool,
+    rule: NDArray[np.float64],
 ) -> float:
     # A run of whole bins must not fail by rounding.
     rounding_mm = 1e-6
     needed_mm = max(rule[7], rule[8]) if at_surface else rule[7]
-    if attenuation_per_mm <= 0.0 or length_mm + rounding_mm < needed_mm:
+    surely_per_mm = attenuation_per_mm - rule[9] * error_per_mm
+    if surely_per_mm <= 0.0 or length_mm + rounding_mm < needed_mm:
         return 0.0
-    high = _logistic((np.log(attenuation_per_mm) - rule[1]) / rule[2])
+    high = _logistic((np.log(surely_per_mm) - rule[1]) / rule[2])
     if at_surface:
         return high
-    brighter = _logistic((jump_db - rule[3]) / rule[4])
+    brighter = _logistic((jump_db - rule[3]) / rule[4]) if attenuation_per_mm < rule[10] else 0.0
     long_run = _logistic((length_mm - rule[5]) / rule[6])
     return high * (1.0 - (1.0 - brighter) * (1.0 - long_run))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _upper_slope(values: NDArray[np.float64], top: int, stop: int) -> float:
+    """Slope of the least-squares line through the upper two thirds of the bins [top, stop)."""
+    m = max(MIN_SEGMENT_BINS, (2 * (stop - top)) // 3)
+    total = 0.0
+    for k in range(m):
+        total += (k - 0.5 * (m - 1)) * values[top + k]
+    return float(total * 12.0 / (m * (m * m - 1.0)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -65,9 +65,9 @@ class Assessor:
         shapes that do not fit.
         """
         noise_db = noise_floor_db(bscan_db, axial_um=axial_um)
-        bscan_db = np.ascontiguousarray(bscan_db, dtype=np.float32)
+        bscan_db = _as_kernel_input(bscan_db)
         surface_px = find_surface(bscan_db, axial_um=axial_um, noise_db=noise_db)
-        linear = self._linear(bscan_db, intensity)
+        linear = _as_kernel_input(self._linear(bscan_db, intensity))
         clipped = _checked_saturated(saturated, len(bscan_db))
         noise = 10.0 ** (noise_db / 10.0) if np.isfinite(noise_db) else np.inf
 
@@ -105,13 +105,15 @@ class Assessor:
             enface_db=enface_db,
         )
 
-    def _linear(self, bscan_db: NDArray[np.float32], intensity: NDArray[Any] | None) -> NDArray[np.float32]:
+    def _linear(
+        self, bscan_db: NDArray[np.float32], intensity: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
         if intensity is not None:
             if intensity.shape != bscan_db.shape:
                 raise InputError(
-                    f"intensity: expected shape {bscan_db.shape} of the B-scan, got {intensity.shape}"
+                    f"intensity: expected shape {bscan_db.shape} as the B-scan, got {intensity.shape}"
                 )
-            return np.ascontiguousarray(intensity, dtype=np.float32)
+            return intensity
         if self._intensity.shape != bscan_db.shape:
             self._intensity = np.empty(bscan_db.shape, dtype=np.float32)
         np.multiply(bscan_db, np.float32(np.log(10.0) / 10.0), out=self._intensity)
@@ -170,6 +172,13 @@ class Assessor:
         adipose = 1.0 / (1.0 + np.exp(weak / _ADIPOSE_SPREAD))
         rest = 1.0 - suspicion
         return np.stack([rest * adipose, rest * (1.0 - adipose), suspicion], axis=1).astype(np.float32)
+
+
+def _as_kernel_input(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Read-only view or copy: for another kind of array numba would compile anew, in mid-sweep."""
+    view = np.ascontiguousarray(values, dtype=np.float32).view()
+    view.flags.writeable = False
+    return view
 
 
 def _checked_saturated(saturated: ArrayLike | None, alines: int) -> NDArray[np.bool_]:

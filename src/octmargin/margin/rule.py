@@ -26,17 +26,21 @@ class RuleParameters:
     """The averaged profile counts as visualised down to where it falls below the noise by this much."""
     segment_penalty: float = 25.0
     """What a further segment must gain, in squared residuals over their variance."""
-    suspicious_attenuation_per_mm: float = 4.5
+    suspicious_attenuation_per_mm: float = 4.7
     attenuation_spread: float = 0.08
     """Width of the logistic of attenuation, in relative units (natural logarithm)."""
+    confidence_sigmas: float = 2.0
+    """A layer's attenuation counts less this many of its standard errors: short layers are read badly."""
+    edge_attenuation_per_mm: float = 12.0
+    """A short layer steeper than this is a slanted interface, averaged over the block."""
     adipose_attenuation_per_mm: float = 2.1
-    brighter_by_db: float = 2.5
+    brighter_by_db: float = 3.0
     """A suspicious segment that begins below others must be brighter than the one above by this much..."""
     brightness_spread_db: float = 0.6
     long_run_um: float = 240.0
     """...or be so long that no slanted interface can imitate it."""
     long_run_spread_um: float = 20.0
-    min_run_um: float = 80.0
+    min_run_um: float = 100.0
     """Shorter segments are never suspicious."""
     surface_run_um: float = 100.0
     """A segment that begins at the surface has nothing above to be compared with: it must be this long."""

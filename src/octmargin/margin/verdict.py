@@ -114,7 +114,10 @@ def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
     elif clusters:
         outcome = Outcome.INDETERMINATE
         reasons = [
-            f"suspicious blocks in clusters of {clusters[0].blocks} at most, below {policy.min_cluster_blocks}",
+            (
+                f"suspicious blocks in clusters of {clusters[0].blocks} at most, "
+                f"below {policy.min_cluster_blocks}"
+            ),
             *shortfalls,
         ]
     else:

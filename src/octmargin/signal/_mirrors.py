@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import get_window
 
 from octmargin.errors import CalibrationError
 from octmargin.signal._resampling import lagrange_weights, resample
@@ -78,7 +77,7 @@ def fringe_phase(spectrum: NDArray[np.float64], name: str) -> tuple[NDArray[np.f
     # Zeros behind the spectrum, so that the filter does not carry its last fringes into the first ones.
     padded = np.concatenate([spectrum - spectrum.mean(), np.zeros(samples)])
     lines = np.fft.fft(padded)
-    amplitude = np.abs(np.fft.rfft((spectrum - spectrum.mean()) * get_window("hann", samples, fftbins=False)))
+    amplitude = np.abs(np.fft.rfft((spectrum - spectrum.mean()) * np.hanning(samples)))
     if len(amplitude) <= 4 * _DC_PX:
         raise CalibrationError(f"mirrors: {name} has {samples} samples; give at least {8 * _DC_PX}")
     peak = _DC_PX + int(np.argmax(amplitude[_DC_PX:]))

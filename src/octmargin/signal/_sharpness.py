@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.optimize import minimize
 
 _LINES = 64
 _DC_PX = 8
@@ -38,6 +37,9 @@ def sharpness(linear: NDArray[np.float64], dispersion_rad: NDArray[np.float64]) 
 
 def sharpest_phase(linear: NDArray[np.float64], start_rad: NDArray[np.float64]) -> NDArray[np.float64]:
     """Second- and third-order phase (samples,) that, added to `start_rad`, is sharpest."""
+    # Imported here, because only calibration needs it and every start would pay for it.
+    from scipy.optimize import minimize  # noqa: PLC0415
+
     second, third = _curvatures(linear.shape[1])
 
     def blur(order: NDArray[np.float64]) -> float:

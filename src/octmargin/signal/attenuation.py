@@ -46,7 +46,9 @@ def attenuation(
     Sources: Vermeer et al. 2014, doi 10.1364/BOE.5.000322 (the sum); Liu et al. 2019 (the tail term C); Li et
     al. 2020 (noise and cut first).
     """
-    profiles = np.ascontiguousarray(intensity, dtype=np.float32)
+    profiles = np.ascontiguousarray(intensity, dtype=np.float32).view()
+    # One kind of array for the kernel, so that it is compiled once.
+    profiles.flags.writeable = False
     if np.ndim(intensity) < 1 or not profiles.size:
         raise InputError(f"intensity: expected (..., depth), got shape {np.shape(intensity)}")
     if not (np.isfinite(axial_mm) and axial_mm > 0):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import get_window
 
 from octmargin.errors import CalibrationError
 from octmargin.signal import _calibration_file, _mirrors, _sharpness
@@ -247,6 +246,9 @@ def _read_only_line(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _named_window(name: str, samples: int) -> NDArray[np.float64]:
+    # Imported here: scipy.signal takes longer to load than everything else that a subscriber needs.
+    from scipy.signal import get_window  # noqa: PLC0415
+
     try:
         return np.asarray(get_window(name, samples, fftbins=False), dtype=np.float64)
     except ValueError as error:

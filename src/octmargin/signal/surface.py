@@ -45,9 +45,12 @@ def find_surface(
     axial_um: float,
     noise_db: float | None = None,
     threshold_db: float = 6.0,
-    sustained_um: float = 48.0,
+    contrast_db: float = 6.0,
+    window_um: float = 48.0,
     sustained_share: float = 0.6,
     ignore_um: float = 30.0,
+    max_above_db: float = 20.0,
+    average_alines: int = 5,
     lateral_alines: int = 11,
     max_jump_um: float = 80.0,
 ) -> NDArray[np.float32]:
@@ -55,29 +58,38 @@ def find_surface(
 
     `bscan_db` (alines, depth) float; `axial_um` the depth pixel. `noise_db` is `noise_floor_db` unless given.
 
-    The surface is the first pixel more than `threshold_db` above the noise from where at least
-    `sustained_share` of the next `sustained_um` are so too: a single bright line of fixed pattern never is.
-    The first `ignore_um` are left out (source spectrum, fixed pattern). Among `lateral_alines` neighbours, an
-    A-line whose surface lies more than `max_jump_um` from the neighbours' median, or most of whose neighbours
-    have none, gets NaN; the others get a running median. Nothing is interpolated into an A-line without a
-    surface.
+    The surface is an edge, not a level: near zero delay the noise of a real system lies well above its noise
+    at depth. On dB averaged over `average_alines` neighbours, it is the first place where the mean of the next
+    `window_um` exceeds the mean of the `window_um` before by `contrast_db` and the noise by `threshold_db`,
+    moved to where that contrast is greatest. At least `sustained_share` of the pixels behind it must be clearly
+    brighter than what lies before: a line of fixed pattern never is a surface. The first `ignore_um` are left
+    out (source spectrum, fixed pattern). An A-line that is NaN has no surface. Where what lies above the edge
+    is itself `max_above_db` above the noise, tissue reaches up to zero delay and the edge is inside it: NaN,
+    not a guess.
+
+    Among `lateral_alines` neighbours, an A-line whose surface lies more than `max_jump_um` from the neighbours'
+    median, or most of whose neighbours have none, gets NaN; the others get a running median. Nothing is
+    interpolated into an A-line without a surface.
     """
     bscan_db = _checked(bscan_db, axial_um)
-    if lateral_alines < 1:
-        raise InputError(f"lateral_alines is {lateral_alines}; give a number of at least 1")
+    for name, value in (("lateral_alines", lateral_alines), ("average_alines", average_alines)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; give a number of at least 1")
     if noise_db is None:
         noise_db = noise_floor_db(bscan_db, axial_um=axial_um, ignore_um=ignore_um)
     edge_px = np.empty(len(bscan_db), dtype=np.float32)
     if not np.isfinite(noise_db):
         edge_px[:] = np.nan
         return edge_px
-    window_px = max(1, _pixels(sustained_um, axial_um))
-    _sustained_edges(
+    _edges(
         bscan_db,
-        np.float32(noise_db + threshold_db),
         _pixels(ignore_um, axial_um),
-        window_px,
-        max(1, int(np.ceil(sustained_share * window_px))),
+        max(3, _pixels(window_um, axial_um)),
+        average_alines // 2,
+        np.float32(noise_db + threshold_db),
+        np.float32(noise_db + max_above_db),
+        np.float32(contrast_db),
+        np.float32(sustained_share),
         edge_px,
     )
     surface_px = np.empty_like(edge_px)
@@ -102,32 +114,62 @@ def _pixels(length_um: float, axial_um: float) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _sustained_edges(
+def _edges(
     bscan_db: NDArray[np.float32],
-    level_db: np.float32,
     first_px: int,
     window_px: int,
-    needed_px: int,
+    radius: int,
+    level_db: np.float32,
+    above_level_db: np.float32,
+    contrast_db: np.float32,
+    sustained_share: np.float32,
     edge_px: NDArray[np.float32],
 ) -> None:
+    """First sufficient edge of each A-line, on the mean of its neighbours within `radius`."""
     alines, depth = bscan_db.shape
+    line = np.empty(depth, dtype=np.float32)
+    total = np.empty(depth + 1, dtype=np.float32)
+    least_before = max(2, window_px // 3)
     for i in range(alines):
         edge_px[i] = np.float32(np.nan)
-        # `above` counts the pixels over the level in [z, z + window_px), by adding one end and removing the
-        # other.
-        above = 0
-        for z in range(first_px, min(first_px + window_px, depth)):
-            if bscan_db[i, z] > level_db:
-                above += 1
-        for z in range(first_px, depth - window_px + 1):
-            here = bscan_db[i, z] > level_db
-            if here and above >= needed_px:
-                edge_px[i] = np.float32(z)
+        if np.isnan(bscan_db[i, 0]):
+            continue
+        line[:] = np.float32(0.0)
+        lines = np.float32(0.0)
+        for j in range(max(0, i - radius), min(alines, i + radius + 1)):
+            if np.isnan(bscan_db[j, 0]):
+                continue
+            lines += np.float32(1.0)
+            for z in range(depth):
+                line[z] += bscan_db[j, z]
+        total[0] = np.float32(0.0)
+        for z in range(depth):
+            line[z] /= lines
+            total[z + 1] = total[z] + line[z]
+        best_px, best_contrast = -1, contrast_db
+        for z in range(first_px + least_before, depth - window_px + 1):
+            if best_px >= 0 and z > best_px + window_px:
                 break
-            if here:
-                above -= 1
-            if z + window_px < depth and bscan_db[i, z + window_px] > level_db:
-                above += 1
+            before_from = max(first_px, z - window_px)
+            before = (total[z] - total[before_from]) / np.float32(z - before_from)
+            behind = (total[z + window_px] - total[z]) / np.float32(window_px)
+            if behind > level_db and behind - before >= best_contrast:
+                clear = before + np.float32(0.5) * contrast_db
+                brighter = 0
+                for y in range(z, z + window_px):
+                    if line[y] > clear:
+                        brighter += 1
+                if np.float32(brighter) >= sustained_share * np.float32(window_px):
+                    best_px, best_contrast = z, behind - before
+        if best_px < 0:
+            continue
+        above = (total[best_px] - total[first_px]) / np.float32(best_px - first_px)
+        # Beside a hole the neighbours have an edge where this A-line has nothing.
+        own = np.float32(0.0)
+        for z in range(best_px, best_px + window_px):
+            own += bscan_db[i, z]
+        if above <= above_level_db and own / np.float32(window_px) > level_db:
+            edge_px[i] = np.float32(best_px)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)

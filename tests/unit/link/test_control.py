@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -260,7 +262,7 @@ class TestConsole:
 class TestRegister:
     def test_text_must_leave_room_for_its_end(self) -> None:
         assert reg.FACE.pack("x" * 31) == b"x" * 31 + b"\0"
-        with pytest.raises(LocalProtocolError, match="face.*32 bytes, at most 31"):
+        with pytest.raises(LocalProtocolError, match=r"face.*32 bytes, at most 31"):
             reg.FACE.pack("x" * 32)
 
     @pytest.mark.parametrize("value", [-1, 1 << 32, "many"])
@@ -278,5 +280,5 @@ class TestRegister:
 
     def test_registers_do_not_overlap(self) -> None:
         registers = sorted(reg.ALL, key=lambda register: register.address)
-        for first, second in zip(registers, registers[1:], strict=False):
+        for first, second in pairwise(registers):
             assert first.address + first.size <= second.address

@@ -1,0 +1,319 @@
+"""Says on the bus what the daemon found: never blocks, and counts what it could not say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import aiomqtt
+import msgspec
+
+from octmargin.bus.codec import decode, encode
+from octmargin.bus.connection import BrokerSettings, Connector
+from octmargin.bus.messages import (
+    Alarm,
+    CaseMessage,
+    Description,
+    FlagCounts,
+    FlagMessage,
+    FrameCounts,
+    Health,
+    LatencyMs,
+    MapMessage,
+    Message,
+    Priority,
+    QueueCounts,
+    State,
+    VerdictMessage,
+)
+from octmargin.bus.outbox import Outbox, Parcel
+from octmargin.bus.topics import Kind, Topics
+from octmargin.bus.transmitter import Sealed, Transmitter
+from octmargin.bus.validity import Validity
+from octmargin.errors import BrokerError, MessageError
+
+
+def utc_now() -> datetime:
+    """Wall clock, UTC."""
+    return datetime.now(UTC)
+
+
+class Publisher:
+    """Publishes one console's messages while entered; use it in one event loop's thread.
+
+    Entering connects, announces `$state` init with the last will `lost`, waits until the broker hands
+    that word back, and takes away results that an earlier run left behind; `BrokerError` in one line
+    where that fails. From then on a lost connection is made anew in the background, and what is
+    retained is said again. Every `publish_*` only puts a message into the outbox.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        topics: Topics,
+        *,
+        validity: Validity | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.topics = topics
+        self.session = secrets.token_hex(8)
+        """Drawn anew for each publisher; `Description.instance_id` must be it."""
+        self._settings = settings
+        self._validity = validity or Validity()
+        self._clock = clock
+        self._outbox = Outbox(settings.outbox_frames)
+        self._retained: dict[str, Parcel] = {}
+        self._sequences: Counter[Kind] = Counter()
+        self._state: State = "init"
+        self._flags_acknowledged = 0
+        self._flag_messages_acknowledged = 0
+        self._heard_itself = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._transmitter = Transmitter(
+            Connector(settings),
+            self._outbox,
+            self,
+            client_id=settings.client_id or f"octmargin-{topics.site}-{topics.console}",
+            will=aiomqtt.Will(topics.state, b"lost", qos=1, retain=True),
+            listen_to=(topics.state, *(f"{topics.base}/{kind.value}/+" for kind in Kind if kind.named)),
+        )
+
+    async def __aenter__(self) -> Self:
+        self.set_state("init")
+        self._running = asyncio.create_task(self._transmitter.link.run(), name="octmargin bus")
+        hearing = asyncio.create_task(self._heard_itself.wait())
+        try:
+            await asyncio.wait(
+                (self._running, hearing),
+                timeout=2 * self._settings.timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        except asyncio.CancelledError:
+            with contextlib.suppress(BrokerError):
+                await self._stop()
+            raise
+        finally:
+            hearing.cancel()
+        if not self._heard_itself.is_set():
+            await self._stop()
+            raise BrokerError(
+                f"the MQTT broker at {self._settings.address} does not hand back what is published under "
+                f"{self.topics.base}; give its user the right to write and read {self.topics.everything}"
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.set_state("lost" if isinstance(error, Exception) else "disconnected")
+        if self.connected:
+            await self.drain(self._settings.timeout_s)
+        await self._stop()
+
+    @property
+    def connected(self) -> bool:
+        """True while the broker is reached."""
+        return self._transmitter.link.connected
+
+    @property
+    def reconnects(self) -> int:
+        """Times that a lost connection was made anew."""
+        return self._transmitter.link.reconnects
+
+    @property
+    def last_failure(self) -> str:
+        """Why the connection was lost, or could not be made anew, last time; for the log."""
+        return self._transmitter.last_failure
+
+    @property
+    def state(self) -> State:
+        """The last state that was set."""
+        return self._state
+
+    def set_state(self, state: State) -> None:
+        """Say `$state`; displays show results as good only while it is `ready`."""
+        self._state = state
+        self._put(self.topics.state, Kind.STATE, state)
+
+    def describe(self, description: Description) -> None:
+        """Say `$description`; `TypeError` where its policy cannot be written as JSON."""
+        encode(description)
+        if description.instance_id != self.session:
+            raise ValueError("Description.instance_id must be the publisher's session")
+        self._put(self.topics.description, Kind.DESCRIPTION, description)
+
+    def publish_case(self, case: CaseMessage) -> None:
+        """Say which case and specimen is being scanned."""
+        self._put(self.topics.case, Kind.CASE, case)
+
+    def publish_flag(self, flag: FlagMessage) -> None:
+        """Say the flags of one frame; when too many wait, the oldest is dropped and counted."""
+        self._put(self.topics.flag, Kind.FLAG, flag)
+
+    def publish_map(self, face_map: MapMessage) -> None:
+        """Say the map of a face; replaces one that still waits."""
+        self._put(self.topics.map(face_map.face), Kind.MAP, face_map)
+
+    def publish_verdict(self, verdict: VerdictMessage) -> None:
+        """Say the verdict on a face; replaces one that still waits, and is never dropped."""
+        self._put(self.topics.verdict(verdict.face), Kind.VERDICT, verdict)
+
+    def clear_results(self) -> None:
+        """Take all maps and verdicts off the bus: another specimen is next."""
+        for topic, parcel in list(self._retained.items()):
+            if parcel.kind in (Kind.MAP, Kind.VERDICT):
+                self._put(topic, parcel.kind, None)
+
+    def publish_health(
+        self,
+        frames: FrameCounts,
+        *,
+        rate_alines_per_s: float,
+        latency_ms: LatencyMs | None,
+        uptime_s: float,
+        synthetic: bool,
+    ) -> None:
+        """Say how the daemon does, with the publisher's own counters; to be called every second."""
+        health = Health(
+            acquired_at=self._clock(),
+            synthetic=synthetic,
+            state=self._state,
+            frames=frames,
+            flags=self.flag_counts,
+            queue=self.queue_counts,
+            rate_alines_per_s=rate_alines_per_s,
+            latency_ms=latency_ms,
+            reconnects=self.reconnects,
+            uptime_s=uptime_s,
+        )
+        self._put(self.topics.health, Kind.HEALTH, health)
+
+    def raise_alarm(
+        self, alarm_id: str, priority: Priority, text: str, remedy: str, *, synthetic: bool = False
+    ) -> None:
+        """Say a technical fault until it is cleared."""
+        alarm = Alarm(
+            acquired_at=self._clock(),
+            synthetic=synthetic,
+            id=alarm_id,
+            priority=priority,
+            text=text,
+            remedy=remedy,
+            active=True,
+        )
+        self._put(self.topics.alarm(alarm_id), Kind.ALARM, alarm)
+
+    def clear_alarm(self, alarm_id: str) -> None:
+        """Say that a fault is over; nothing happens where it is not raised."""
+        topic = self.topics.alarm(alarm_id)
+        raised = self._retained.get(topic)
+        if raised is not None and isinstance(raised.content, Alarm) and raised.content.active:
+            over = msgspec.structs.replace(raised.content, active=False, acquired_at=self._clock())
+            self._put(topic, Kind.ALARM, over)
+
+    @property
+    def flag_counts(self) -> FlagCounts:
+        """Flags and flag messages that the broker acknowledged."""
+        return FlagCounts(published=self._flags_acknowledged, messages=self._flag_messages_acknowledged)
+
+    @property
+    def queue_counts(self) -> QueueCounts:
+        """What waits, was dropped and was replaced; `waiting` includes what is not acknowledged yet."""
+        box = self._outbox
+        return QueueCounts(waiting=box.waiting + box.under_way, dropped=box.dropped, coalesced=box.coalesced)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until the broker has acknowledged everything; False where `timeout_s` is not enough."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._transmitter.drained()
+        except TimeoutError:
+            return False
+        return True
+
+    def on_connected(self) -> None:
+        """Say again what is retained, `$state` last: until then displays stay grey."""
+        now = self._clock()
+        still_true = [
+            parcel
+            for parcel in self._retained.values()
+            if not isinstance(parcel.content, Message)
+            or self._validity.until(parcel.kind, parcel.content, now) > now
+        ]
+        self._outbox.put_missing(sorted(still_true, key=lambda parcel: parcel.kind is Kind.STATE))
+        self._transmitter.wake()
+
+    def seal(self, parcel: Parcel) -> Sealed:
+        """Stamp and encode a parcel as of now."""
+        if parcel.content is None:
+            return Sealed(b"")
+        if isinstance(parcel.content, str):
+            return Sealed(parcel.content.encode("ascii"))
+        now = self._clock()
+        valid_until = self._validity.until(parcel.kind, parcel.content, now)
+        payload = encode(msgspec.structs.replace(parcel.content, published_at=now, valid_until=valid_until))
+        if not parcel.delivery.expires:
+            return Sealed(payload)
+        return Sealed(payload, expiry_s=max(1, math.ceil((valid_until - now).total_seconds())))
+
+    def on_acknowledged(self, parcel: Parcel) -> None:
+        """Count the flags that the broker has."""
+        if isinstance(parcel.content, FlagMessage):
+            self._flag_messages_acknowledged += 1
+            self._flags_acknowledged += len(parcel.content.state)
+
+    def on_heard(self, message: aiomqtt.Message) -> None:
+        """Hear what the bus says in our name."""
+        topic, payload = str(message.topic), bytes(message.payload)
+        if topic == self.topics.state:
+            self._heard_state(payload, remembered=message.retain)
+        elif message.retain and payload and topic not in self._retained:
+            self._clear_leftover(topic, payload)
+
+    def _heard_state(self, payload: bytes, *, remembered: bool) -> None:
+        if payload == b"lost" and self._state != "lost":
+            # The last will of an earlier connection, come late: we are still here.
+            self.set_state(self._state)
+        elif payload == b"init" and not remembered:
+            self._heard_itself.set()
+            self._transmitter.link.prove()
+
+    def _clear_leftover(self, topic: str, payload: bytes) -> None:
+        """Take away what an earlier run left behind: nobody vouches for it any more."""
+        address = self.topics.parse(topic)
+        if address is None:
+            return
+        try:
+            ours = decode(address.kind, payload).session == self.session
+        except MessageError:
+            ours = False
+        if not ours:
+            self._put(topic, address.kind, None)
+
+    def _put(self, topic: str, kind: Kind, content: Message | State | None) -> None:
+        if self._running is not None and self._running.done():
+            # Nobody would send it: let the failure surface where it is noticed.
+            self._running.result()
+        if isinstance(content, Message):
+            content = msgspec.structs.replace(content, session=self.session, sequence=self._sequences[kind])
+            self._sequences[kind] += 1
+        parcel = Parcel(topic, kind, content)
+        if content is None:
+            self._retained.pop(topic, None)
+        elif parcel.delivery.retain:
+            self._retained[topic] = parcel
+        self._outbox.put(parcel)
+        self._transmitter.wake()
+
+    async def _stop(self) -> None:
+        """End the connection; `BrokerError` where there never was one."""
+        self._transmitter.link.stop()
+        if self._running is not None:
+            await self._running

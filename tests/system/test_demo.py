@@ -1,0 +1,161 @@
+"""The demonstration as a user runs it: real processes, a real wire, a real broker, an independent subscriber."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+OCTMARGIN = [sys.executable, "-m", "octmargin"]
+
+
+def run_demo(folder: Path, *options: str, timeout: float = 110) -> dict[str, Any]:
+    path = folder / "out.json"
+    done = subprocess.run(
+        [*OCTMARGIN, "demo", "--headless", "--json", str(path), *options],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(path.read_text())
+    return summary
+
+
+def assert_books_balance(summary: dict[str, Any]) -> None:
+    frames, flags = summary["frames"], summary["flags"]
+    assert frames["sent"] == frames["processed"] + frames["lost"]
+    assert flags["published"] == flags["received"] > 0
+    assert flags["messages_received"] == frames["processed"]
+
+
+def assert_faces_are_right(summary: dict[str, Any]) -> None:
+    assert {face["truth"] for face in summary["faces"]} == {"clear", "suspicious"}
+    for face in summary["faces"]:
+        if face["truth"] == "suspicious":
+            assert face["verdict"] == "suspicious"
+        else:
+            assert face["verdict"] in ("nothing_suspicious", "indeterminate")
+        assert 0.9 < face["coverage"] <= 1.0
+        assert face["visualised_depth_mm"] > 0.3
+
+
+def test_a_specimen_over_usb(tmp_path: Path) -> None:
+    summary = run_demo(
+        tmp_path, "--seconds", "8", "--console", "usb", "--pictures", str(tmp_path / "pictures")
+    )
+    assert_books_balance(summary)
+    assert_faces_are_right(summary)
+    assert summary["console"] == "usb"
+    assert summary["synthetic"] is True
+    assert summary["latency_ms"]["p50"] > 0
+    sheets = sorted((tmp_path / "pictures").glob("face-*.png"))
+    assert len({sheet.name.split("-")[1] for sheet in sheets}) == 6
+
+
+def test_a_specimen_over_a_serial_line(tmp_path: Path) -> None:
+    summary = run_demo(tmp_path, "--seconds", "21", "--console", "serial", "--seed", "2")
+    assert_books_balance(summary)
+    assert_faces_are_right(summary)
+    assert summary["frames"]["lost"] == 0, "a slow line leaves time enough"
+
+
+@pytest.mark.real_data
+def test_real_spectra_cross_the_real_usb_wire(tmp_path: Path, real_data: Path) -> None:
+    source = real_data / "py-oct-calibration" / "cscan.npy"
+    pictures = tmp_path / "pictures"
+    summary = run_demo(tmp_path, "--seconds", "2", "--source", str(source), "--pictures", str(pictures))
+    assert_books_balance(summary)
+    assert summary["synthetic"] is False
+    assert [face["truth"] for face in summary["faces"]] == [None]
+    assert list(pictures.glob("face-superior-*.png"))
+    # Where the sample's surface is clear (frame 48), the picture is dark above it and bright below.
+    image = np.asarray(Image.open(pictures / "superior" / "bscan-sweep1-frame0048.png").convert("L"), float)
+    rows = image[:, 200:800].mean(axis=1)
+    assert rows[60:100].mean() > 2 * rows[10:30].mean()
+
+
+class Terminal:
+    """A program in a terminal, as a person sees it."""
+
+    def __init__(self, *command: str) -> None:
+        self._master, slave = os.openpty()
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def read_until(self, text: str, *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            readable, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
+            assert readable, f"{text!r} did not appear within {seconds} s in:\n{self.seen}"
+            self.seen += os.read(self._master, 65536).decode(errors="replace")
+
+    def read_to_end(self, *, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
+        while select.select([self._master], [], [], max(0, deadline - time.monotonic()))[0]:
+            try:
+                self.seen += os.read(self._master, 65536).decode(errors="replace")
+            except OSError:  # how a terminal says that its last program has gone
+                break
+        return self.process.wait(max(1, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._master)
+
+
+@pytest.fixture
+def live_demo(tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal(*OCTMARGIN, "demo", "--console", "serial", "--json", str(tmp_path / "out.json"))
+    yield terminal
+    terminal.close()
+
+
+def test_the_live_view_shows_the_faces_and_ctrl_c_stops_everything_cleanly(
+    live_demo: Terminal, tmp_path: Path
+) -> None:
+    live_demo.read_until("SYNTHETIC", seconds=60)
+    live_demo.read_until("superior", seconds=60)
+    children = descendants(live_demo.process.pid)
+    assert len(children) >= 3, "broker, simulator and daemon are processes of their own"
+    live_demo.process.send_signal(signal.SIGINT)
+    code = live_demo.read_to_end(seconds=60)
+    assert code == 0, live_demo.seen
+    assert "Traceback" not in live_demo.seen
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert_whole(json.loads((tmp_path / "out.json").read_text()))
+
+
+def assert_whole(summary: dict[str, Any]) -> None:
+    frames = summary["frames"]
+    assert frames["sent"] == frames["processed"] + frames["lost"]
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            child = int(path.parent.name)
+            found += [child, *descendants(child)]
+    return found

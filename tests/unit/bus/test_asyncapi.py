@@ -1,0 +1,105 @@
+"""docs/asyncapi.yaml and docs/messages.md say what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from octmargin.bus.codec import MESSAGES, decode
+from octmargin.bus.messages import Message
+from octmargin.bus.schema import json_schemas
+from octmargin.bus.topics import DELIVERY, Kind, Topics
+
+DOCS = Path(__file__).parents[3] / "docs"
+PLACEHOLDERS = Topics("{site}", "{console}")
+ADDRESSES = {
+    kind: PLACEHOLDERS.of(kind, "{alarm}" if kind is Kind.ALARM else "{face}" if kind.named else "")
+    for kind in Kind
+}
+
+
+@pytest.fixture(scope="module")
+def asyncapi() -> dict[str, Any]:
+    return yaml.safe_load((DOCS / "asyncapi.yaml").read_text(encoding="utf-8"))
+
+
+def resolve(document: dict[str, Any], reference: dict[str, str]) -> dict[str, Any]:
+    node = document
+    for part in reference["$ref"].removeprefix("#/").split("/"):
+        node = node[part]
+    return node
+
+
+def all_references(node: Any) -> list[dict[str, str]]:
+    if isinstance(node, dict):
+        here = [node] if "$ref" in node else []
+        return here + [found for value in node.values() for found in all_references(value)]
+    return [found for value in node for found in all_references(value)] if isinstance(node, list) else []
+
+
+def test_it_is_asyncapi_3_and_every_reference_leads_somewhere(asyncapi: dict[str, Any]) -> None:
+    assert asyncapi["asyncapi"] == "3.0.0"
+    references = all_references(asyncapi)
+    assert len(references) > 30
+    for reference in references:
+        assert resolve(asyncapi, reference)
+
+
+def test_its_channels_are_our_topics(asyncapi: dict[str, Any]) -> None:
+    channels = asyncapi["channels"].values()
+    assert sorted(channel["address"] for channel in channels) == sorted(ADDRESSES.values())
+    for channel in channels:
+        assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"]))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_is_published_as_documented(asyncapi: dict[str, Any], kind: Kind) -> None:
+    [operation] = [
+        operation
+        for operation in asyncapi["operations"].values()
+        if resolve(asyncapi, operation["channel"])["address"] == ADDRESSES[kind]
+    ]
+    binding = operation["bindings"]["mqtt"]
+    assert (binding["qos"], binding["retain"]) == (DELIVERY[kind].qos, DELIVERY[kind].retain)
+    [message] = resolve(asyncapi, operation["channel"])["messages"].values()
+    payload = resolve(asyncapi, message)["payload"]
+    if kind is Kind.STATE:
+        assert payload["enum"] == ["init", "ready", "alert", "disconnected", "lost"]
+    else:
+        assert payload["$ref"].endswith(f"/{MESSAGES[kind].__name__}")
+
+
+def test_its_schemas_are_those_of_the_structs(asyncapi: dict[str, Any]) -> None:
+    assert asyncapi["components"]["schemas"] == json.loads(json.dumps(json_schemas())), (
+        "run scripts/asyncapi_schemas.py"
+    )
+
+
+@pytest.mark.parametrize("struct", MESSAGES.values())
+def test_the_header_is_required_of_every_message(asyncapi: dict[str, Any], struct: type[Message]) -> None:
+    required = asyncapi["components"]["schemas"][struct.__name__]["required"]
+    assert set(Message.__struct_fields__) <= set(required)
+    assert len(required) == len(set(required))
+
+
+def test_every_topic_and_every_example_of_the_guide_is_real() -> None:
+    guide = (DOCS / "messages.md").read_text(encoding="utf-8")
+    for kind in Kind:
+        assert (
+            f"`{ADDRESSES[kind].removeprefix(f'{PLACEHOLDERS.base}/').replace('{', '<').replace('}', '>')}`"
+            in guide
+        )
+    sections = re.findall(r"^### `([$\w]+)(.*?)(?=^##)", guide, re.DOTALL | re.MULTILINE)
+    examples = [
+        (kind, example)
+        for kind, section in sections
+        for example in re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    ]
+    assert {kind for kind, _ in examples} == {kind.value for kind in MESSAGES}
+    for kind, example in examples:
+        decode(Kind(kind), example.encode())

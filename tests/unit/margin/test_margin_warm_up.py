@@ -1,0 +1,50 @@
+"""After warming up, nothing is compiled while frames arrive."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from octmargin import margin, signal
+from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
+from octmargin.signal import Calibration, Reconstructor, _spectrum_kernels
+from octmargin.signal import attenuation as attenuate
+
+
+def kernels() -> Iterator[Any]:
+
+    modules: list[ModuleType] = [_block_kernels, _segments, _suspicion, _spectrum_kernels]
+    modules += [sys.modules["octmargin.signal.attenuation"], sys.modules["octmargin.signal.surface"]]
+    for module in modules:
+        yield from (item for item in vars(module).values() if hasattr(item, "nopython_signatures"))
+
+
+def compiled() -> dict[str, int]:
+    return {kernel.py_func.__qualname__: len(kernel.nopython_signatures) for kernel in kernels()}
+
+
+def test_nothing_is_compiled_after_warming_up() -> None:
+    signal.warm_up()
+    margin.warm_up()
+    before = compiled()
+    assert before["average_blocks"] == before["store_db"] == before["_edges"] == 1
+    assert before["load_spectra"] == 3
+    rng = np.random.default_rng(0)
+    reconstructor = Reconstructor(Calibration(), samples=512, depth=256)
+    for dtype in (np.uint8, np.uint16, np.float32):
+        raw = rng.integers(0, 255, (40, 512)).astype(dtype)
+        intensity = np.empty((40, 256), dtype=np.float32)
+        for writeable in (True, False):
+            raw.flags.writeable = writeable
+            bscan_db = reconstructor.process(raw, None, intensity)
+        bscan_db.flags.writeable = False
+        Assessor().assess(bscan_db, axial_um=4.0)
+        Assessor().assess(bscan_db.copy(), axial_um=4.0, intensity=intensity)
+        attenuate(intensity, 0.004)
+        intensity.flags.writeable = False
+        attenuate(intensity, 0.004, noise=1.0)
+    assert compiled() == before

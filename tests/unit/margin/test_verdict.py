@@ -1,0 +1,214 @@
+"""The rules that keep a verdict safe, over every map that hypothesis can think of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from octmargin.errors import ConfigError, InputError
+from octmargin.frames import BlockQuality, BlockState
+from octmargin.margin import BlockFlags, Outcome, Policy, SweepMap, judge
+
+
+def flags(
+    suspicious: list[bool], quality: list[int] | None = None, depth_mm: float = 1.0, distance_mm: float = 0.2
+) -> BlockFlags:
+    count = len(suspicious)
+    is_suspicious = np.array(suspicious)
+    return BlockFlags(
+        suspicion=np.where(is_suspicious, 0.9, 0.1).astype(np.float32),
+        probabilities=np.full((count, 3), 1 / 3, dtype=np.float32),
+        suspicious=is_suspicious,
+        distance_mm=np.where(is_suspicious, distance_mm, np.nan).astype(np.float32),
+        visualised_depth_mm=np.full(count, depth_mm, dtype=np.float32),
+        quality=np.array(quality or [0] * count, dtype=np.uint8),
+        surface_mm=np.full(count, 0.2, dtype=np.float32),
+        attenuation_per_mm=np.full(count, 3.0, dtype=np.float32),
+        brightness_db=np.full(count, 20.0, dtype=np.float32),
+        surface_px=np.full(16 * count, 50.0, dtype=np.float32),
+        enface_db=np.full(16 * count, 20.0, dtype=np.float32),
+    )
+
+
+def sweep(state: np.ndarray, depth_mm: float = 1.0) -> SweepMap:  # type: ignore[type-arg]
+    sweep_map = SweepMap(*state.shape)
+    sweep_map.state[:] = state
+    usable = state >= BlockState.NOTHING_SUSPICIOUS
+    sweep_map.visualised_depth_mm[usable] = depth_mm
+    sweep_map.distance_mm[state == BlockState.SUSPICIOUS] = 0.2
+    return sweep_map
+
+
+def clear(frames: int = 10, blocks: int = 10) -> np.ndarray:  # type: ignore[type-arg]
+    return np.full((frames, blocks), BlockState.NOTHING_SUSPICIOUS, dtype=np.uint8)
+
+
+states = arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 4))
+mostly_clear = arrays(np.uint8, (10, 10), elements=st.sampled_from([3]), fill=st.just(3)).flatmap(
+    lambda grid: st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 4)), max_size=8).map(
+        lambda dots: with_dots(grid, dots)
+    )
+)
+
+
+def with_dots(grid: np.ndarray, dots: list[tuple[int, int, int]]) -> np.ndarray:  # type: ignore[type-arg]
+    dotted = grid.copy()
+    for frame, block, state in dots:
+        dotted[frame, block] = state
+    return dotted
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(states, mostly_clear), st.floats(0.0, 2.0), st.booleans())
+def test_nothing_suspicious_needs_a_complete_sweep_coverage_depth_and_not_one_suspicious_block(
+    state: np.ndarray,  # type: ignore[type-arg]
+    depth_mm: float,
+    complete: bool,
+) -> None:
+    policy = Policy()
+    verdict = judge(sweep(state, depth_mm), policy, complete=complete)
+    share_clear = float((state == BlockState.NOTHING_SUSPICIOUS).mean())
+    deep_enough = np.float32(depth_mm) >= policy.min_visualised_depth_mm
+    may_be_clear = complete and share_clear >= 0.95 and deep_enough and not (state == 4).any()
+    assert (verdict.outcome is Outcome.NOTHING_SUSPICIOUS) == may_be_clear
+    assert verdict.coverage == pytest.approx(float((state >= 3).mean()))
+    assert sum(verdict.counts.values()) == state.size
+    if verdict.outcome is not Outcome.NOTHING_SUSPICIOUS:
+        assert verdict.reasons
+
+
+@settings(max_examples=200, deadline=None)
+@given(states, st.integers(0, 9), st.integers(0, 9), st.booleans(), st.floats(0.0, 1.0))
+def test_a_cluster_is_suspicious_whatever_the_rest_is(
+    rest: np.ndarray,  # type: ignore[type-arg]
+    frame: int,
+    block: int,
+    complete: bool,
+    depth_mm: float,
+) -> None:
+    state = np.zeros((12, 12), dtype=np.uint8)
+    state[: rest.shape[0], : rest.shape[1]] = rest
+    state[[frame, frame + 1, frame + 2], [block, block + 1, block + 2]] = BlockState.SUSPICIOUS
+    verdict = judge(sweep(state, depth_mm), Policy(), complete=complete)
+    assert verdict.outcome is Outcome.SUSPICIOUS
+    assert verdict.clusters[0].blocks >= 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(mostly_clear, st.integers(0, 9), st.integers(0, 9), st.sampled_from([0, 1, 2]))
+def test_losing_a_block_never_turns_a_verdict_into_nothing_suspicious(
+    state: np.ndarray,  # type: ignore[type-arg]
+    frame: int,
+    block: int,
+    unseen: int,
+) -> None:
+    before = judge(sweep(state), Policy(), complete=True).outcome
+    if state[frame, block] == BlockState.SUSPICIOUS:
+        return
+    state[frame, block] = unseen
+    after = judge(sweep(state), Policy(), complete=True).outcome
+    assert after is before or (before, after) == (Outcome.NOTHING_SUSPICIOUS, Outcome.INDETERMINATE)
+
+
+@pytest.mark.parametrize("blocks", [[(3, 3)], [(3, 3), (4, 4)], [(0, 0), (5, 5), (9, 9)]])
+def test_isolated_suspicious_blocks_are_indeterminate(blocks: list[tuple[int, int]]) -> None:
+    state = clear()
+    for place in blocks:
+        state[place] = BlockState.SUSPICIOUS
+    verdict = judge(sweep(state), Policy(), complete=True)
+    assert verdict.outcome is Outcome.INDETERMINATE
+    assert f"clusters of {verdict.clusters[0].blocks} at most, below 3" in verdict.reasons[0]
+
+
+def test_a_clear_face_says_which_margin_it_cannot_certify() -> None:
+    verdict = judge(sweep(clear(), depth_mm=1.1), Policy(), complete=True)
+    assert verdict.outcome is Outcome.NOTHING_SUSPICIOUS
+    assert verdict.reasons == ("DCIS margin of 2 mm cannot be certified: visualised depth 1.1 mm",)
+    assert verdict.visualised_depth_mm == pytest.approx(1.1)
+    assert np.isnan(verdict.nearest_distance_mm)
+
+
+def test_the_reasons_for_an_indeterminate_face_are_in_plain_words() -> None:
+    state = clear()
+    state[:4] = BlockState.LOST
+    verdict = judge(sweep(state, depth_mm=0.25), Policy(), complete=False)
+    assert verdict.outcome is Outcome.INDETERMINATE
+    assert verdict.reasons[:3] == (
+        "the sweep is not complete",
+        "coverage 0.60 is below 0.95",
+        "visualised depth 0.25 mm is below 0.3 mm",
+    )
+    empty = judge(SweepMap(3, 3), Policy(), complete=True)
+    assert "no block is usable" in empty.reasons
+    assert np.isnan(empty.visualised_depth_mm)
+
+
+def test_the_visualised_depth_is_what_nine_in_ten_blocks_reach() -> None:
+    sweep_map = sweep(clear())
+    sweep_map.visualised_depth_mm[0] = 0.2
+    assert judge(sweep_map, Policy(), complete=True).visualised_depth_mm == pytest.approx(0.2)
+    sweep_map.visualised_depth_mm[0, 1:] = 1.0
+    assert judge(sweep_map, Policy(), complete=True).visualised_depth_mm == pytest.approx(1.0)
+
+
+def test_a_suspicious_face_says_how_near_and_within_which_margin() -> None:
+    state = clear()
+    state[2:4, 5:8] = BlockState.SUSPICIOUS
+    state[9, 0] = BlockState.SUSPICIOUS
+    verdict = judge(sweep(state), Policy(), complete=True)
+    assert verdict.reasons[0] == (
+        "6 suspicious blocks in 1 cluster, nearest 0.20 mm below the surface: "
+        "beyond the invasive margin of 0 mm, within the DCIS margin of 2 mm"
+    )
+    assert [cluster.blocks for cluster in verdict.clusters] == [6, 1]
+    largest = verdict.clusters[0]
+    assert (largest.first_frame, largest.last_frame, largest.first_block, largest.last_block) == (2, 3, 5, 7)
+    assert verdict.nearest_distance_mm == pytest.approx(0.2)
+
+
+def test_a_map_starts_as_not_scanned_and_takes_frames_in_any_order() -> None:
+    sweep_map = SweepMap(3, 4)
+    sweep_map.place(2, flags([False, True, False, False], [0, 0, BlockQuality.SATURATED, 0]))
+    assert sweep_map.state.tolist() == [[0] * 4, [0] * 4, [3, 4, 2, 3]]
+    assert sweep_map.distance_mm[2, 1] == pytest.approx(0.2)
+
+
+def test_lost_never_overwrites_a_placed_frame_and_a_late_frame_overwrites_lost() -> None:
+    sweep_map = SweepMap(2, 2)
+    sweep_map.place(0, flags([False, False]))
+    sweep_map.mark_lost(0)
+    sweep_map.mark_lost(1)
+    assert sweep_map.state.tolist() == [[3, 3], [1, 1]]
+    sweep_map.mark_lost(1)
+    sweep_map.place(1, flags([False, True]))
+    sweep_map.place(1, flags([False, True]))
+    assert sweep_map.state.tolist() == [[3, 3], [3, 4]]
+
+
+def test_a_poor_block_is_poor_even_where_it_is_called_suspicious_and_unknown_is_poor() -> None:
+    sweep_map = SweepMap(1, 2)
+    unknown = flags([True, False], [BlockQuality.LOW_SIGNAL, 0])
+    suspicion = np.array([0.9, np.nan], dtype=np.float32)
+    object.__setattr__(unknown, "suspicion", suspicion)
+    sweep_map.place(0, unknown)
+    assert sweep_map.state.tolist() == [[BlockState.POOR, BlockState.POOR]]
+
+
+def test_says_what_is_wrong() -> None:
+    with pytest.raises(InputError, match=r"frame 3 is outside the planned 0\.\.2"):
+        SweepMap(3, 2).mark_lost(3)
+    with pytest.raises(InputError, match="frame has 3 blocks, planned were 2"):
+        SweepMap(3, 2).place(0, flags([False] * 3))
+    with pytest.raises(InputError, match="0 frames x 2 blocks"):
+        SweepMap(0, 2)
+    with pytest.raises(ConfigError, match="min_coverage is 0"):
+        Policy(min_coverage=0)
+    with pytest.raises(ConfigError, match="min_cluster_blocks is 0"):
+        Policy(min_cluster_blocks=0)
+    with pytest.raises(ConfigError, match="min_visualised_depth_mm is 0"):
+        Policy(min_visualised_depth_mm=0)
+    with pytest.raises(ConfigError, match="dcis_margin_mm is -1"):
+        Policy(dcis_margin_mm=-1)

@@ -1,0 +1,88 @@
+"""A configuration is checked whole before anything starts; an error names file, key and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from octmargin.config import load_config
+from octmargin.errors import ConfigError
+
+MINIMAL = """
+site = "north"
+console = "or-3"
+[device]
+driver = "usb"
+address = "usb:1209:0c7a"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "or.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, MINIMAL))
+    assert (config.site, config.console, config.device.driver) == ("north", "or-3", "usb")
+    assert config.broker.port == 1883
+    assert config.policy.dcis_margin_mm == 2.0
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ("[scan]\nfacess = ['superior']", r'unknown key "scan.facess"; did you mean "faces"\?'),
+        ("[brokr]\nport = 1", r'unknown key "brokr"; did you mean "broker"\?'),
+        ("[policy]\nmin_covrage = 0.5", r'unknown key "policy.min_covrage"; did you mean "min_coverage"\?'),
+        ("[rule]\nsuspicious_att = 1.0", r'unknown key "rule.suspicious_att"'),
+        (
+            "[pictures]\nfolder = 'x'\nfolders = 'y'",
+            r'unknown key "pictures.folders"; did you mean "folder"\?',
+        ),
+        ("[broker]\nport = 'high'", r'key "broker.port": expected `int`, got `str`; correct the value'),
+        ("[broker]\nport = 70000", r'key "broker.port": expected `int` <= 65535; correct the value'),
+        ("[scan]\nline_rate_hz = 0", r'key "scan.line_rate_hz": expected .* > 0'),
+        ("[engine]\nthreads = 0", r'key "engine.threads": expected `int` >= 1'),
+        ("[policy]\nmin_coverage = 2.0", r"min_coverage is 2.0; give a share"),
+        ("[case]\ncase_id = 'Jane Doe'", r'key "case.case_id": expected `str` matching'),
+        ("[pictures]\nevery = 3", r'key "pictures.folder" is missing; add it'),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, addition: str, message: str) -> None:
+    path = written(tmp_path, MINIMAL + addition)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'key "device.address" is missing; add it'):
+        load_config(written(tmp_path, 'site = "a"\nconsole = "b"\n[device]\ndriver = "usb"'))
+
+
+def test_a_missing_file_is_named_with_an_example(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.toml: no such file; configs/or.toml"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_what_is_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"or.toml: not TOML"):
+        load_config(written(tmp_path, "site = = 1"))
+
+
+def test_the_fingerprint_changes_with_any_value(tmp_path: Path) -> None:
+    first = load_config(written(tmp_path, MINIMAL)).fingerprint()
+    same = load_config(written(tmp_path, MINIMAL + "# a comment")).fingerprint()
+    other = load_config(written(tmp_path, MINIMAL + "[policy]\nmin_coverage = 0.9")).fingerprint()
+    assert first == same != other
+
+
+@pytest.mark.parametrize(
+    "example", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda p: p.name
+)
+def test_every_example_configuration_is_valid(example: Path) -> None:
+    assert load_config(example).site
