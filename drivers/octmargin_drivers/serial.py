@@ -28,7 +28,13 @@ from octmargin.errors import (
 )
 from octmargin.frames import ConsoleInfo
 from octmargin.link import gencp
-from octmargin.link.collector import FrameBroken, FrameCollector, LeaderArrived, PayloadArrived, TrailerArrived
+from octmargin.link.collector import (
+    FrameBroken,
+    FrameCollector,
+    LeaderArrived,
+    PayloadArrived,
+    TrailerArrived,
+)
 from octmargin.link.commands import Command, StreamPiece
 from octmargin_drivers.intake import FrameIntake
 from octmargin_drivers.link_driver import LinkDriver, Wire
@@ -41,7 +47,7 @@ _READ_BYTES = 65536
 class SerialWire:
     """One console on a serial line; a thread of its own reads the port from the beginning to the end."""
 
-    def __init__(self, port: serial.SerialBase, address: str, trouble: Callable[[str], None]) -> None:
+    def __init__(self, port: serial.Serial, address: str, trouble: Callable[[str], None]) -> None:
         self._port = port
         self._address = address
         self._trouble = trouble
@@ -128,6 +134,7 @@ class SerialWire:
             intake = self._intake
             if intake is None:
                 return
+            intake.heard()
             for event in self._collector.collect(piece):
                 if isinstance(event, LeaderArrived):
                     self._slot = intake.begin(event.leader)
@@ -167,7 +174,12 @@ class SerialDriver(LinkDriver):
     async def diagnose(cls) -> list[Finding]:
         """Ports that are there and that this user may not open."""
         return [
-            Finding(f"port {port.device}", "note", "this user may not open it", "add the user to the group that owns it (dialout)")
+            Finding(
+                f"port {port.device}",
+                "note",
+                "this user may not open it",
+                "add the user to the group that owns it (dialout)",
+            )
             for port in await asyncio.to_thread(list_ports.comports)
             if not os.access(port.device, os.R_OK | os.W_OK)
         ]
@@ -175,14 +187,18 @@ class SerialDriver(LinkDriver):
     def _connect(self) -> Wire:
         url, baud = _split_address(self.address)
         try:
-            port = serial.serial_for_url(url, baudrate=baud, timeout=_POLL_S, write_timeout=2.0, do_not_open=True)
+            port = serial.serial_for_url(
+                url, baudrate=baud, timeout=_POLL_S, write_timeout=2.0, do_not_open=True
+            )
             if "://" not in url:
                 port.exclusive = True
             port.open()
         except serial.SerialException as error:
             raise _open_error(self.address, error) from error
         except ValueError as error:
-            raise ConfigError(f'serial address "{self.address}": {error}; write a port such as /dev/ttyUSB0') from error
+            raise ConfigError(
+                f'serial address "{self.address}": {error}; write a port such as /dev/ttyUSB0'
+            ) from error
         return SerialWire(port, self.address, self.trouble)
 
 
@@ -201,12 +217,16 @@ def _split_address(address: str) -> tuple[str, int]:
 
 def _open_error(address: str, error: serial.SerialException) -> DeviceError:
     text = str(error)
-    if error.errno == errno.ENOENT or "No such file" in text or "could not open port" in text and "refused" in text:
+    if error.errno == errno.ENOENT or "No such file" in text:
         return DeviceNotFoundError(f"{address}: no such port; check the cable and `octmargin devices`")
     if error.errno in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
-        return DeviceBusyError(f"{address}: in use by another program; stop it (another octmargin run?) and try again")
+        return DeviceBusyError(
+            f"{address}: in use by another program; stop it (another octmargin run?) and try again"
+        )
     if error.errno == errno.EACCES:
-        return DeviceError(f"{address}: this user may not open the port; add the user to the group that owns it")
+        return DeviceError(
+            f"{address}: this user may not open the port; add the user to the group that owns it"
+        )
     return DeviceNotFoundError(f"{address}: cannot be opened: {text}")
 
 

@@ -7,10 +7,12 @@ Addresses: `usb:VID:PID[:SERIAL]` (hexadecimal) for a device of this machine, th
 from __future__ import annotations
 
 import asyncio
-import errno
-import threading
 import ctypes
+import errno
+import re
+import threading
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -30,9 +32,9 @@ from octmargin.errors import (
     RemoteProtocolError,
 )
 from octmargin.frames import ConsoleInfo
-from octmargin.link.commands import Command, CommandDecoder
+from octmargin.link.commands import Command, parse_command
 from octmargin.link.registers import USB_PRODUCT_ID, USB_VENDOR_ID
-from octmargin.link.stream import Leader, Trailer
+from octmargin.link.stream import Leader
 from octmargin_drivers.intake import FrameIntake
 from octmargin_drivers.link_driver import LinkDriver, Wire
 from octmargin_drivers.usbip_backend import UsbipBackend
@@ -42,6 +44,8 @@ USBIP_PORT = 3240
 _CONTROL_BYTES = 2048
 _POLL_MS = 200
 """How long a stream read waits before the reader looks whether it is to stop."""
+_PART_MS = 1000
+"""How long the next part of a frame may take: the console sends a frame without pausing."""
 _SCRATCH_BYTES = 1 << 20
 _UDEV_RULE = "70-octmargin.rules"
 _UDEV_FOLDERS = ("/etc/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
@@ -54,19 +58,18 @@ class SlotBuffer(array):  # type: ignore[type-arg] # array cannot be subscripted
     already, so this one is empty and gives the slot's address: the transfer then ends in the slot.
     """
 
-    _memory: memoryview
-    _address: int
+    memory: memoryview
 
-    def __new__(cls, memory: memoryview) -> SlotBuffer:
+    @classmethod
+    def over(cls, memory: memoryview) -> SlotBuffer:
         """Wrap `memory`, which is kept alive and must be writable and contiguous."""
-        self = super().__new__(cls, "B")
-        self._memory = memory
-        self._address = _address_of(memory)
-        return self
+        buffer = cls("B")
+        buffer.memory = memory
+        return buffer
 
     def buffer_info(self) -> tuple[int, int]:
         """Address and length of the slot's memory."""
-        return self._address, len(self._memory)
+        return _address_of(self.memory), len(self.memory)
 
 
 def _address_of(memory: memoryview) -> int:
@@ -76,11 +79,10 @@ def _address_of(memory: memoryview) -> int:
 class UsbWire:
     """One console on USB."""
 
-    def __init__(self, device: Any, address: str, trouble: Any) -> None:
+    def __init__(self, device: Any, address: str, trouble: Callable[[str], None]) -> None:
         self._device = device
         self._address = address
         self._trouble = trouble
-        self._decoder = CommandDecoder()
         self._reader: threading.Thread | None = None
         self._stop_reading = threading.Event()
         self._scratch = array("B", bytes(_SCRATCH_BYTES))
@@ -93,19 +95,19 @@ class UsbWire:
             raise _device_error(error, self._address) from error
 
     def receive_control(self, timeout_s: float) -> Command:
-        """The next command from the control endpoint."""
-        while (command := self._decoder.next_command()) is None:
-            try:
-                data = self._device.read(CONTROL_IN, _CONTROL_BYTES, max(1, round(timeout_s * 1000)))
-            except usb.core.USBError as error:
-                raise _device_error(error, self._address) from error
-            self._decoder.receive(data.tobytes())
-        return command
+        """Wait for the next transfer on the control endpoint: it is one command."""
+        try:
+            data = self._device.read(CONTROL_IN, _CONTROL_BYTES, max(1, round(timeout_s * 1000)))
+        except usb.core.USBError as error:
+            raise _device_error(error, self._address) from error
+        return parse_command(data.tobytes())
 
     def begin_stream(self, intake: FrameIntake) -> None:
         """Start the reader thread."""
         self._stop_reading.clear()
-        self._reader = threading.Thread(target=self._read_frames, args=(intake,), name="usb-stream", daemon=True)
+        self._reader = threading.Thread(
+            target=self._read_frames, args=(intake,), name="usb-stream", daemon=True
+        )
         self._reader.start()
 
     def end_stream(self) -> None:
@@ -123,50 +125,64 @@ class UsbWire:
     # -- stream, in the reader thread -----------------------------------------------------------------
 
     def _read_frames(self, intake: FrameIntake) -> None:
+        leader: Leader | None = None
         while not (self._stop_reading.is_set() or intake.ended):
             try:
-                self._read_frame(intake)
+                leader = self._read_frame(intake, leader or self._read_leader())
             except usb.core.USBTimeoutError:
                 continue  # nothing was on its way
             except RemoteProtocolError as error:
+                leader = None
                 intake.broken(str(error))
             except usb.core.USBError as error:
+                leader = None
                 intake.broken(f"USB: {error}")
-                if error.errno in _GONE:
-                    return  # the heartbeat reports it
+                if not self._recover(error):
+                    return
 
-    def _read_frame(self, intake: FrameIntake) -> None:
-        """One frame: three transfers, the payload straight into its slot."""
-        leader = self._read_leader()
+    def _recover(self, error: usb.core.USBError) -> bool:
+        """Clear a halted endpoint; False where the device is gone."""
+        try:
+            if error.errno == errno.EPIPE:
+                self._device.clear_halt(STREAM_IN)
+        except usb.core.USBError:
+            return False
+        return error.errno not in _GONE
+
+    def _read_frame(self, intake: FrameIntake, leader: Leader) -> Leader | None:
+        """Read payload, straight into its slot, and trailer; give the leader that came in the trailer's place."""
         slot = intake.begin(leader)
         if slot is None:
-            return  # payload and trailer are skipped by the search for the next leader
-        filled = 0
-        while filled < len(slot):
-            # A time-out within a frame is one: the console sends a frame without pausing.
-            filled += self._read_into(slot[filled:], 5 * _POLL_MS, "the payload stopped")
-        trailer = self._read_into(memoryview(self._scratch)[: Trailer.SIZE], 5 * _POLL_MS, "the trailer is missing")
-        intake.finish(self._scratch[:trailer].tobytes())
+            return None  # payload and trailer are skipped by the search for the next leader
+        count = self._read_part(SlotBuffer.over(slot))
+        if count != len(slot):
+            raise RemoteProtocolError(
+                f"frame {leader.sequence}: {count} bytes arrived, its leader says {len(slot)}"
+            )
+        last = self._scratch[: self._read_part(self._scratch)].tobytes()
+        intake.finish(last)
+        try:
+            return Leader.from_bytes(last)
+        except RemoteProtocolError:
+            return None
 
     def _read_leader(self) -> Leader:
-        """The next leader; transfers that are none are passed over, so that a bad frame costs only itself."""
-        skipped = 0
+        """Read up to the next leader; what is none is passed over, so that a bad frame costs only itself."""
+        skipping = False
         while True:
             count = self._device.read(STREAM_IN, self._scratch, _POLL_MS)
             try:
-                leader = Leader.from_bytes(memoryview(self._scratch)[:count])
+                return Leader.from_bytes(memoryview(self._scratch)[:count])
             except RemoteProtocolError as error:
-                if not skipped:
+                if not skipping:
                     self._trouble(str(error))
-                skipped += 1
-                continue
-            return leader
+                skipping = True
 
-    def _read_into(self, memory: memoryview, timeout_ms: int, problem: str) -> int:
+    def _read_part(self, buffer: Any) -> int:
         try:
-            count: int = self._device.read(STREAM_IN, SlotBuffer(memory), timeout_ms)
+            count: int = self._device.read(STREAM_IN, buffer, _PART_MS)
         except usb.core.USBTimeoutError as error:
-            raise RemoteProtocolError(problem) from error
+            raise RemoteProtocolError("the rest of a frame did not come") from error
         return count
 
 
@@ -186,7 +202,12 @@ class UsbDriver(LinkDriver):
         findings = []
         if usb.backend.libusb1.get_backend() is None:
             findings.append(
-                Finding("libusb", "note", "not installed", "only consoles over USB/IP work; Debian: apt install libusb-1.0-0")
+                Finding(
+                    "libusb",
+                    "note",
+                    "not installed",
+                    "only consoles over USB/IP work; Debian: apt install libusb-1.0-0",
+                )
             )
         elif not any((Path(folder) / _UDEV_RULE).exists() for folder in _UDEV_FOLDERS):
             remedy = f"copy configs/{_UDEV_RULE} to /etc/udev/rules.d: else only root may open a console"
@@ -206,7 +227,8 @@ class UsbDriver(LinkDriver):
         return UsbWire(device, self.address, self.trouble)
 
 
-_GONE = {errno.ENODEV, errno.ESHUTDOWN, errno.EIO, errno.EPIPE, errno.ECONNRESET}
+_BUSY = "{}: in use by another program; stop it (another octmargin run?) and try again"
+_GONE = {errno.ENODEV, errno.ESHUTDOWN, errno.EIO, errno.ECONNRESET}
 
 
 def _device_error(error: usb.core.USBError, address: str) -> DeviceError:
@@ -214,7 +236,7 @@ def _device_error(error: usb.core.USBError, address: str) -> DeviceError:
     if isinstance(error, usb.core.USBTimeoutError) or error.errno == errno.ETIMEDOUT:
         return DeviceTimeoutError(f"{address}: no answer from the console")
     if error.errno == errno.EBUSY:
-        return DeviceBusyError(f"{address}: in use by another program; stop it (another octmargin run?) and try again")
+        return DeviceBusyError(_BUSY.format(address))
     if error.errno == errno.EACCES:
         return DeviceError(
             f"{address}: this user may not open the USB device; install configs/70-octmargin.rules and plug it in again"
@@ -225,38 +247,26 @@ def _device_error(error: usb.core.USBError, address: str) -> DeviceError:
 
 
 def _usbip_endpoint(address: str) -> tuple[str, int, str]:
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         return parts.hostname or "127.0.0.1", parts.port or USBIP_PORT, parts.path.strip("/")
     except ValueError as error:
         raise ConfigError(f'USB address "{address}": {error}; write usbip://HOST:PORT') from error
 
 
 def _usb_identity(address: str) -> tuple[int, int, str | None]:
-    kind, _, rest = address.partition(":")
-    fields = rest.split(":", 2)
-    try:
-        if kind != "usb" or len(fields) < 2:
-            raise ValueError
-        return int(fields[0], 16), int(fields[1], 16), fields[2] if len(fields) == 3 else None
-    except ValueError as error:
+    match = re.fullmatch(r"usb:([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})(?::(.+))?", address)
+    if match is None:
         raise ConfigError(
             f'USB address "{address}" is not understood; write usb:VID:PID[:SERIAL] or usbip://HOST:PORT'
-        ) from error
+        )
+    return int(match[1], 16), int(match[2], 16), match[3]
 
 
 def _find(address: str) -> Any:
-    """The pyusb device at `address`; DeviceNotFoundError, DeviceBusyError."""
+    """Find the pyusb device at `address`; DeviceNotFoundError, DeviceBusyError."""
     if address.startswith("usbip:"):
-        host, port, bus_id = _usbip_endpoint(address)
-        backend = UsbipBackend(host, port)
-        for exported in backend.enumerate_devices():
-            if bus_id in ("", exported.address[2]):
-                exported.read_descriptors()
-                if exported.busy:
-                    raise _device_error(usb.core.USBError("in use", errno=errno.EBUSY), address)
-                return usb.core.Device(exported, backend)
-        raise DeviceNotFoundError(f"{address}: no console there; start one with `octmargin simulate`, or check the port")
+        return _find_exported(address)
     vendor, product, serial = _usb_identity(address)
     try:
         match: dict[str, Any] = {"idVendor": vendor, "idProduct": product}
@@ -266,40 +276,62 @@ def _find(address: str) -> Any:
     except usb.core.NoBackendError as error:
         raise DeviceError(f"{address}: libusb is not installed; install it (Debian: libusb-1.0-0)") from error
     except ValueError as error:
-        raise DeviceError(f"{address}: {error}; install configs/70-octmargin.rules and plug it in again") from error
+        raise DeviceError(f"{address}: {error}; install configs/{_UDEV_RULE} and plug it in again") from error
     if device is None:
-        raise DeviceNotFoundError(f"{address}: no such device; check cable and power, and `octmargin devices`")
+        raise DeviceNotFoundError(
+            f"{address}: no such device; check cable and power, and `octmargin devices`"
+        )
     return device
 
 
+def _find_exported(address: str) -> Any:
+    host, port, bus_id = _usbip_endpoint(address)
+    backend = UsbipBackend(host, port)
+    try:
+        for exported in backend.enumerate_devices():
+            if bus_id in ("", exported.address[2]):
+                exported.read_descriptors()
+                if exported.busy:
+                    raise DeviceBusyError(_BUSY.format(address))
+                return usb.core.Device(exported, backend)
+    except usb.core.USBError as error:
+        raise _device_error(error, address) from error
+    raise DeviceNotFoundError(
+        f"{address}: no console there; start one with `octmargin simulate`, or check the port"
+    )
+
+
 def _discover() -> list[ConsoleInfo]:
-    found: list[ConsoleInfo] = []
     try:
         local = list(usb.core.find(find_all=True, idVendor=USB_VENDOR_ID, idProduct=USB_PRODUCT_ID))
     except usb.core.NoBackendError:
         local = []
-    for device in local:
-        found.append(_info(device, f"usb:{device.idVendor:04x}:{device.idProduct:04x}"))
-    for exported in UsbipBackend("127.0.0.1", USBIP_PORT).enumerate_devices():
+    found = [_info(device, f"usb:{device.idVendor:04x}:{device.idProduct:04x}") for device in local]
+    backend = UsbipBackend("127.0.0.1", USBIP_PORT)
+    for exported in backend.enumerate_devices():
         address = f"usbip://127.0.0.1:{USBIP_PORT}/{exported.address[2]}"
-        exported.read_descriptors()
+        try:
+            exported.read_descriptors()
+        except usb.core.USBError as error:
+            found.append(ConsoleInfo("usb", address, note=f"cannot be read: {error}"))
+            continue
         if exported.busy:
             found.append(ConsoleInfo("usb", address, note="in use by another program"))
         else:
-            found.append(_info(usb.core.Device(exported, UsbipBackend("127.0.0.1", USBIP_PORT)), address))
+            found.append(_info(usb.core.Device(exported, backend), address))
     return found
 
 
 def _info(device: Any, address: str) -> ConsoleInfo:
-    """What a device says of itself in its USB strings; its firmware is `bcdDevice` there."""
+    """Say what a device says of itself in its USB strings; its firmware is `bcdDevice` there."""
     try:
-        texts = [device.manufacturer or "", device.product or "", device.serial_number or ""]
+        maker, model, serial = device.manufacturer or "", device.product or "", device.serial_number or ""
         note = ""
     except (usb.core.USBError, ValueError) as error:
-        texts, note = ["", "", ""], f"cannot be read: {error}"
+        maker, model, serial, note = "", "", "", f"cannot be read: {error}"
     finally:
         usb.util.dispose_resources(device)
-    if texts[2] and address.startswith("usb:"):
-        address += f":{texts[2]}"
+    if serial and address.startswith("usb:"):
+        address += f":{serial}"
     firmware = f"{device.bcdDevice >> 8:x}.{device.bcdDevice & 0xFF:02x}"
-    return ConsoleInfo("usb", address, *texts, firmware=firmware, note=note)
+    return ConsoleInfo("usb", address, maker, model, serial, firmware, note)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +29,10 @@ class FrameSink(Protocol):
 
     def offer(self, leader: bytes, payload: memoryview, trailer: bytes) -> bool:
         """Queue a frame without waiting; False when the FIFO is full and the frame is dropped."""
+        ...
+
+    def discard_waiting(self) -> None:
+        """Forget the frames that wait: a sweep begins, and the host has closed the books of the last one."""
         ...
 
 
@@ -78,7 +81,7 @@ class Console:
             return self._memory.answer(command)
 
     def reset(self) -> None:
-        """A host has just (re)attached: whatever was going on for the last one stops."""
+        """Stop whatever was going on for the last host: another has attached."""
         with self._lock:
             self._stop()
 
@@ -166,15 +169,16 @@ class Console:
         if register is reg.FACE:
             return register.unpack_text(data) in source.faces
         value = register.unpack_int(data)
-        checks: dict[int, Callable[[int], bool]] = {
-            reg.SAMPLES.address: lambda v: v == source.samples,
-            reg.ALINES.address: lambda v: 1 <= v <= source.alines,
-            reg.FRAMES.address: lambda v: 1 <= v <= source.frames,
-            reg.PIXEL_FORMAT.address: lambda v: v == source.pixel_format.value,
-            reg.LINE_RATE_MILLIHZ.address: lambda v: 1 <= v <= MAX_LINE_RATE_HZ * 1000,
-            reg.HEARTBEAT_TIMEOUT_MS.address: lambda v: 100 <= v <= 60_000,
+        ranges: dict[int, tuple[int, int]] = {
+            reg.SAMPLES.address: (source.samples, source.samples),
+            reg.ALINES.address: (1, source.alines),
+            reg.FRAMES.address: (1, source.frames),
+            reg.PIXEL_FORMAT.address: (source.pixel_format.value, source.pixel_format.value),
+            reg.LINE_RATE_MILLIHZ.address: (1, round(MAX_LINE_RATE_HZ * 1000)),
+            reg.HEARTBEAT_TIMEOUT_MS.address: (100, 60_000),
         }
-        return checks.get(register.address, lambda v: v > 0)(value)
+        lowest, highest = ranges.get(register.address, (1, 0xFFFF_FFFF))
+        return lowest <= value <= highest
 
     def _control(self, value: int) -> Status:
         if value == ScanCommand.STOP:
@@ -200,6 +204,7 @@ class Console:
         self._sweep += 1
         self._faults = Faults.NONE
         self._first_sequence = self._numbered
+        self._sink.discard_waiting()
         self._state = ScanState.SCANNING
         self._wake.notify_all()
         return Status.SUCCESS
@@ -232,7 +237,9 @@ class Console:
             with self._lock:
                 # A frame is complete when its last line was triggered.
                 due_s = started_s + (index + 1) * frame_s
-                self._wake.wait_for(lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic()))
+                self._wake.wait_for(
+                    lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic())
+                )
                 if self._state is ScanState.IDLE or self._sweep != sweep:
                     return
                 if self._host_is_silent():
@@ -255,7 +262,7 @@ class Console:
         self, plan: ScanPlan, sweep: int, index: int, sequence: int, timestamp_ns: int, dropped_before: int
     ) -> None:
         spectra = self.source.frame(plan.face, index)[: plan.alines]
-        payload = memoryview(spectra).cast("B")
+        payload = spectra.data.cast("B")
         leader = Leader(sequence, timestamp_ns, plan.pixel_format, plan.samples, plan.alines, sweep, index)
         flags = FrameFlags.LAST_OF_SWEEP if index == plan.frames - 1 else FrameFlags.NONE
         trailer = Trailer(sequence, len(payload), plan.alines, flags, dropped_before, payload_crc(payload))

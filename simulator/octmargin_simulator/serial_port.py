@@ -38,6 +38,7 @@ class SerialConsole:
         self._decoder = gencp.SerialDecoder()
         self._frames: deque[tuple[bytes, memoryview, bytes]] = deque()
         self._answers: deque[bytes] = deque()
+        self._in_frame = False
         self._closed = False
         self._wake = threading.Condition()
         console.attach(self)
@@ -56,15 +57,22 @@ class SerialConsole:
     def offer(self, leader: bytes, payload: memoryview, trailer: bytes) -> bool:
         """Queue a frame; False where the FIFO is full."""
         with self._wake:
-            if len(self._frames) >= FIFO_FRAMES:
+            if len(self._frames) + self._in_frame >= FIFO_FRAMES:
                 return False
             self._frames.append((leader, payload, trailer))
             self._wake.notify_all()
             return True
 
-    def close(self) -> None:
-        """Take the port away."""
+    def discard_waiting(self) -> None:
+        """Forget the frames that wait; the one on its way is sent to its end."""
         with self._wake:
+            self._frames.clear()
+
+    def close(self) -> None:
+        """Take the port away; may be called twice."""
+        with self._wake:
+            if self._closed:
+                return
             self._closed = True
             self._wake.notify_all()
         for thread in self._threads:
@@ -110,10 +118,8 @@ class SerialConsole:
             self._write(packet)
             time.sleep(max(0.0, line_free_s - time.monotonic()))
 
-    _in_frame = False
-
     def _pieces(self) -> Iterator[bytes]:
-        """Packets of the oldest queued frame."""
+        """Yield the packets of the oldest queued frame."""
         with self._wake:
             if not self._frames:
                 return

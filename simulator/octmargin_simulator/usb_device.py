@@ -14,21 +14,20 @@ from usbip import protocol
 
 from octmargin.errors import RemoteProtocolError
 from octmargin.link import registers as reg
-from octmargin.link.commands import CommandDecoder
+from octmargin.link.commands import parse_command
 from octmargin_simulator.console import Console, serve
 
 CONTROL_OUT, CONTROL_IN, STREAM_IN = 0x01, 0x81, 0x82
 FIFO_FRAMES = 16
 """Frames that the console's memory holds while the host does not fetch."""
 _SUPERSPEED_BULK = 1024
-_TRANSFER_PARTS_PER_FRAME = 3
 _HANDOVER_S = 0.5
 _DEVICE_BUSY = 2
 """Status of a refused import, as the kernel's usbipd gives it for a device that is attached already."""
 
 
 class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no types
-    """The stream's bulk IN endpoint: a FIFO of transfers without copies.
+    """The stream's bulk IN endpoint: a FIFO of frames, each three transfers, without copies.
 
     A transfer of the device may span several requests of the host; a request ends early only where the
     transfer ends (the short packet of a real bulk pipe).
@@ -36,23 +35,30 @@ class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no typ
 
     def __init__(self) -> None:
         super().__init__(usbip.In(STREAM_IN, "bulk", mps=_SUPERSPEED_BULK))
-        self._transfers: deque[memoryview] = deque()
+        self._frames: deque[tuple[bytes, memoryview, bytes]] = deque()
+        self._sending: deque[memoryview] = deque()
+        """What is left of the frame that is on its way."""
         self._requests: deque[tuple[int, Callable[[memoryview], None], int]] = deque()
         self._lock = threading.Lock()
 
     def offer(self, leader: bytes, payload: memoryview, trailer: bytes) -> bool:
         """Queue a frame; False where the FIFO is full."""
         with self._lock:
-            if len(self._transfers) >= FIFO_FRAMES * _TRANSFER_PARTS_PER_FRAME:
+            if len(self._frames) + bool(self._sending) >= FIFO_FRAMES:
                 return False
-            self._transfers.extend((memoryview(leader), payload, memoryview(trailer)))
+            self._frames.append((leader, payload, trailer))
             ready = self._match()
         for complete, data in ready:
             complete(data)
         return True
 
+    def discard_waiting(self) -> None:
+        """Forget the frames that wait; the one on its way is sent to its end."""
+        with self._lock:
+            self._frames.clear()
+
     def take_or_park(self, length: int, complete: Callable[[memoryview], None], seqnum: int) -> None:
-        """A request of the host: served from the FIFO in order, at once or when data comes."""
+        """Take a request of the host: served from the FIFO in order, at once or when data comes."""
         with self._lock:
             self._requests.append((length, complete, seqnum))
             ready = self._match()
@@ -60,7 +66,7 @@ class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no typ
             answer(data)
 
     def cancel(self, seqnum: int) -> bool:
-        """The host takes a request back."""
+        """Forget a request that the host takes back."""
         with self._lock:
             for request in self._requests:
                 if request[2] == seqnum:
@@ -69,20 +75,24 @@ class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no typ
         return False
 
     def reset(self) -> None:
-        """A host (re)attached: nothing of the last one is left."""
+        """Forget everything of the last host: another has attached."""
         with self._lock:
-            self._transfers.clear()
+            self._frames.clear()
+            self._sending.clear()
             self._requests.clear()
+            self.halted = False
 
     def _match(self) -> list[tuple[Callable[[memoryview], None], memoryview]]:
         ready = []
-        while self._requests and self._transfers:
+        while self._requests and (self._sending or self._frames):
+            if not self._sending:
+                self._sending.extend(memoryview(part) for part in self._frames.popleft() if part)
+                continue
             length, complete, _ = self._requests.popleft()
-            transfer = self._transfers.popleft()
+            transfer = self._sending.popleft()
             if len(transfer) > length:
-                self._transfers.appendleft(transfer[length:])
-                transfer = transfer[:length]
-            ready.append((complete, transfer))
+                self._sending.appendleft(transfer[length:])
+            ready.append((complete, transfer[:length]))
         return ready
 
 
@@ -91,7 +101,6 @@ class UsbConsole:
 
     def __init__(self, console: Console, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._console = console
-        self._decoder = CommandDecoder()
         self._pipe = StreamPipe()
         self._device = self._build_device()
         self._imported = threading.Lock()
@@ -145,24 +154,15 @@ class UsbConsole:
             for endpoint in endpoints:
                 device.route_endpoint(endpoint)
             group.add(_interface_descriptors(number, interface_protocol, endpoints))
-        device.add_reset_hook(self._attached)
+        device.add_reset_hook(self._console.reset)
         return device
 
-    def _attached(self) -> None:
-        self._decoder = CommandDecoder()
-        self._console.reset()
-
     def _control_received(self, _endpoint: Any, data: bytes) -> None:
-        self._decoder.receive(data)
-        while True:
-            try:
-                command = self._decoder.next_command()
-                if command is None:
-                    return
-                self._control_in.write(serve(self._console, command))
-            except RemoteProtocolError:
-                # A console does not answer what is no command; the host times out and asks again.
-                continue
+        try:
+            acknowledge = serve(self._console, parse_command(data))
+        except RemoteProtocolError:
+            return  # a console does not answer what is no command; the host times out and asks again
+        self._control_in.write(acknowledge)
 
     # -- USB/IP server --------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Cursor:
         """Frames that this consumer was too slow for."""
         self._ring = ring
         self._entries: deque[Slot | LostFrames] = deque()
-        self._held: dict[int, Slot] = {}
+        self._held: list[Slot] = []
 
     def take(self, timeout_s: float | None = None) -> Frame | LostFrames | None:
         """The next frame or loss, waiting at most `timeout_s` (None: for ever); None when time is up.
@@ -143,10 +143,9 @@ class FrameRing:
             raise LocalProtocolError("every slot of the ring is held; release frames before taking more")
         header = slot.header
         assert header is not None  # noqa: S101 - a ready slot has been committed
-        lost = LostFrames(header.sequence, 1, "")
         for cursor in slot.waiting:
             at = cursor._entries.index(slot)  # noqa: SLF001
-            cursor._entries[at] = LostFrames(lost.first_sequence, 1, f"{cursor.name} too slow")  # noqa: SLF001
+            cursor._entries[at] = LostFrames(header.sequence, 1, f"{cursor.name} too slow")  # noqa: SLF001
             cursor.dropped += 1
         slot.waiting.clear()
         self._recycle(slot)
@@ -176,16 +175,19 @@ class FrameRing:
             assert header is not None  # noqa: S101 - an entry's slot stays committed until it was taken
             entry.waiting.discard(cursor)
             entry.holders += 1
-            cursor._held[header.sequence] = entry  # noqa: SLF001
+            cursor._held.append(entry)  # noqa: SLF001
         dtype = header.pixel_format.dtype
         size = header.alines * header.samples * dtype.itemsize
         return Frame(header, entry.memory[:size].view(dtype).reshape(header.alines, header.samples))
 
     def _release(self, cursor: Cursor, frame: Frame) -> None:
         with self._condition:
-            slot = cursor._held.pop(frame.header.sequence, None)  # noqa: SLF001
+            held = cursor._held  # noqa: SLF001
+            # By identity: a console that was restarted numbers from zero again.
+            slot = next((slot for slot in held if slot.header is frame.header), None)
             if slot is None:
                 raise LocalProtocolError(f"{cursor.name} does not hold frame {frame.header.sequence}")
+            held.remove(slot)
             slot.holders -= 1
             if slot.holders == 0 and not slot.waiting:
                 self._recycle(slot)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import numpy as np
 import pytest
+from tests.wire.conftest import Bench, ring_for, take_all
 
 from octmargin.device import Driver, SweepEnded
 from octmargin.errors import CommandRefusedError, DeviceBusyError, LocalProtocolError
-from tests.wire.conftest import Bench, ring_for, take_all
+from octmargin.link import registers as reg
+from octmargin.link.commands import WriteMem
+from octmargin.link.registers import Faults, ScanState
 
 
 async def until_ended(driver: Driver) -> None:
@@ -85,15 +89,16 @@ async def test_a_slow_consumer_sees_every_frame_or_its_loss(bench: Bench, driver
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("samples", 999), ("alines", 33), ("frames", 41), ("line_rate_hz", 1e6), ("face", "nowhere")]
+    ("field", "value"),
+    [("samples", 999), ("alines", 33), ("frames", 41), ("line_rate_hz", 1e6), ("face", "nowhere")],
 )
 async def test_a_plan_that_the_console_cannot_scan_is_refused_by_name(
     bench: Bench, driver: Driver, field: str, value: object
 ) -> None:
-    import dataclasses
-
     plan = dataclasses.replace(bench.plan(), **{field: value})
-    with pytest.raises(CommandRefusedError, match=f"refuses {field} = .*invalid parameter.*octmargin devices"):
+    with pytest.raises(
+        CommandRefusedError, match=f"refuses {field} = .*invalid parameter.*octmargin devices"
+    ):
         await driver.configure(plan)
 
 
@@ -119,9 +124,6 @@ async def test_a_sweep_cannot_be_started_twice_nor_stopped_before(bench: Bench, 
 
 async def test_a_silent_host_stops_the_sweep(bench: Bench) -> None:
     """Without the driver's heartbeat the console stops by itself: its laser must not scan for nobody."""
-    from octmargin.link import registers as reg
-    from octmargin.link.commands import WriteMem
-    from octmargin.link.registers import Faults, ScanState
 
     def write(register: reg.Register, value: int) -> None:
         bench.console.answer(WriteMem(1, register.address, register.pack(value)))
@@ -130,7 +132,7 @@ async def test_a_silent_host_stops_the_sweep(bench: Bench) -> None:
     write(reg.LINE_RATE_MILLIHZ, 32 * 100 * 1000)
     write(reg.SCAN_CONTROL, 1)
     async with asyncio.timeout(5):
-        while bench.console.status.state is ScanState.SCANNING:
+        while bench.console.status.state is ScanState.SCANNING:  # noqa: ASYNC110 - the console tells nobody
             await asyncio.sleep(0.01)
     assert bench.console.status.faults == Faults.HEARTBEAT_LOST
     assert bench.console.status.frames_numbered < bench.source.frames

@@ -239,42 +239,20 @@ class CommandHeader:
         return _TYPES[self.command].parse(self.flags, self.request_id, data)
 
 
-class CommandDecoder:
-    """Turns a stream of bytes, however split, into commands.
+def parse_command(data: bytes) -> Command:
+    """The one command that `data` holds, as a USB transfer carries it.
 
-    `receive` takes bytes; `next_command` gives a command, or None when more bytes are needed. A malformed
-    command raises RemoteProtocolError once and is skipped, up to the next possible start of a header.
+    RemoteProtocolError where it is malformed, cut short or followed by anything.
     """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def receive(self, data: bytes) -> None:
-        """Append bytes from the wire."""
-        self._buffer += data
-
-    def next_command(self) -> Command | None:
-        """The next whole command, or None."""
-        if len(self._buffer) < HEADER_SIZE:
-            return None
-        try:
-            header = CommandHeader.parse(bytes(self._buffer[:HEADER_SIZE]))
-        except RemoteProtocolError:
-            self._skip_to_next_header()
-            raise
-        end = HEADER_SIZE + header.size
-        if len(self._buffer) < end:
-            return None
-        data = bytes(self._buffer[HEADER_SIZE:end])
-        del self._buffer[:end]
-        return header.body(data)
-
-    def _skip_to_next_header(self) -> None:
-        position = self._buffer.find(CONTROL_MAGIC.to_bytes(4, "little"), 1)
-        if position < 0:
-            # The last three bytes may be the beginning of a magic that is still under way.
-            position = len(self._buffer) - 3
-        del self._buffer[:position]
+    if len(data) < HEADER_SIZE:
+        raise RemoteProtocolError(f"a command of {len(data)} bytes; its header alone has {HEADER_SIZE}")
+    header = CommandHeader.parse(data)
+    body = data[HEADER_SIZE:]
+    if len(body) != header.size:
+        raise RemoteProtocolError(
+            f"command {header.command:#06x} announces {header.size} bytes and has {len(body)}"
+        )
+    return header.body(body)
 
 
 def _frame(flags: int, command: int, request_id: int, data: bytes) -> bytes:

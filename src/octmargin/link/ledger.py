@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from octmargin.frames import LostFrames
 
+_TOO_SLOW = "dropped by the console: the host was too slow"
+
 
 class SequenceLedger:
     """Follows the sequence numbers of a stream that starts at `first_sequence`."""
@@ -17,6 +19,11 @@ class SequenceLedger:
     def next_sequence(self) -> int:
         """The number of the next frame that is not yet accounted for."""
         return self._next
+
+    @property
+    def dropped_by_console(self) -> int:
+        """The console's count of dropped frames, as far as it is known here."""
+        return self._dropped_by_console
 
     def broken(self, reason: str) -> None:
         """Remember why the next gap is there (wrong checksum, missing piece)."""
@@ -42,12 +49,13 @@ class SequenceLedger:
         dropped = dropped_by_console - self._dropped_by_console
         self._dropped_by_console = dropped_by_console
         count = sequence - self._next
+        reason, self._reason_of_gap = self._reason_of_gap or "never arrived", ""
         if count <= 0:
             return None
-        reason = self._reason_of_gap or "never arrived"
-        if dropped > 0:
-            reason = "dropped by the console: the host was too slow"
-        self._reason_of_gap = ""
+        if dropped >= count:
+            reason = _TOO_SLOW
+        elif dropped > 0:
+            reason = f"{dropped} {_TOO_SLOW}; the others: {reason}"
         lost = LostFrames(self._next, count, reason)
         self._next = sequence
         return lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,6 @@ from octmargin.link import gencp
 from octmargin.link.collector import FrameBroken, FrameCollector, PayloadArrived, TrailerArrived
 from octmargin.link.commands import (
     Command,
-    CommandDecoder,
     PendingAck,
     ReadMem,
     ReadMemAck,
@@ -22,6 +22,7 @@ from octmargin.link.commands import (
     StreamPiece,
     WriteMem,
     WriteMemAck,
+    parse_command,
 )
 from octmargin.link.description import SelfDescription
 from octmargin.link.registers import ScanStatus
@@ -43,11 +44,11 @@ commands: st.SearchStrategy[Command] = st.one_of(
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     borders = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(borders)]
 
 
 def decode_all(
-    decoder: CommandDecoder | gencp.SerialDecoder, chunks: list[bytes]
+    decoder: gencp.SerialDecoder, chunks: list[bytes]
 ) -> tuple[list[Command], list[RemoteProtocolError]]:
     found: list[Command] = []
     errors: list[RemoteProtocolError] = []
@@ -65,24 +66,44 @@ def decode_all(
     return found, errors
 
 
-@pytest.mark.parametrize("decoder", [CommandDecoder, gencp.SerialDecoder])
 @given(data=st.binary(max_size=2000), cuts=st.lists(st.integers(0, 2000), max_size=12))
-def test_garbage_is_parsed_or_refused_and_nothing_else(
-    decoder: Callable[[], CommandDecoder | gencp.SerialDecoder], data: bytes, cuts: list[int]
+def test_garbage_on_the_serial_line_is_parsed_or_refused_and_nothing_else(
+    data: bytes, cuts: list[int]
 ) -> None:
-    decode_all(decoder(), pieces_of(data, cuts))
+    decode_all(gencp.SerialDecoder(), pieces_of(data, cuts))
 
 
-@pytest.mark.parametrize("decoder", [CommandDecoder, gencp.SerialDecoder])
 @given(sent=st.lists(commands, min_size=1, max_size=6), cuts=st.lists(st.integers(0, 5000), max_size=20))
-def test_commands_survive_any_split(
-    decoder: Callable[[], CommandDecoder | gencp.SerialDecoder], sent: list[Command], cuts: list[int]
-) -> None:
-    encode = gencp.encode if decoder is gencp.SerialDecoder else type(sent[0]).to_bytes
-    data = b"".join(gencp.encode(c) if encode is gencp.encode else c.to_bytes() for c in sent)
-    found, errors = decode_all(decoder(), pieces_of(data, cuts))
+def test_commands_on_the_serial_line_survive_any_split(sent: list[Command], cuts: list[int]) -> None:
+    data = b"".join(map(gencp.encode, sent))
+    found, errors = decode_all(gencp.SerialDecoder(), pieces_of(data, cuts))
     assert found == sent
     assert errors == []
+
+
+@given(command=commands)
+def test_a_usb_transfer_is_one_command(command: Command) -> None:
+    assert parse_command(command.to_bytes()) == command
+
+
+@given(data=st.binary(max_size=100) | st.builds(lambda tail: b"U3VC" + tail, st.binary(max_size=60)))
+def test_a_usb_transfer_of_garbage_is_refused(data: bytes) -> None:
+    try:
+        command = parse_command(data)
+    except RemoteProtocolError:
+        return
+    assert parse_command(command.to_bytes()) == command
+
+
+@given(command=commands, cut=st.integers(0, 5000), tail=st.binary(min_size=1, max_size=20))
+def test_a_usb_transfer_that_is_too_short_or_too_long_is_refused(
+    command: Command, cut: int, tail: bytes
+) -> None:
+    data = command.to_bytes()
+    with pytest.raises(RemoteProtocolError):
+        parse_command(data[: cut % len(data)])
+    with pytest.raises(RemoteProtocolError):
+        parse_command(data + tail)
 
 
 @given(
@@ -150,9 +171,14 @@ def test_garbage_is_no_self_description(data: bytes) -> None:
 
 
 @given(
-    leader=leaders, part=st.sampled_from(["leader", "payload", "trailer"]), position=st.integers(0), bit=st.integers(0, 7)
+    leader=leaders,
+    part=st.sampled_from(["leader", "payload", "trailer"]),
+    position=st.integers(0),
+    bit=st.integers(0, 7),
 )
-def test_a_flipped_bit_in_any_part_of_a_frame_is_found(leader: Leader, part: str, position: int, bit: int) -> None:
+def test_a_flipped_bit_in_any_part_of_a_frame_is_found(
+    leader: Leader, part: str, position: int, bit: int
+) -> None:
     payload = bytes(i % 251 for i in range(leader.payload_bytes))
     trailer = Trailer(leader.sequence, len(payload), leader.alines, FrameFlags.NONE, 0, payload_crc(payload))
     parts = {
@@ -165,7 +191,9 @@ def test_a_flipped_bit_in_any_part_of_a_frame_is_found(leader: Leader, part: str
         close_frame(Leader.from_bytes(parts["leader"]), parts["payload"], parts["trailer"], received_at_ns=1)
 
 
-stream_pieces = st.builds(StreamPiece, u16, st.integers(0, 3), st.integers(0, 400), st.binary(min_size=1, max_size=200))
+stream_pieces = st.builds(
+    StreamPiece, u16, st.integers(0, 3), st.integers(0, 400), st.binary(min_size=1, max_size=200)
+)
 
 
 @given(pieces=st.lists(stream_pieces, max_size=20))
