@@ -50,16 +50,23 @@ class ReplayAddress:
         options = dict(parse_qsl(query, keep_blank_values=True))
         for key in options:
             if key not in _OPTIONS:
-                raise ConfigError(f'replay address "{address}": unknown option "{key}"; known: {", ".join(_OPTIONS)}')
+                raise ConfigError(
+                    f'replay address "{address}": unknown option "{key}"; known: {", ".join(_OPTIONS)}'
+                )
         pace: str | float = options.get("pace", OWN_PACE)
         if pace not in (OWN_PACE, MAX_PACE):
             pace = _number(address, "pace", str(pace))
+        samples, alines = (
+            round(_number(address, key, options[key])) if key in options else None
+            for key in ("samples", "alines")
+        )
         return cls(
             Path(path),
             pace,
-            *(round(_number(address, key, options[key])) if key in options else None for key in ("samples", "alines")),
-            dataset=options.get("dataset"),
-            synthetic=options.get("synthetic", "no") in ("yes", "1", "true"),
+            samples,
+            alines,
+            options.get("dataset"),
+            options.get("synthetic", "no") in ("yes", "1", "true"),
         )
 
 
@@ -100,7 +107,9 @@ class ReplayDriver(Driver):
         """Open the file; floats are scaled to 16-bit counts over the file's whole range."""
         options = self._options
         if not options.path.is_file():
-            raise DeviceNotFoundError(f"replay: {options.path}: no such file; give the path of a file of spectra")
+            raise DeviceNotFoundError(
+                f"replay: {options.path}: no such file; give the path of a file of spectra"
+            )
         self._file = SpectraFile.open(
             options.path, samples=options.samples, alines=options.alines, dataset=options.dataset
         )
@@ -138,7 +147,9 @@ class ReplayDriver(Driver):
             ("frames", plan.frames, file.frames),
         ):
             if wanted > there or (name == "samples" and wanted != there):
-                raise CommandRefusedError(f"replay: {name} = {wanted}, but {file.path.name} has {there}; set scan.{name}")
+                raise CommandRefusedError(
+                    f"replay: {name} = {wanted}, but {file.path.name} has {there}; set scan.{name}"
+                )
         if plan.pixel_format is not self._pixel_format:
             raise CommandRefusedError(f"replay: {file.path.name} is played as {self._pixel_format.name}")
         self._plan = plan
@@ -234,4 +245,3 @@ class ReplayDriver(Driver):
             ),
         )
         self._sequence += 1
-

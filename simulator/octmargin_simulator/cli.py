@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from octmargin_simulator.source import FrameSource
 from octmargin_simulator.usb_device import UsbConsole
 
 
-class WireKind(str, Enum):
+class WireKind(StrEnum):
     """The wires a console can be served over."""
 
     USB = "usb"
@@ -29,8 +30,12 @@ class WireKind(str, Enum):
 
 
 def simulate(
-    console: Annotated[WireKind, typer.Option(help="The wire: a USB device over USB/IP, or a serial port.")] = WireKind.USB,
-    source: Annotated[str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')] = "phantom",
+    console: Annotated[
+        WireKind, typer.Option(help="The wire: a USB device over USB/IP, or a serial port.")
+    ] = WireKind.USB,
+    source: Annotated[
+        str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')
+    ] = "phantom",
     seed: Annotated[int, typer.Option(help="Seed of the phantom.")] = 7,
     samples: Annotated[int | None, typer.Option(help="Samples per spectrum (phantom, .bin).")] = None,
     alines: Annotated[int | None, typer.Option(help="A-lines per frame (phantom, .bin).")] = None,
@@ -42,12 +47,22 @@ def simulate(
     port: Annotated[int, typer.Option(help="Port of the USB device; 0 takes any free one.")] = 3240,
     baud: Annotated[int, typer.Option(help="Pace of the serial line, bit/s.")] = 12_000_000,
     serial_number: Annotated[str, typer.Option(help="Serial number that the console reports.")] = "SIM-0001",
-    json_lines: Annotated[bool, typer.Option("--json", help="Print state as JSON lines, for other programs.")] = False,
-    stop_on_eof: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input is closed.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Print state as JSON lines, for other programs.")
+    ] = False,
+    stop_on_eof: Annotated[
+        bool, typer.Option(hidden=True, help="Stop when standard input is closed.")
+    ] = False,
 ) -> None:
     """Serve a simulated OCT console until Ctrl-C."""
     reporter = _Reporter(as_json=json_lines)
-    sizes = {"samples": samples, "alines": alines, "frames": frames, "width_mm": width_mm, "height_mm": height_mm}
+    sizes = {
+        "samples": samples,
+        "alines": alines,
+        "frames": frames,
+        "width_mm": width_mm,
+        "height_mm": height_mm,
+    }
     given = {name: value for name, value in sizes.items() if value is not None}
     if source == "phantom":
         looked_at: FrameSource = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
@@ -68,7 +83,9 @@ def simulate(
 
 
 def _wait_for_eof(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that waits in it at exit holds a lock that the interpreter wants.
+    while os.read(0, 4096):
+        pass
     stop.set()
 
 
@@ -117,7 +134,8 @@ class _Reporter:
             return
         kind = "synthetic" if source.synthetic else "measured"
         typer.echo(f"simulated console ready: {source.name} ({kind} spectra)")
-        typer.echo(f"  {source.samples} samples, {source.alines} A-lines, {source.frames} frames; faces: {', '.join(source.faces)}")
+        typer.echo(f"  {source.samples} samples, {source.alines} A-lines, {source.frames} frames per sweep")
+        typer.echo(f"  faces: {', '.join(source.faces)}")
         typer.echo(f'  [device]\n  driver = "{wire.value}"\n  address = "{address}"')
         typer.echo("Ctrl-C stops it")
 
@@ -133,7 +151,9 @@ class _Reporter:
                 }
             )
         else:
-            typer.echo(f"stopped: {status.sweep} sweeps, {status.frames_numbered} frames, {status.frames_dropped} dropped")
+            typer.echo(
+                f"stopped: {status.sweep} sweeps, {status.frames_numbered} frames, {status.frames_dropped} dropped"
+            )
 
     @staticmethod
     def _line(fields: dict[str, Any]) -> None:

@@ -256,8 +256,8 @@ class _DaemonProcess:
     async def started(cls, config: Path, log: Path) -> AsyncIterator[_DaemonProcess]:
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "octmargin", "run", "--config", str(config),
-                stdin=DEVNULL, stdout=DEVNULL, stderr=stream, start_new_session=True,
+                sys.executable, "-m", "octmargin", "run", "--config", str(config), "--stop-on-eof",
+                stdin=PIPE, stdout=DEVNULL, stderr=stream, start_new_session=True,
             )  # fmt: skip
         try:
             yield cls(process, log)

@@ -197,7 +197,9 @@ def test_garbage_on_the_line_never_ends_the_daemon(
     served = SerialConsole(console, baud=4_000_000)
     noise = np.random.default_rng(4)
     extra = '[scan]\nfaces = ["superior"]\npasses = 4\nline_rate_hz = 200.0\n[engine]\ndepth = 160\n'
-    path = config_file(tmp_path, broker_port=broker.port, driver="serial", address=served.address, extra=extra)
+    path = config_file(
+        tmp_path, broker_port=broker.port, driver="serial", address=served.address, extra=extra
+    )
     log = ""
     with subprocess.Popen([*OCTMARGIN, "run", "-c", path], stderr=subprocess.PIPE, text=True) as daemon:
         try:

@@ -87,6 +87,22 @@ def test_real_spectra_cross_the_real_usb_wire(tmp_path: Path, real_data: Path) -
     assert rows[60:100].mean() > 2 * rows[10:30].mean()
 
 
+def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
+    command = [*OCTMARGIN, "demo", "--headless", "--seconds", "60", "--console", "serial"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        for line in demo.stderr:
+            if "compiling" in line:
+                break
+        children = descendants(demo.pid)
+        demo.kill()
+    assert len(children) >= 2
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline, "orphans are still running"
+        os.sched_yield()
+
+
 class Terminal:
     """A program in a terminal, as a person sees it."""
 

@@ -148,7 +148,11 @@ async def test_it_says_which_file_it_plays_and_whether_it_is_synthetic(tmp_path:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("?speed=3", 'unknown option "speed"'), ("?pace=-1", "pace=-1; give a number above 0"), ("?alines=x", "alines=x")],
+    [
+        ("?speed=3", 'unknown option "speed"'),
+        ("?pace=-1", "pace=-1; give a number above 0"),
+        ("?alines=x", "alines=x"),
+    ],
 )
 def test_an_option_that_is_not_understood_is_named(options: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -165,10 +169,15 @@ async def test_what_the_file_has_not_is_refused_by_name(tmp_path: Path) -> None:
     await driver.close()
 
 
+def cut_short(name: str) -> Path:
+    path = Path(name)
+    path.write_bytes(path.read_bytes()[:-7])
+    return path
+
+
 async def test_a_missing_and_a_cut_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(DeviceNotFoundError, match="no such file"):
         await ReplayDriver(str(tmp_path / "none.npy")).open()
-    path = Path(as_npy(tmp_path))
-    path.write_bytes(path.read_bytes()[:-7])
+    path = cut_short(as_npy(tmp_path))
     with pytest.raises(InputError, match=r"s\.npy"):
         await ReplayDriver(str(path)).open()
