@@ -357,7 +357,7 @@ class LinkDriver(Driver):
         """Wait until all numbered frames have arrived, or nothing more comes."""
         stopped_at_s = monotonic()
         # Polled, so that the reader thread need not wake the event loop for every frame.
-        while intake.next_sequence < numbered:  # noqa: ASYNC110
+        while intake.next_sequence < numbered:
             if min(intake.quiet_s, monotonic() - stopped_at_s) >= SETTLE_S:
                 return
             await asyncio.sleep(0.005)
