@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
 import time
-import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,10 +23,8 @@ from octmargin.device import (
     SweepEnded,
 )
 from octmargin.errors import (
-    ConfigError,
     DeviceDisconnectedError,
     DeviceError,
-    DeviceNotFoundError,
     DeviceTimeoutError,
 )
 from octmargin.frames import LostFrames, ScanPlan
@@ -550,78 +545,3 @@ async def test_faults_of_the_console_are_told_once_by_name(bench: Bench, driver:
             if len(names) == 2:
                 break
     assert sorted(names) == ["fault_20", "interlock"]
-
-
-# -- addresses --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-async def test_a_serial_port_that_is_not_there() -> None:
-    with pytest.raises(DeviceNotFoundError, match=r"/dev/octmargin-is-not-there\?baud=115200: no such port"):
-        await SerialDriver("/dev/octmargin-is-not-there?baud=115200").open()
-
-
-async def test_nothing_at_a_network_address(free_port: int) -> None:
-    for driver in (
-        UsbDriver(f"usbip://127.0.0.1:{free_port}"),
-        SerialDriver(f"socket://127.0.0.1:{free_port}"),
-    ):
-        with pytest.raises(DeviceNotFoundError) as caught:
-            await driver.open()
-        assert str(free_port) in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-async def test_a_usb_bus_without_the_device_that_was_asked_for() -> None:
-    console = Console(NumberedSource())
-    served = UsbConsole(console)
-    with pytest.raises(DeviceNotFoundError, match="no console there"):
-        await UsbDriver(f"{served.address}/9-9").open()
-    served.close()
-    console.close()
-
-
-@pytest.fixture
-def mute_port() -> Iterator[str]:
-    """A serial device that is something else: it takes everything and says nothing."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    yield os.ttyname(slave)
-    os.close(master)
-    os.close(slave)
-
-
-async def test_a_serial_port_with_something_else_behind_it(mute_port: str) -> None:
-    with pytest.raises(DeviceTimeoutError, match=r"is this an OCT console, and is it on\?"):
-        await SerialDriver(mute_port).open()
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "?baud=9600",
-        "/dev/ttyS0?baud=fast",
-        "/dev/ttyS0?baud=0",
-        "/dev/ttyS0?speed=9600",
-        "carrier://pigeon",
-    ],
-)
-async def test_serial_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"serial address.*write"):
-        await SerialDriver(address).open()
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["", "usb", "usb:1209", "usb:vendor:product", "/dev/ttyS0", "usbip://127.0.0.1:port", "usbip://["],
-)
-async def test_usb_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"USB address.*write"):
-        await UsbDriver(address).open()
