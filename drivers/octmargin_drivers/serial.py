@@ -37,7 +37,8 @@ from octmargin.link.collector import (
 )
 from octmargin.link.commands import Command, StreamPiece
 from octmargin_drivers.intake import FrameIntake
-from octmargin_drivers.link_driver import LinkDriver, Wire
+from octmargin_drivers.link_driver import LinkDriver
+from octmargin_drivers.wire import Wire
 
 DEFAULT_BAUD = 3_000_000
 _POLL_S = 0.1

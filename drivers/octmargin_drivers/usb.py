@@ -36,8 +36,9 @@ from octmargin.link.commands import Command, parse_command
 from octmargin.link.registers import USB_PRODUCT_ID, USB_VENDOR_ID
 from octmargin.link.stream import Leader
 from octmargin_drivers.intake import FrameIntake
-from octmargin_drivers.link_driver import LinkDriver, Wire
+from octmargin_drivers.link_driver import LinkDriver
 from octmargin_drivers.usbip_backend import UsbipBackend
+from octmargin_drivers.wire import Wire
 
 CONTROL_OUT, CONTROL_IN, STREAM_IN = 0x01, 0x81, 0x82
 USBIP_PORT = 3240

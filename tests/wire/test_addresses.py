@@ -11,7 +11,7 @@ import pytest
 from tests.wire.conftest import NumberedSource
 
 from octmargin.errors import ConfigError, DeviceNotFoundError, DeviceTimeoutError
-from octmargin_drivers import link_driver
+from octmargin_drivers import console_control
 from octmargin_drivers.serial import SerialDriver
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
@@ -63,7 +63,7 @@ def mute_port() -> Iterator[str]:
 async def test_a_serial_port_with_something_else_behind_it(
     mute_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_driver, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(console_control, "ANSWER_TIMEOUT_S", 0.1)
     with pytest.raises(DeviceTimeoutError, match=r"is this an OCT console, and is it on\?"):
         await SerialDriver(mute_port).open()
 

@@ -33,7 +33,7 @@ from octmargin.link import registers as reg
 from octmargin.link.commands import Command, PendingAck, ReadMem, ReadMemAck, WriteMem, WriteMemAck
 from octmargin.link.registers import Faults, ScanState
 from octmargin.ring import FrameRing
-from octmargin_drivers import link_driver
+from octmargin_drivers import console_control, link_driver
 from octmargin_drivers.serial import SerialDriver
 from octmargin_drivers.usb import CONTROL_OUT, UsbDriver
 from octmargin_simulator.console import Console, FrameSink
@@ -45,7 +45,7 @@ GARBAGE = bytes(random.Random(1).randbytes(3000)) + b"\x01\x00\x01U3VCU3VLU3VT" 
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_driver, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(console_control, "ANSWER_TIMEOUT_S", 0.2)
     monkeypatch.setattr(link_driver, "HEARTBEAT_S", 0.05)
     monkeypatch.setattr(link_driver, "SETTLE_S", 0.5)
 
@@ -347,7 +347,7 @@ async def test_a_console_that_asks_for_time_gets_it(answers: Answers, driver: Dr
     def slow(command: Command) -> bool:
         if is_at(command, reg.MODEL):
             answers.say(PendingAck(command.request_id, 2000))
-            time.sleep(3 * link_driver.ANSWER_TIMEOUT_S)
+            time.sleep(3 * console_control.ANSWER_TIMEOUT_S)
         return True
 
     answers.fault = slow
@@ -370,7 +370,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again(answers: Answers, drive
 async def test_a_late_answer_is_not_taken_for_the_next_one(answers: Answers, driver: Driver) -> None:
     def late(command: Command) -> bool:
         if is_at(command, reg.MAKER) and sum(is_at(c, reg.MAKER) for c in answers.seen) == 1:
-            time.sleep(1.5 * link_driver.ANSWER_TIMEOUT_S)
+            time.sleep(1.5 * console_control.ANSWER_TIMEOUT_S)
         return True
 
     answers.fault = late
