@@ -35,7 +35,8 @@ from octmargin.link.registers import Faults, ScanState
 from octmargin.ring import FrameRing
 from octmargin_drivers import console_control, link_driver
 from octmargin_drivers.serial import SerialDriver
-from octmargin_drivers.usb import CONTROL_OUT, UsbDriver
+from octmargin_drivers.usb import UsbDriver
+from octmargin_drivers.usb_wire import CONTROL_OUT
 from octmargin_simulator.console import Console, FrameSink
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.usb_device import UsbConsole
