@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from octmargin.device import driver_class, drivers
 from octmargin.errors import ConfigError, DeviceError
@@ -35,14 +34,20 @@ def devices(
             "no console found. `octmargin simulate` starts one; `octmargin doctor` says what may be missing."
         )
         return
-    table = Table(
-        "driver", "maker", "model", "serial number", "firmware", "address", "note", box=None, pad_edge=False
-    )
     for info in found:
-        table.add_row(
-            info.driver, info.maker, info.model, info.serial, info.firmware, info.address, info.note
-        )
-    Console(soft_wrap=True).print(table)
+        for line in _lines(info):
+            typer.echo(line)
+
+
+def _lines(info: ConsoleInfo) -> Iterator[str]:
+    """A console for people; the last lines can go into a configuration as they are."""
+    yield " ".join(filter(None, (info.maker, info.model))) or "unknown console"
+    if info.serial or info.firmware:
+        yield f"  serial number {info.serial or '-'}, firmware {info.firmware or '-'}"
+    if info.note:
+        yield f"  {info.note}"
+    yield f'  driver = "{info.driver}"'
+    yield f'  address = "{info.address}"'
 
 
 async def _find(address: str | None) -> list[ConsoleInfo]:
