@@ -7,43 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-import numpy as np
 import structlog
 
-from octmargin import __version__
 from octmargin.acquisition import CONSOLE_ALARM, ConsoleLink
 from octmargin.bus import (
-    CalibrationDescription,
     CaseMessage,
-    ConsoleDescription,
-    Description,
-    FrameCounts,
     LatencyMs,
-    ModelDescription,
     Publisher,
-    ScanDescription,
     Topics,
     utc_from_ns,
 )
 from octmargin.config import Config
 from octmargin.device import driver_class
 from octmargin.engine import Engine, EngineSettings, Judged, Outcome
-from octmargin.errors import CalibrationError, ConfigError, DeviceError
-from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
+from octmargin.errors import DeviceError, InputError
+from octmargin.frames import ConsoleInfo, LostFrames, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.margin import Assessor
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
-from octmargin.signal import Calibration
+from octmargin.startup import check_scan, choose_calibration, describe
 from octmargin.sweeps import SweepBook
+from octmargin.totals import Totals
 
 HEALTH_INTERVAL_S = 1.0
 DRAIN_S = 5.0
@@ -59,11 +49,12 @@ class Daemon:
         self._stop = asyncio.Event()
         self._book: SweepBook | None = None
         self._book_complete = asyncio.Event()
-        self._totals = _Totals()
+        self._totals = Totals()
         self._desk: ResultDesk
         self._gallery: Gallery | None = None
         self._publisher: Publisher
         self._synthetic = False
+        self._failure: Exception | None = None
 
     def stop(self) -> None:
         """Ask the daemon to end; the present sweep is closed and said first."""
@@ -95,11 +86,14 @@ class Daemon:
                 await self._serve(link, info)
             finally:
                 await link.close()
+            if self._failure is not None:
+                raise self._failure
 
     async def _serve(self, link: ConsoleLink, info: ConsoleInfo) -> None:
         config, capabilities = self._config, info.capabilities
         self._synthetic = bool(capabilities.get("synthetic", True))
-        calibration, axial_um = self._calibration(capabilities)
+        check_scan(config.scan, capabilities)
+        calibration, axial_um = choose_calibration(config.calibration, capabilities)
         plan = config.plan(config.scan.faces[0], capabilities)
         depth = min(config.engine.depth, plan.samples // 2)
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
@@ -134,7 +128,11 @@ class Daemon:
             specimen_id=config.case.specimen_id,
             synthetic=self._synthetic,
         )
-        self._publisher.describe(self._description(info, plan, calibration))
+        self._publisher.describe(
+            describe(
+                config, info, plan, calibration, session=self._publisher.session, synthetic=self._synthetic
+            )
+        )
         self._publisher.publish_case(
             CaseMessage(
                 acquired_at=utc_from_ns(time.time_ns()),
@@ -215,17 +213,28 @@ class Daemon:
         book = self._book
         if book is None:
             return
-        if isinstance(outcome, Judged):
-            self._desk.take(book, outcome)
-            if self._gallery is not None:
-                self._gallery.take(book, outcome)
-        else:
-            self._desk.lose(book, outcome)
-            log.warning(
-                "frames lost", first=outcome.first_sequence, count=outcome.count, reason=outcome.reason
-            )
+        try:
+            self._enter(book, outcome)
+        except Exception as error:  # noqa: BLE001 - nobody awaits a callback: `run` raises what is kept here
+            self._failure = error
+            self._stop.set()
+            self._book_complete.set()
         if book.is_complete:
             self._book_complete.set()
+
+    def _enter(self, book: SweepBook, outcome: Outcome) -> None:
+        if isinstance(outcome, Judged):
+            try:
+                self._desk.take(book, outcome)
+            except InputError as error:
+                # A console that numbers a frame outside its plan: not processed, so lost.
+                outcome = LostFrames(outcome.header.sequence, 1, f"engine: {error}")
+            else:
+                if self._gallery is not None:
+                    self._gallery.take(book, outcome)
+                return
+        self._desk.lose(book, outcome)
+        log.warning("frames lost", first=outcome.first_sequence, count=outcome.count, reason=outcome.reason)
 
     # -- what is said ---------------------------------------------------------------------------------
 
@@ -263,124 +272,3 @@ class Daemon:
             uptime_s=round(time.monotonic() - self._totals.started_s, 1),
             synthetic=self._synthetic,
         )
-
-    def _description(self, info: ConsoleInfo, plan: ScanPlan, calibration: Calibration) -> Description:
-        config = self._config
-        assessor = Assessor(parameters=config.rule, policy=config.policy)
-        return Description(
-            acquired_at=utc_from_ns(time.time_ns()),
-            synthetic=self._synthetic,
-            instance_id=self._publisher.session,
-            software_version=__version__,
-            model=ModelDescription(name=assessor.model, version=__version__),
-            calibration=CalibrationDescription(
-                id=config.calibration.file or f"factory, console {info.serial}",
-                hash=_fingerprint(calibration),
-            ),
-            configuration_hash=config.fingerprint(),
-            console=ConsoleDescription(
-                maker=info.maker,
-                model=info.model,
-                serial=info.serial,
-                firmware=info.firmware,
-                driver=info.driver,
-                address=info.address,
-            ),
-            scan=ScanDescription(
-                samples=plan.samples,
-                alines=plan.alines,
-                frames=plan.frames,
-                width_mm=plan.width_mm,
-                height_mm=plan.height_mm,
-                line_rate_hz=plan.line_rate_hz,
-                alines_per_block=ALINES_PER_BLOCK,
-            ),
-            policy=msgspec.to_builtins(config.policy),
-        )
-
-    def _calibration(self, capabilities: dict[str, Any]) -> tuple[Calibration, float]:
-        """The calibration, and the depth pixel in tissue, µm."""
-        section = self._config.calibration
-        factory = capabilities.get("calibration")
-        if section.file is not None:
-            calibration = Calibration.load(section.file)
-        elif factory is not None:
-            calibration = Calibration.from_polynomial(
-                factory["k_map"],
-                factory["dispersion_rad"],
-                samples=capabilities["samples"],
-                axial_um=factory["axial_um"],
-            )
-        else:
-            raise CalibrationError(
-                "the console brings no calibration; make one with `octmargin calibrate` and set calibration.file"
-            )
-        axial_um = section.axial_um or calibration.axial_um
-        if axial_um is None:
-            raise ConfigError(
-                "the calibration has no depth scale; set calibration.axial_um (depth pixel in tissue, µm): "
-                "distances and attenuation need it"
-            )
-        return calibration, axial_um
-
-
-class _Totals:
-    """Counts over all sweeps since the start."""
-
-    def __init__(self) -> None:
-        self.started_s = time.monotonic()
-        self._sent = 0
-        self._processed = 0
-        self._lost: Counter[str] = Counter()
-        self._streaming_s = 0.0
-        self._face_began_s: float | None = None
-
-    def face_begins(self) -> None:
-        self._face_began_s = time.monotonic()
-
-    def face_ends(self, book: SweepBook) -> None:
-        self._sent += book.numbered or 0
-        self._processed += book.processed
-        self._lost.update(book.lost_by_reason)
-        if self._face_began_s is not None:
-            self._streaming_s += time.monotonic() - self._face_began_s
-            self._face_began_s = None
-
-    def frames(self, book: SweepBook | None) -> FrameCounts:
-        """Finished sweeps, and what is known of the running one."""
-        sent, processed, lost = self._sent, self._processed, Counter(self._lost)
-        if book is not None and self._face_began_s is not None:
-            processed += book.processed
-            lost.update(book.lost_by_reason)
-            sent += book.numbered if book.numbered is not None else book.processed + book.lost
-        return FrameCounts(
-            sent=sent,
-            received=processed + sum(count for reason, count in lost.items() if _arrived(reason)),
-            processed=processed,
-            lost=lost.total(),
-            lost_by_reason=dict(lost),
-        )
-
-    def rate_alines_per_s(self, alines: int) -> float:
-        """A-lines judged per second of scanning, pauses between faces included."""
-        seconds = self._streaming_s
-        if self._face_began_s is not None:
-            seconds += time.monotonic() - self._face_began_s
-        return alines / seconds if seconds > 0 else 0.0
-
-
-def _arrived(reason: str) -> bool:
-    """Whether frames lost for `reason` had reached this machine."""
-    return reason.startswith(("engine", "console:"))
-
-
-def _fingerprint(calibration: Calibration) -> str:
-    digest = hashlib.sha256()
-    for part in (calibration.k_map, calibration.dispersion_rad, calibration.background):
-        digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
-    digest.update(
-        repr(
-            (calibration.window if isinstance(calibration.window, str) else "array", calibration.axial_um)
-        ).encode()
-    )
-    return digest.hexdigest()[:16]

@@ -40,10 +40,10 @@ class SweepBook:
         return self.numbered is not None and self.processed + self.lost >= self.numbered
 
     def take(self, judged: Judged) -> None:
-        """A frame was judged."""
+        """A frame was judged; InputError where it is none of the plan's."""
+        self.map.place(judged.header.index, judged.flags)
         self.processed += 1
         self.newest_received_at_ns = max(self.newest_received_at_ns, judged.header.received_at_ns)
-        self.map.place(judged.header.index, judged.flags)
 
     def lose(self, lost: LostFrames) -> None:
         """Frames were lost; their places in the map become holes."""

@@ -105,6 +105,30 @@ def test_no_device(
     assert remedy in said
 
 
+@pytest.mark.parametrize(
+    ("scan", "says"),
+    [
+        ('faces = ["superiour"]', 'the console has no face "superiour"; it offers superior'),
+        ("faces = ['superior']\nframes = 99", "scan.frames is 99, but the console offers at most 4"),
+        ("faces = ['superior']\nline_rate_hz = 1e9", "scan.line_rate_hz is 1e+09, but the console offers"),
+    ],
+)
+def test_a_scan_that_the_console_cannot_do(
+    tmp_path: Path, broker: EmbeddedBroker, phantom: LayeredPhantom, scan: str, says: str
+) -> None:
+    console = Console(phantom)
+    served = UsbConsole(console)
+    try:
+        extra = f"[scan]\n{scan}\n"
+        path = config_file(
+            tmp_path, broker_port=broker.port, driver="usb", address=served.address, extra=extra
+        )
+        assert says in complaint_of("run", "-c", path)
+    finally:
+        served.close()
+        console.close()
+
+
 @pytest.mark.parametrize("wire", ["usb", "serial"])
 def test_device_busy(tmp_path: Path, broker: EmbeddedBroker, phantom: LayeredPhantom, wire: str) -> None:
     console = Console(phantom)

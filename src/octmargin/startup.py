@@ -1,0 +1,122 @@
+"""What follows from a configuration and the console that was found: calibration, plan, description."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from octmargin import __version__
+from octmargin.bus import (
+    CalibrationDescription,
+    ConsoleDescription,
+    Description,
+    ModelDescription,
+    ScanDescription,
+    utc_from_ns,
+)
+from octmargin.config import CalibrationSection, Config, ScanSection
+from octmargin.errors import CalibrationError, ConfigError
+from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
+from octmargin.margin import Assessor
+from octmargin.signal import Calibration
+
+
+def choose_calibration(
+    section: CalibrationSection, capabilities: dict[str, Any]
+) -> tuple[Calibration, float]:
+    """The calibration, from the file or from the console's maker, and the depth pixel in tissue, µm.
+
+    CalibrationError where there is neither, ConfigError where there is no depth scale.
+    """
+    factory = capabilities.get("calibration")
+    if section.file is not None:
+        calibration = Calibration.load(section.file)
+    elif factory is not None:
+        calibration = Calibration.from_polynomial(
+            factory["k_map"],
+            factory["dispersion_rad"],
+            samples=capabilities["samples"],
+            axial_um=factory["axial_um"],
+        )
+    else:
+        raise CalibrationError(
+            "the console brings no calibration; make one with `octmargin calibrate` and set calibration.file"
+        )
+    axial_um = section.axial_um or calibration.axial_um
+    if axial_um is None:
+        raise ConfigError(
+            "the calibration has no depth scale; set calibration.axial_um (depth pixel in tissue, µm): "
+            "distances and attenuation need it"
+        )
+    return calibration, axial_um
+
+
+def check_scan(scan: ScanSection, capabilities: dict[str, Any]) -> None:
+    """ConfigError where the console cannot scan what is configured: better said now than for every face."""
+    offered = capabilities["faces"]
+    for face in scan.faces:
+        if offered and face not in offered:
+            raise ConfigError(f'scan.faces: the console has no face "{face}"; it offers {", ".join(offered)}')
+    for key, wanted, limit in (
+        ("alines", scan.alines, capabilities["max_alines"]),
+        ("frames", scan.frames, capabilities["max_frames"]),
+        ("line_rate_hz", scan.line_rate_hz, capabilities["max_line_rate_hz"]),
+    ):
+        if wanted is not None and limit is not None and wanted > limit:
+            raise ConfigError(f"scan.{key} is {wanted:g}, but the console offers at most {limit:g}; lower it")
+
+
+def describe(
+    config: Config,
+    info: ConsoleInfo,
+    plan: ScanPlan,
+    calibration: Calibration,
+    *,
+    session: str,
+    synthetic: bool,
+) -> Description:
+    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
+    assessor = Assessor(parameters=config.rule, policy=config.policy)
+    return Description(
+        acquired_at=utc_from_ns(time.time_ns()),
+        synthetic=synthetic,
+        instance_id=session,
+        software_version=__version__,
+        model=ModelDescription(name=assessor.model, version=__version__),
+        calibration=CalibrationDescription(
+            id=config.calibration.file or f"factory, console {info.serial}",
+            hash=_fingerprint(calibration),
+        ),
+        configuration_hash=config.fingerprint(),
+        console=ConsoleDescription(
+            maker=info.maker,
+            model=info.model,
+            serial=info.serial,
+            firmware=info.firmware,
+            driver=info.driver,
+            address=info.address,
+        ),
+        scan=ScanDescription(
+            samples=plan.samples,
+            alines=plan.alines,
+            frames=plan.frames,
+            width_mm=plan.width_mm,
+            height_mm=plan.height_mm,
+            line_rate_hz=plan.line_rate_hz,
+            alines_per_block=ALINES_PER_BLOCK,
+        ),
+        policy=msgspec.to_builtins(config.policy),
+    )
+
+
+def _fingerprint(calibration: Calibration) -> str:
+    digest = hashlib.sha256()
+    for part in (calibration.k_map, calibration.dispersion_rad, calibration.background, calibration.window):
+        is_array = isinstance(part, np.ndarray)
+        digest.update(np.ascontiguousarray(part).tobytes() if is_array else repr(part).encode())
+    digest.update(repr(calibration.axial_um).encode())
+    return digest.hexdigest()[:16]
