@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 
-from octmargin.errors import CommandRefusedError, DeviceError, DeviceTimeoutError, RemoteProtocolError
+from octmargin.errors import (
+    CommandRefusedError,
+    DeviceDisconnectedError,
+    DeviceError,
+    DeviceTimeoutError,
+    RemoteProtocolError,
+)
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.link import registers as reg
 from octmargin.link.commands import ReadMem, WriteMem
@@ -39,6 +45,12 @@ class ConsoleControl:
         self._trouble = trouble
         self._host = ControlHost()
         self._lock = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Wait for the request under way and allow no other: the wire is about to go."""
+        with self._lock:
+            self._closed = True
 
     def check_protocol(self) -> None:
         """DeviceError unless an OCT console of this protocol's major version answers."""
@@ -131,6 +143,8 @@ class ConsoleControl:
     def _ask(self, begin: Callable[[], ReadMem | WriteMem]) -> bytes:
         """One request and its answer."""
         with self._lock:
+            if self._closed:
+                raise DeviceDisconnectedError(f"{self._address}: not connected; open the device first")
             try:
                 self._wire.send_control(begin())
                 deadline = monotonic() + ANSWER_TIMEOUT_S

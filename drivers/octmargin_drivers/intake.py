@@ -85,8 +85,8 @@ class FrameIntake:
             return
         self._leader = self._slot = None
         is_new, lost = self._ledger.received(header.sequence, header.dropped_before)
-        if lost is not None:
-            self._ring.lose(lost)
+        for entry in lost:
+            self._ring.lose(entry)
         if not is_new:
             self._ring.abandon(slot)
             self._on_trouble(f"frame {header.sequence} came when it was already accounted for")
@@ -108,6 +108,5 @@ class FrameIntake:
         """End the sweep: what the console numbered below `numbered` and did not arrive is lost."""
         if self._slot is not None:
             self.broken("the sweep ended within it")
-        lost = self._ledger.close(numbered, dropped_by_console)
-        if lost is not None:
-            self._ring.lose(lost)
+        for entry in self._ledger.close(numbered, dropped_by_console):
+            self._ring.lose(entry)

@@ -22,7 +22,7 @@ from octmargin.device import (
     SweepStarted,
 )
 from octmargin.errors import DeviceDisconnectedError, DeviceError, LocalProtocolError
-from octmargin.frames import ConsoleInfo, ScanPlan
+from octmargin.frames import ConsoleInfo, LossCause, LostFrames, ScanPlan
 from octmargin.link.registers import Faults, ScanState, ScanStatus
 from octmargin.ring import FrameRing
 from octmargin_drivers.console_control import ATTEMPTS, ConsoleControl
@@ -48,6 +48,7 @@ class LinkDriver(Driver):
         self._sweep: SweepStarted | None = None
         self._sweep_has_ended = False
         self._dropped_before = 0
+        self._accounted_from = 0
         self._known_faults = Faults.NONE
         self._trouble_count = 0
 
@@ -105,9 +106,10 @@ class LinkDriver(Driver):
         numbered = max(numbered, intake.next_sequence)
         dropped = max(dropped, intake.dropped_by_console)
         intake.close(numbered, dropped)
+        self.accounted_until = numbered
         self._sweep = self._intake = None
         return SweepAccount(
-            sweep.sweep, sweep.first_sequence, numbered - sweep.first_sequence, dropped - self._dropped_before
+            sweep.sweep, numbered, numbered - self._accounted_from, dropped - self._dropped_before
         )
 
     async def events(self) -> AsyncIterator[DeviceEvent]:
@@ -124,8 +126,11 @@ class LinkDriver(Driver):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._heartbeat
             self._heartbeat = None
-        wire, self._wire, self._control = self._wire, None, None
+        wire, self._wire, control, self._control = self._wire, None, self._control, None
         if wire is not None:
+            if control is not None:
+                # A heartbeat may still be waiting for its answer in a thread.
+                await asyncio.to_thread(control.close)
             await asyncio.to_thread(wire.close)
             self._events.put_nowait(None)
 
@@ -170,12 +175,19 @@ class LinkDriver(Driver):
         control, wire = self._opened(), self._wire
         assert wire is not None  # noqa: S101 - it is there as long as its control is
         before = control.ensure_idle()
+        first = before.frames_numbered
+        known = self.accounted_until
+        if known is None or known > first:
+            known = first  # nothing is known of earlier frames, or the console counts anew
+        elif known < first:
+            ring.lose(LostFrames(known, first - known, LossCause.UNREAD))
+        self._accounted_from, self.accounted_until = known, first
         self._known_faults = Faults.NONE
         self._sweep_has_ended = False
         self._dropped_before = before.frames_dropped
         intake = FrameIntake(
             ring,
-            before.frames_numbered,
+            first,
             before.frames_dropped,
             on_last=self._last_frame_arrived,
             on_trouble=self.trouble,
@@ -184,11 +196,21 @@ class LinkDriver(Driver):
         try:
             status = control.begin_sweep(before)
         except DeviceError:
-            wire.end_stream()
+            self._abort(control, wire, intake)
             raise
         self._intake = intake
-        self._sweep = SweepStarted(status.sweep, before.frames_numbered)
+        self._sweep = SweepStarted(status.sweep, first)
         return self._sweep
+
+    def _abort(self, control: ConsoleControl, wire: Wire, intake: FrameIntake) -> None:
+        """START may have arrived although its answer did not: stop the console and close the books."""
+        numbered, dropped = intake.next_sequence, intake.dropped_by_console
+        with contextlib.suppress(DeviceError):
+            status = control.stop_sweep()
+            numbered, dropped = status.frames_numbered, status.frames_dropped
+        wire.end_stream()
+        self.accounted_until = max(numbered, intake.next_sequence)
+        intake.close(self.accounted_until, max(dropped, intake.dropped_by_console))
 
     async def _settle(self, intake: FrameIntake, numbered: int) -> None:
         """Wait until all numbered frames have arrived, or nothing more comes."""

@@ -1,6 +1,8 @@
 """Driver that plays spectra from a file as if a console scanned them.
 
-Address: the file's path, with options behind it: `PATH?pace=own|max|HZ&samples=N&alines=N&dataset=NAME&synthetic=yes`.
+Address: the file's path with options behind it,
+`PATH?synthetic=yes|no&pace=own|max|HZ&samples=N&alines=N&dataset=NAME`.
+`synthetic` has no default: a file does not tell whether its spectra were computed, and every result must.
 `own` is the plan's A-line rate, a number another rate, `max` as fast as the consumer takes them (nothing is
 dropped then). `samples` and `alines` are needed for .bin files, which do not say so themselves.
 """
@@ -21,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from octmargin.device import DeviceEvent, Driver, SweepAccount, SweepEnded, SweepStarted
+from octmargin.device import DeviceEvent, Disconnected, Driver, SweepAccount, SweepEnded, SweepStarted
 from octmargin.errors import CommandRefusedError, ConfigError, DeviceNotFoundError, LocalProtocolError
 from octmargin.frames import ConsoleInfo, FrameFlags, FrameHeader, PixelFormat, ScanPlan
 from octmargin.link.description import SelfDescription
@@ -41,7 +43,7 @@ class ReplayAddress:
     samples: int | None = None
     alines: int | None = None
     dataset: str | None = None
-    synthetic: bool = False
+    synthetic: bool = True
 
     @classmethod
     def parse(cls, address: str) -> ReplayAddress:
@@ -66,8 +68,16 @@ class ReplayAddress:
             samples,
             alines,
             options.get("dataset"),
-            options.get("synthetic", "no") in ("yes", "1", "true"),
+            _yes_or_no(address, options.get("synthetic", "")),
         )
+
+
+def _yes_or_no(address: str, text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ConfigError(
+            f'replay address "{address}": say whether its spectra were computed: synthetic=yes or synthetic=no'
+        )
+    return text == "yes"
 
 
 def _number(address: str, key: str, text: str) -> float:
@@ -124,7 +134,7 @@ class ReplayDriver(Driver):
             samples=file.samples,
             max_alines=file.alines,
             max_frames=file.frames,
-            max_line_rate_hz=float("inf"),
+            max_line_rate_hz=None,
             pixel_formats=(self._pixel_format.name,),
             faces=(),
             width_mm=10.0,
@@ -177,7 +187,7 @@ class ReplayDriver(Driver):
         self._stopping.set()
         await asyncio.to_thread(thread.join)
         self._thread = self._sweep = None
-        return SweepAccount(sweep.sweep, sweep.first_sequence, self._sequence - sweep.first_sequence, 0)
+        return SweepAccount(sweep.sweep, self._sequence, self._sequence - sweep.first_sequence, 0)
 
     async def events(self) -> AsyncIterator[DeviceEvent]:
         """The end of each sweep."""
@@ -203,6 +213,14 @@ class ReplayDriver(Driver):
     def _play(
         self, ring: FrameRing, plan: ScanPlan, sweep: SweepStarted, loop: asyncio.AbstractEventLoop
     ) -> None:
+        end: DeviceEvent = SweepEnded()
+        try:
+            self._play_frames(ring, plan, sweep)
+        except Exception as error:  # noqa: BLE001 - a damaged file may fail in any way, and must be told
+            end = Disconnected(f"replay: {self._options.path} cannot be read on ({error}); check the file")
+        loop.call_soon_threadsafe(self._events.put_nowait, end)
+
+    def _play_frames(self, ring: FrameRing, plan: ScanPlan, sweep: SweepStarted) -> None:
         pace = self._options.pace
         rate_hz = plan.line_rate_hz if pace == OWN_PACE else pace
         started_s = time.monotonic()
@@ -215,7 +233,6 @@ class ReplayDriver(Driver):
             if pace == MAX_PACE and not self._wait_for_room(ring):
                 break
             self._play_frame(ring, plan, sweep, index)
-        loop.call_soon_threadsafe(self._events.put_nowait, SweepEnded())
 
     def _wait_for_room(self, ring: FrameRing) -> bool:
         """Let the consumers keep up: replay at full speed must not lose what a disk can wait with."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 
 import structlog
 
-from octmargin.device import ConsoleFault, Disconnected, Driver, LinkTrouble, SweepEnded
+from octmargin.device import ConsoleFault, DeviceEvent, Disconnected, Driver, LinkTrouble, SweepEnded
 from octmargin.errors import DeviceError
 from octmargin.frames import ConsoleInfo
 from octmargin.ring import FrameRing
@@ -42,49 +43,66 @@ class ConsoleLink:
         self._gone = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._identity: ConsoleInfo | None = None
+        self._faults: set[str] = set()
 
     async def open(self) -> ConsoleInfo:
         """Connect and identify; DeviceError says what to do where that fails."""
         await self._driver.open()
-        info = await self._driver.identify()
-        if self._identity is not None and info.serial != self._identity.serial:
+        try:
+            info = await self._driver.identify()
+            self._check_identity(info)
+        except BaseException:
+            # Left open, it would keep the console from every later attempt.
             await self._driver.close()
-            raise DeviceError(
-                f"{info.address}: another console answers (serial number {info.serial}, before it was "
-                f"{self._identity.serial}); connect the first one again, or restart octmargin for this one"
-            )
+            raise
         self._identity = info
         self._gone.clear()
         self._following = asyncio.create_task(self._follow_events(), name="console-events")
         return info
 
+    def _check_identity(self, info: ConsoleInfo) -> None:
+        if self._identity is not None and info.serial != self._identity.serial:
+            raise DeviceError(
+                f"{info.address}: another console answers (serial number {info.serial}, before it was "
+                f"{self._identity.serial}); connect the first one again, or restart octmargin for this one"
+            )
+
     async def close(self) -> None:
         """Let go of the console."""
-        await self._driver.close()
         if self._following is not None:
             self._following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._following
             self._following = None
+        await self._driver.close()
 
-    async def sweep(self, book: SweepBook, ring: FrameRing, stop: asyncio.Event) -> None:
+    async def sweep(self, book: SweepBook, ring: FrameRing, stop: asyncio.Event) -> int:
         """One sweep over the face of `book`; ends with it, with `stop`, or with the console's disappearance.
 
-        Afterwards `book.numbered` says how many frames the console numbered.
+        Gives how many frames the console numbered. Whatever happens, each of them was given to the ring, or
+        reported to it as lost.
         """
         self._sweep_ended.clear()
         await self._driver.configure(book.plan)
-        book.started = await self._driver.start(ring)
+        book.begin(await self._driver.start(ring))
+        self._forget_faults()
         await _first_of(self._sweep_ended, self._gone, stop)
-        account = await self._driver.stop()
-        book.close(account.numbered)
+        return (await self._driver.stop()).numbered
+
+    def _forget_faults(self) -> None:
+        """A console clears its faults when a sweep begins; those that persist it reports again."""
+        for fault in self._faults:
+            self._on_recovered(fault)
+        self._faults.clear()
 
     async def recover(self, stop: asyncio.Event) -> bool:
         """Open the console again, however long it takes; False where `stop` came first."""
         await self.close()
         told = ""
         while not stop.is_set():
+            accounted_until = self._driver.accounted_until
             self._driver = self._make_driver()
+            self._driver.accounted_until = accounted_until
             try:
                 await self.open()
             except DeviceError as error:
@@ -106,19 +124,33 @@ class ConsoleLink:
         return self._gone.is_set()
 
     async def _follow_events(self) -> None:
-        async for event in self._driver.events():
-            match event:
-                case SweepEnded():
-                    self._sweep_ended.set()
-                case Disconnected(text):
-                    log.error("console gone", reason=text)
-                    self._on_fault(CONSOLE_ALARM, text)
-                    self._gone.set()
-                case ConsoleFault(name, text):
-                    log.warning("console fault", fault=name, text=text)
-                    self._on_fault(f"console-{name.replace('_', '-')}", text)
-                case LinkTrouble(text, count):
-                    log.warning("trouble on the link", text=text, count=count)
+        reason = "its driver reports nothing any more"
+        try:
+            async for event in self._driver.events():
+                self._take(event)
+        except Exception as error:  # noqa: BLE001 - a foreign driver may fail in any way
+            reason = f"its driver failed: {type(error).__name__}: {error}"
+        if not self._gone.is_set():
+            self._lose(f"{self._driver.address}: {reason}")
+
+    def _take(self, event: DeviceEvent) -> None:
+        match event:
+            case SweepEnded():
+                self._sweep_ended.set()
+            case Disconnected(text):
+                self._lose(text)
+            case ConsoleFault(name, text):
+                log.warning("console fault", fault=name, text=text)
+                fault = "console-" + re.sub("[^a-z0-9]+", "-", name.lower())
+                self._faults.add(fault)
+                self._on_fault(fault, text)
+            case LinkTrouble(text, count):
+                log.warning("trouble on the link", text=text, count=count)
+
+    def _lose(self, text: str) -> None:
+        log.error("console gone", reason=text)
+        self._gone.set()
+        self._on_fault(CONSOLE_ALARM, text)
 
 
 async def _first_of(*events: asyncio.Event) -> None:

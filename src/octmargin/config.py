@@ -11,12 +11,14 @@ from typing import Annotated, Any
 import msgspec
 
 from octmargin.bus import BrokerSettings
-from octmargin.errors import ConfigError, OctMarginError
+from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
 from octmargin.margin import Policy, RuleParameters
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Face = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$")]
+"""A face, shave or node: fits the console's register and one level of a topic."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -34,7 +36,7 @@ class DeviceSection(_Section, frozen=True):
 class ScanSection(_Section, frozen=True):
     """The planned grid of each face, and the faces in their order. Numbers left out come from the console."""
 
-    faces: tuple[str, ...] = FACES
+    faces: Annotated[tuple[Face, ...], msgspec.Meta(min_length=1)] = FACES
     alines: Count | None = None
     frames: Count | None = None
     line_rate_hz: Positive = 25_000.0
@@ -93,7 +95,12 @@ class Config(_Section, frozen=True):
 
     def plan(self, face: str, capabilities: dict[str, Any]) -> ScanPlan:
         """The plan for one face on a console with these capabilities."""
-        pixel_format = capabilities["pixel_formats"][0]
+        formats = [name for name in capabilities["pixel_formats"] if name in PixelFormat.__members__]
+        if not formats:
+            raise DeviceError(
+                f"the console offers pixel formats {', '.join(capabilities['pixel_formats']) or '(none)'}; "
+                f"known here: {', '.join(PixelFormat.__members__)}"
+            )
         return ScanPlan(
             face=face,
             samples=capabilities["samples"],
@@ -102,7 +109,7 @@ class Config(_Section, frozen=True):
             width_mm=capabilities["width_mm"],
             height_mm=capabilities["height_mm"],
             line_rate_hz=self.scan.line_rate_hz,
-            pixel_format=PixelFormat[pixel_format],
+            pixel_format=PixelFormat[formats[0]],
         )
 
 

@@ -35,10 +35,14 @@ class SweepEnded:
 
 @dataclass(frozen=True, slots=True)
 class SweepAccount:
-    """The books of a sweep after `stop`: numbered = frames given to the ring + frames reported lost."""
+    """The books of a sweep after `stop`: numbered = frames given to the ring + frames reported lost.
+
+    `numbered` includes frames from before this sweep that nobody had accounted for (see `Driver.start`);
+    they are all below `next_sequence`.
+    """
 
     sweep: int
-    first_sequence: int
+    next_sequence: int
     numbered: int
     dropped_by_console: int
 
@@ -86,6 +90,9 @@ class Driver(ABC):
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.accounted_until: int | None = None
+        """Every frame numbered below is accounted for; None where nothing is known. A driver that takes over
+        from another one of the same console is given the other's."""
 
     @classmethod
     @abstractmethod
@@ -111,7 +118,11 @@ class Driver(ABC):
 
     @abstractmethod
     async def start(self, ring: FrameRing) -> SweepStarted:
-        """Begin the sweep; frames go to `ring` until it ends or `stop`."""
+        """Begin the sweep; frames go to `ring` until it ends or `stop`.
+
+        Frames that the console numbered between `accounted_until` and this sweep are reported lost. Where
+        `start` fails, the console does not scan, and what it numbered meanwhile is accounted for.
+        """
 
     @abstractmethod
     async def stop(self) -> SweepAccount:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from octmargin.frames import Frame, FrameFlags, FrameHeader, LostFrames, PixelFormat
+from octmargin.frames import Frame, FrameFlags, FrameHeader, LossCause, LostFrames, PixelFormat
 from octmargin.margin import Assessor, BlockFlags
 from octmargin.ring import Cursor, RingClosedError
 from octmargin.signal import Calibration, Reconstructor
@@ -64,7 +64,7 @@ class _Worker:
     def judge(self, frame: Frame) -> Outcome:
         header, spectra = frame.header, frame.spectra
         if header.flags & _DISTRUSTED:
-            return LostFrames(header.sequence, 1, f"console: {_names(header.flags & _DISTRUSTED)}")
+            return LostFrames(header.sequence, 1, LossCause.UNUSABLE, _names(header.flags & _DISTRUSTED))
         if self._bscan_db.shape[0] != header.alines:
             shape = (header.alines, self._settings.depth)
             self._bscan_db, self._intensity = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -111,6 +111,11 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether every thread still works."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def join(self) -> None:
         """Wait until the closed ring has been emptied."""
         for thread in self._threads:
@@ -135,7 +140,9 @@ class Engine:
         try:
             return worker.judge(frame)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the engine: it counts as lost
-            return LostFrames(frame.header.sequence, 1, f"engine: {type(error).__name__}: {error}")
+            return LostFrames(
+                frame.header.sequence, 1, LossCause.NOT_JUDGED, f"{type(error).__name__}: {error}"
+            )
 
 
 def _names(flags: FrameFlags) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum, IntFlag
+from enum import Enum, IntEnum, IntFlag, StrEnum
 from typing import Any
 
 import numpy as np
@@ -146,13 +146,34 @@ class Frame:
     spectra: NDArray[np.unsignedinteger[Any]]
 
 
+class LossCause(StrEnum):
+    """Why a frame that the console numbered will never be processed: what losses are counted by."""
+
+    WIRE = "never arrived"
+    DAMAGED = "damaged on the wire"
+    CONSOLE_FIFO = "dropped by the console, the host was too slow"
+    UNREAD = "numbered while nobody was connected"
+    CONSUMER_SLOW = "arrived, but judging was too slow"
+    UNUSABLE = "arrived, but the console says that it does not show the tissue"
+    NOT_JUDGED = "arrived, but could not be judged"
+
+    @property
+    def arrived(self) -> bool:
+        """Whether such a frame had reached this machine."""
+        return self in (LossCause.CONSUMER_SLOW, LossCause.UNUSABLE, LossCause.NOT_JUDGED)
+
+
 @dataclass(frozen=True, slots=True)
 class LostFrames:
-    """`count` frames from `first_sequence` on that the console numbered and that will never be processed."""
+    """`count` frames from `first_sequence` on that the console numbered and that will never be processed.
+
+    `detail` says more in words, for the log.
+    """
 
     first_sequence: int
     count: int
-    reason: str
+    cause: LossCause
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,13 @@ class ResultDesk:
         self._next_map_s = 0.0
         self.latency = LatencyHistogram()
         self.alines_judged = 0
+        self._kernels_ns = 0
 
     def take(self, book: SweepBook, judged: Judged) -> None:
         """A frame was judged: into the book, and its flags onto the bus."""
         book.take(judged)
         self.alines_judged += judged.header.alines
+        self._kernels_ns += judged.reconstruct_ns + judged.assess_ns
         self._publisher.publish_flag(self._flag_message(book, judged))
         self.latency.add((time.time_ns() - judged.header.received_at_ns) / 1e6)
         self._say_map_now_and_then(book)
@@ -51,6 +53,10 @@ class ResultDesk:
         """Frames were lost: into the book; the map shows the hole."""
         book.lose(lost)
         self._say_map_now_and_then(book)
+
+    def kernels_us_per_aline(self) -> float:
+        """Mean time of reconstruction and assessment per A-line since the start, µs."""
+        return round(self._kernels_ns / 1000 / max(self.alines_judged, 1), 2)
 
     def say(self, book: SweepBook) -> Verdict:
         """Say map and verdict as they stand."""
@@ -108,7 +114,7 @@ class ResultDesk:
             face=book.plan.face,
             sweep=_sweep(book),
             verdict=verdict.outcome.value,
-            provisional=not book.is_complete,
+            provisional=not book.is_closed,
             coverage=round(verdict.coverage, 4),
             visualised_depth_mm=_or_none(verdict.visualised_depth_mm),
             distance_mm=_or_none(verdict.nearest_distance_mm),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.errors import LocalProtocolError
-from octmargin.frames import Frame, FrameHeader, LostFrames
+from octmargin.frames import Frame, FrameHeader, LossCause, LostFrames
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +42,8 @@ class Cursor:
         self.holding = holding
         self.dropped = 0
         """Frames that this consumer was too slow for."""
+        self.entered = 0
+        """Entries (frames and losses) that were ever put before this consumer."""
         self._ring = ring
         self._entries: deque[Slot | LostFrames] = deque()
         self._held: list[Slot] = []
@@ -110,6 +112,7 @@ class FrameRing:
             self._ready.append(slot)
             for cursor in self._cursors:
                 cursor._entries.append(slot)  # noqa: SLF001
+                cursor.entered += 1
             self._condition.notify_all()
 
     def wait_for_room(self, timeout_s: float) -> bool:
@@ -127,6 +130,7 @@ class FrameRing:
         with self._condition:
             for cursor in self._cursors:
                 cursor._entries.append(lost)  # noqa: SLF001
+                cursor.entered += 1
             self._condition.notify_all()
 
     def close(self) -> None:
@@ -145,7 +149,7 @@ class FrameRing:
         assert header is not None  # noqa: S101 - a ready slot has been committed
         for cursor in slot.waiting:
             at = cursor._entries.index(slot)  # noqa: SLF001
-            cursor._entries[at] = LostFrames(header.sequence, 1, f"{cursor.name} too slow")  # noqa: SLF001
+            cursor._entries[at] = LostFrames(header.sequence, 1, LossCause.CONSUMER_SLOW, cursor.name)  # noqa: SLF001
             cursor.dropped += 1
         slot.waiting.clear()
         self._recycle(slot)

@@ -80,7 +80,7 @@ def describe(
     synthetic: bool,
 ) -> Description:
     """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
-    assessor = Assessor(parameters=config.rule, policy=config.policy)
+    assessor = Assessor(parameters=config.rule)
     return Description(
         acquired_at=utc_from_ns(time.time_ns()),
         synthetic=synthetic,

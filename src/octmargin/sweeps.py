@@ -7,23 +7,25 @@ from collections import Counter
 
 from octmargin.device import SweepStarted
 from octmargin.engine import Judged
-from octmargin.frames import LostFrames, ScanPlan
+from octmargin.errors import LocalProtocolError
+from octmargin.frames import LossCause, LostFrames, ScanPlan
 from octmargin.margin import Policy, SweepMap, Verdict, judge
 
 
 class SweepBook:
     """Collects the outcomes of one sweep into its map; pure, lives on the event loop.
 
-    `counted` frames are processed or lost. The console says at the end how many it numbered; then
+    Outcomes come until the engine is through; then `close` says how many frames the console numbered, and
     processed + lost = numbered, exactly.
     """
 
     def __init__(self, plan: ScanPlan, policy: Policy) -> None:
         self.plan = plan
-        self.started: SweepStarted | None = None
+        self._started: SweepStarted | None = None
         self.map = SweepMap(plan.frames, plan.blocks)
         self.processed = 0
-        self.lost_by_reason: Counter[str] = Counter()
+        self.lost_by_cause: Counter[LossCause] = Counter()
+        self._early_losses: list[LostFrames] = []
         self.numbered: int | None = None
         self.newest_received_at_ns = time.time_ns()
         """Host clock at the newest frame behind map and verdict: said again later, they are no younger."""
@@ -32,12 +34,24 @@ class SweepBook:
     @property
     def lost(self) -> int:
         """Frames of this sweep that will never be processed."""
-        return self.lost_by_reason.total()
+        return self.lost_by_cause.total()
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every frame that the console numbered is accounted for."""
-        return self.numbered is not None and self.processed + self.lost >= self.numbered
+    def started(self) -> SweepStarted | None:
+        """The sweep that the console numbered, once it has begun."""
+        return self._started
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self.numbered is not None
+
+    def begin(self, started: SweepStarted) -> None:
+        """The console has begun; what was lost meanwhile gets its place in the map."""
+        self._started = started
+        for lost in self._early_losses:
+            self._mark(started, lost)
+        self._early_losses.clear()
 
     def take(self, judged: Judged) -> None:
         """A frame was judged; InputError where it is none of the plan's."""
@@ -47,16 +61,29 @@ class SweepBook:
 
     def lose(self, lost: LostFrames) -> None:
         """Frames were lost; their places in the map become holes."""
-        self.lost_by_reason[lost.reason] += lost.count
-        if self.started is None:
-            return
-        first_index = lost.first_sequence - self.started.first_sequence
+        self.lost_by_cause[lost.cause] += lost.count
+        if self._started is None:
+            self._early_losses.append(lost)
+        else:
+            self._mark(self._started, lost)
+
+    def _mark(self, started: SweepStarted, lost: LostFrames) -> None:
+        first_index = lost.first_sequence - started.first_sequence
         for index in range(max(0, first_index), min(self.plan.frames, first_index + lost.count)):
             self.map.mark_lost(index)
 
-    def close(self, numbered: int) -> None:
-        """The console scans no more and numbered so many frames."""
-        self.numbered = numbered
+    def close(self, numbered: int | None) -> None:
+        """Everything has come; `numbered` is the console's count, None where it could not be asked.
+
+        LocalProtocolError where that is not what came: the books must never be made to fit.
+        """
+        accounted = self.processed + self.lost
+        self.numbered = accounted if numbered is None else numbered
+        if self.numbered != accounted:
+            raise LocalProtocolError(
+                f"sweep over {self.plan.face}: {self.numbered} frames numbered, but {self.processed} processed and "
+                f"{self.lost} lost"
+            )
 
     @property
     def was_scanned_whole(self) -> bool:
@@ -64,5 +91,5 @@ class SweepBook:
         return self.numbered is not None and self.numbered >= self.plan.frames
 
     def verdict(self) -> Verdict:
-        """The verdict as it stands; provisional until the book is complete."""
-        return judge(self.map, self._policy, complete=self.is_complete and self.was_scanned_whole)
+        """The verdict as it stands; provisional until the book is closed."""
+        return judge(self.map, self._policy, complete=self.was_scanned_whole)

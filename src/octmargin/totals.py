@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 from octmargin.bus import FrameCounts
+from octmargin.frames import LossCause
 from octmargin.sweeps import SweepBook
 
 
@@ -16,7 +17,7 @@ class Totals:
         self.started_s = time.monotonic()
         self._sent = 0
         self._processed = 0
-        self._lost: Counter[str] = Counter()
+        self._lost: Counter[LossCause] = Counter()
         self._streaming_s = 0.0
         self._face_began_s: float | None = None
 
@@ -28,7 +29,7 @@ class Totals:
         """A sweep has ended and its book is complete."""
         self._sent += book.numbered or 0
         self._processed += book.processed
-        self._lost.update(book.lost_by_reason)
+        self._lost.update(book.lost_by_cause)
         if self._face_began_s is not None:
             self._streaming_s += time.monotonic() - self._face_began_s
             self._face_began_s = None
@@ -38,14 +39,14 @@ class Totals:
         sent, processed, lost = self._sent, self._processed, Counter(self._lost)
         if book is not None and self._face_began_s is not None:
             processed += book.processed
-            lost.update(book.lost_by_reason)
+            lost.update(book.lost_by_cause)
             sent += book.numbered if book.numbered is not None else book.processed + book.lost
         return FrameCounts(
             sent=sent,
-            received=processed + sum(count for reason, count in lost.items() if _arrived(reason)),
+            received=processed + sum(count for cause, count in lost.items() if cause.arrived),
             processed=processed,
             lost=lost.total(),
-            lost_by_reason=dict(lost),
+            lost_by_reason={cause.value: count for cause, count in lost.items()},
         )
 
     def rate_alines_per_s(self, alines: int) -> float:
@@ -54,8 +55,3 @@ class Totals:
         if self._face_began_s is not None:
             seconds += time.monotonic() - self._face_began_s
         return alines / seconds if seconds > 0 else 0.0
-
-
-def _arrived(reason: str) -> bool:
-    """Whether frames lost for `reason` had reached this machine."""
-    return reason.startswith(("engine", "console:"))

@@ -89,7 +89,7 @@ def test_no_broker(tmp_path: Path) -> None:
     [
         ("usb", "usbip://127.0.0.1:{port}", "no console there", "octmargin simulate"),
         ("serial", "/dev/tty-not-there", "no such port", "octmargin devices"),
-        ("replay", "/not/there.npy", "no such file", "give the path"),
+        ("replay", "/not/there.npy?synthetic=no", "no such file", "give the path"),
         ("usb", "usb:12", "is not understood", "usb:VID:PID"),
         ("serial", "/dev/ttyS0?speed=3", "is not understood", "?baud="),
         ("floppy", "a:", 'driver "floppy" is not installed', "installed: replay, serial, usb"),

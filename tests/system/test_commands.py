@@ -92,7 +92,7 @@ def test_doctor_checks_what_a_configuration_needs(tmp_path: Path, simulated: dic
 def test_doctor_says_which_calibration_cannot_be_used(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text(
-        'site = "t"\nconsole = "c"\n[device]\ndriver = "replay"\naddress = "none.npy"\n'
+        'site = "t"\nconsole = "c"\n[device]\ndriver = "replay"\naddress = "none.npy?synthetic=no"\n'
         '[calibration]\nfile = "none.npz"\n'
     )
     said = output_of("doctor", "-c", str(config), code=1)

@@ -11,7 +11,7 @@ import pytest
 
 from octmargin.engine import Engine, EngineSettings, Judged, Outcome
 from octmargin.errors import InputError
-from octmargin.frames import FrameFlags, FrameHeader, LostFrames, PixelFormat
+from octmargin.frames import FrameFlags, FrameHeader, LossCause, LostFrames, PixelFormat
 from octmargin.margin import Assessor
 from octmargin.ring import FrameRing
 from octmargin.signal import Calibration
@@ -87,7 +87,7 @@ def test_threads_give_the_same_flags(settings: EngineSettings, phantom: LayeredP
 
 def test_losses_are_handed_on(settings: EngineSettings) -> None:
     bench = Bench(settings)
-    lost = LostFrames(7, 3, "never arrived")
+    lost = LostFrames(7, 3, LossCause.WIRE)
     bench.ring.lose(lost)
     assert bench.finish() == [lost]
 
@@ -103,7 +103,8 @@ def test_a_frame_that_does_not_show_the_tissue_is_lost_with_the_reason(
     (outcome,) = bench.finish()
     assert isinstance(outcome, LostFrames)
     assert (outcome.first_sequence, outcome.count) == (5, 1)
-    assert str(flag.name).lower().replace("_", " ") in outcome.reason
+    assert str(flag.name).lower().replace("_", " ") in outcome.detail
+    assert outcome.cause is LossCause.UNUSABLE
 
 
 def test_a_frame_that_cannot_be_judged_is_lost_and_the_next_one_is_not(
@@ -123,7 +124,7 @@ def test_a_frame_that_cannot_be_judged_is_lost_and_the_next_one_is_not(
     bench.feed(phantom.frame("superior", 0), 0)
     bench.feed(phantom.frame("superior", 1), 1)
     first, second = bench.finish()
-    assert first == LostFrames(0, 1, "engine: InputError: cannot be judged")
+    assert first == LostFrames(0, 1, LossCause.NOT_JUDGED, "InputError: cannot be judged")
     assert isinstance(second, Judged)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from octmargin.errors import LocalProtocolError
-from octmargin.frames import Frame, FrameHeader, LostFrames, PixelFormat
+from octmargin.frames import Frame, FrameHeader, LossCause, LostFrames, PixelFormat
 from octmargin.ring import Cursor, FrameRing, RingClosedError
 
 ALINES, SAMPLES = 4, 8
@@ -61,13 +61,13 @@ def test_losses_stand_between_the_frames_where_they_happened() -> None:
     ring = ring_of(8)
     cursor = ring.cursor("engine")
     produce(ring, 0)
-    ring.lose(LostFrames(1, 2, "never arrived"))
+    ring.lose(LostFrames(1, 2, LossCause.WIRE))
     produce(ring, 3)
-    ring.lose(LostFrames(4, 1, "a piece is missing"))
+    ring.lose(LostFrames(4, 1, LossCause.DAMAGED, "a piece is missing"))
     cursor.release(assert_is_frame(cursor.take(0), 0))
-    assert cursor.take(0) == LostFrames(1, 2, "never arrived")
+    assert cursor.take(0) == LostFrames(1, 2, LossCause.WIRE)
     cursor.release(assert_is_frame(cursor.take(0), 3))
-    assert cursor.take(0) == LostFrames(4, 1, "a piece is missing")
+    assert cursor.take(0) == LostFrames(4, 1, LossCause.DAMAGED, "a piece is missing")
 
 
 def test_every_consumer_goes_at_its_own_pace() -> None:
@@ -90,7 +90,7 @@ def test_the_oldest_waiting_frame_makes_room_and_its_loss_is_told() -> None:
     assert fast.dropped == 0
     assert slow.dropped == 2
     for sequence in (0, 1):
-        assert slow.take(0) == LostFrames(sequence, 1, "recorder too slow")
+        assert slow.take(0) == LostFrames(sequence, 1, LossCause.CONSUMER_SLOW, "recorder")
     for sequence in (2, 3, 4, 5):
         slow.release(assert_is_frame(slow.take(0), sequence))
 
@@ -108,7 +108,7 @@ def test_a_held_frame_is_never_overwritten() -> None:
         cursor.release(frame)
     assert cursor.dropped == 16
     for sequence in range(2, 18):
-        assert cursor.take(0) == LostFrames(sequence, 1, "engine too slow")
+        assert cursor.take(0) == LostFrames(sequence, 1, LossCause.CONSUMER_SLOW, "engine")
     for sequence in (18, 19):
         cursor.release(assert_is_frame(cursor.take(0), sequence))
 
@@ -169,10 +169,10 @@ def test_a_closed_ring_is_emptied_and_then_says_so() -> None:
     ring = ring_of(4)
     cursor = ring.cursor("engine")
     produce(ring, 0)
-    ring.lose(LostFrames(1, 1, "never arrived"))
+    ring.lose(LostFrames(1, 1, LossCause.WIRE))
     ring.close()
     cursor.release(assert_is_frame(cursor.take(0), 0))
-    assert cursor.take(0) == LostFrames(1, 1, "never arrived")
+    assert cursor.take(0) == LostFrames(1, 1, LossCause.WIRE)
     for _ in range(2):
         with pytest.raises(RingClosedError, match="engine"):
             cursor.take()
@@ -323,7 +323,7 @@ class RingMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def lose(self, count: int) -> None:
-        self.ring.lose(LostFrames(self.next, count, "wire"))
+        self.ring.lose(LostFrames(self.next, count, LossCause.WIRE))
         self.lost_on_the_wire.update(range(self.next, self.next + count))
         self.next += count
 
@@ -340,7 +340,7 @@ class RingMachine(RuleBasedStateMachine):
             return False
         if isinstance(entry, LostFrames):
             self.seen[at] += range(entry.first_sequence, entry.first_sequence + entry.count)
-            if entry.reason != "wire":
+            if entry.cause is not LossCause.WIRE:
                 self.dropped[at] += entry.count
                 assert entry.first_sequence not in self.lost_on_the_wire
         else:

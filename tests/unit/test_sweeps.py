@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from octmargin.device import SweepStarted
 from octmargin.engine import Judged
-from octmargin.frames import BlockState, FrameHeader, LostFrames, PixelFormat, ScanPlan
+from octmargin.errors import InputError, LocalProtocolError
+from octmargin.frames import BlockState, FrameHeader, LossCause, LostFrames, PixelFormat, ScanPlan
 from octmargin.margin import BlockFlags, Outcome, Policy
 from octmargin.sweeps import SweepBook
 
@@ -42,7 +44,7 @@ def judged(index: int, *, suspicious: bool = False) -> Judged:
 
 def book() -> SweepBook:
     new = SweepBook(PLAN, Policy())
-    new.started = SweepStarted(3, FIRST)
+    new.begin(SweepStarted(3, FIRST))
     return new
 
 
@@ -50,13 +52,13 @@ def book() -> SweepBook:
 def test_processed_and_lost_add_up_to_what_was_numbered(lost: set[int], numbered: int) -> None:
     kept = book()
     for index in range(numbered):
-        assert not kept.is_complete
+        assert not kept.is_closed
         if index in lost:
-            kept.lose(LostFrames(FIRST + index, 1, "never arrived"))
+            kept.lose(LostFrames(FIRST + index, 1, LossCause.WIRE))
         else:
             kept.take(judged(index))
     kept.close(numbered)
-    assert kept.is_complete
+    assert kept.is_closed
     assert kept.processed + kept.lost == numbered
     for index in range(FRAMES):
         expected = (
@@ -83,7 +85,6 @@ def test_a_sweep_that_was_stopped_is_never_nothing_suspicious() -> None:
     for index in range(FRAMES - 1):
         kept.take(judged(index))
     kept.close(FRAMES - 1)
-    assert kept.is_complete
     assert kept.verdict().outcome is Outcome.INDETERMINATE
 
 
@@ -91,10 +92,10 @@ def test_a_sweep_that_lost_frames_is_never_nothing_suspicious() -> None:
     kept = book()
     for index in range(1, FRAMES):
         kept.take(judged(index))
-    kept.lose(LostFrames(FIRST, 1, "engine too slow"))
+    kept.lose(LostFrames(FIRST, 1, LossCause.CONSUMER_SLOW))
     kept.close(FRAMES)
     assert kept.verdict().outcome is Outcome.INDETERMINATE
-    assert kept.lost_by_reason == {"engine too slow": 1}
+    assert kept.lost_by_cause == {LossCause.CONSUMER_SLOW: 1}
 
 
 def test_a_cluster_is_suspicious_while_the_sweep_still_runs() -> None:
@@ -104,7 +105,33 @@ def test_a_cluster_is_suspicious_while_the_sweep_still_runs() -> None:
     assert kept.verdict().outcome is Outcome.SUSPICIOUS
 
 
+def test_books_that_do_not_balance_are_an_error_and_never_made_to_fit() -> None:
+    for claimed in (3, 5):
+        kept = book()
+        for index in range(4):
+            kept.take(judged(index))
+        with pytest.raises(
+            LocalProtocolError, match=f"{claimed} frames numbered, but 4 processed and 0 lost"
+        ):
+            kept.close(claimed)
+
+
+def test_what_is_lost_before_the_console_has_said_that_it_began_gets_its_place() -> None:
+    early = SweepBook(PLAN, Policy())
+    early.lose(LostFrames(FIRST + 1, 2, LossCause.DAMAGED))
+    early.begin(SweepStarted(3, FIRST))
+    assert (early.map.state[1:3] == BlockState.LOST).all()
+    assert early.lost == 2
+
+
+def test_a_frame_outside_the_plan_is_not_counted_as_processed() -> None:
+    kept = book()
+    with pytest.raises(InputError):
+        kept.take(judged(FRAMES))
+    assert kept.processed == 0
+
+
 def test_a_loss_that_reaches_over_the_end_of_the_sweep_marks_only_this_sweep() -> None:
     kept = book()
-    kept.lose(LostFrames(FIRST - 2, FRAMES + 10, "never arrived"))
+    kept.lose(LostFrames(FIRST - 2, FRAMES + 10, LossCause.WIRE))
     assert (kept.map.state == BlockState.LOST).all()

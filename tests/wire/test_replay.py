@@ -26,18 +26,18 @@ def plan(*, frames: int = FRAMES, line_rate_hz: float = 16_000, samples: int = S
 
 def as_npy(folder: Path) -> str:
     np.save(folder / "s.npy", SPECTRA)
-    return str(folder / "s.npy")
+    return f"{folder / 's.npy'}?synthetic=no"
 
 
 def as_bin(folder: Path) -> str:
     SPECTRA.tofile(folder / "s.bin")
-    return f"{folder / 's.bin'}?samples={SAMPLES}&alines={ALINES}"
+    return f"{folder / 's.bin'}?synthetic=no&samples={SAMPLES}&alines={ALINES}"
 
 
 def as_h5(folder: Path) -> str:
     with h5py.File(folder / "s.h5", "w") as file:
         file["spectra"] = SPECTRA
-    return f"{folder / 's.h5'}?dataset=spectra"
+    return f"{folder / 's.h5'}?synthetic=no&dataset=spectra"
 
 
 async def play(driver: Driver, ring: FrameRing, scan: ScanPlan) -> None:
@@ -70,7 +70,7 @@ async def test_a_file_of_any_kind_arrives_bit_for_bit(tmp_path: Path, written: o
 async def test_float_spectra_are_scaled_to_counts_over_the_whole_file(tmp_path: Path) -> None:
     volts = SPECTRA / 1000.0 - 1.0
     np.save(tmp_path / "f.npy", volts.astype(np.float32))
-    driver = ReplayDriver(str(tmp_path / "f.npy"))
+    driver = ReplayDriver(f"{tmp_path / 'f.npy'}?synthetic=no")
     await driver.open()
     ring = FrameRing(16, plan().frame_bytes)
     cursor = ring.cursor("test")
@@ -98,7 +98,7 @@ async def test_the_files_own_pace_is_that_of_the_plan(tmp_path: Path) -> None:
 
 
 async def test_at_full_speed_a_slow_consumer_gets_every_frame(tmp_path: Path) -> None:
-    driver = ReplayDriver(as_npy(tmp_path) + "?pace=max")
+    driver = ReplayDriver(as_npy(tmp_path) + "&pace=max")
     await driver.open()
     ring = FrameRing(3, plan().frame_bytes)
     cursor = ring.cursor("test")
@@ -136,8 +136,8 @@ async def test_a_stopped_replay_balances(tmp_path: Path) -> None:
 
 
 async def test_it_says_which_file_it_plays_and_whether_it_is_synthetic(tmp_path: Path) -> None:
-    for option, synthetic in (("", False), ("?synthetic=yes", True)):
-        driver = ReplayDriver(as_npy(tmp_path) + option)
+    for option, synthetic in (("no", False), ("yes", True)):
+        driver = ReplayDriver(as_npy(tmp_path).replace("synthetic=no", f"synthetic={option}"))
         await driver.open()
         info = await driver.identify()
         await driver.close()
@@ -177,7 +177,7 @@ def cut_short(name: str) -> Path:
 
 async def test_a_missing_and_a_cut_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(DeviceNotFoundError, match="no such file"):
-        await ReplayDriver(str(tmp_path / "none.npy")).open()
-    path = cut_short(as_npy(tmp_path))
+        await ReplayDriver(f"{tmp_path / 'none.npy'}?synthetic=no").open()
+    path = cut_short(as_npy(tmp_path).partition("?")[0])
     with pytest.raises(InputError, match=r"s\.npy"):
-        await ReplayDriver(str(path)).open()
+        await ReplayDriver(f"{path}?synthetic=no").open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from octmargin.errors import RemoteProtocolError
@@ -23,14 +25,15 @@ class SelfDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and properties of a console; fields that a host does not know are ignored by it."""
 
     schema: int = 1
-    samples: int
-    max_alines: int
-    max_frames: int
-    max_line_rate_hz: float
-    pixel_formats: tuple[str, ...]
+    samples: Annotated[int, msgspec.Meta(ge=1)]
+    max_alines: Annotated[int, msgspec.Meta(ge=1)]
+    max_frames: Annotated[int, msgspec.Meta(ge=1)]
+    max_line_rate_hz: Annotated[float, msgspec.Meta(gt=0)] | None
+    """None where there is no limit."""
+    pixel_formats: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     faces: tuple[str, ...]
-    width_mm: float
-    height_mm: float
+    width_mm: Annotated[float, msgspec.Meta(gt=0)]
+    height_mm: Annotated[float, msgspec.Meta(gt=0)]
     simulated: bool
     synthetic: bool
     """True where the spectra are computed: every result must then be called synthetic."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from octmargin.frames import LostFrames
-
-_TOO_SLOW = "dropped by the console: the host was too slow"
+from octmargin.frames import LossCause, LostFrames
 
 
 class SequenceLedger:
@@ -29,33 +27,35 @@ class SequenceLedger:
         """Remember why the next gap is there (wrong checksum, missing piece)."""
         self._reason_of_gap = reason
 
-    def received(self, sequence: int, dropped_by_console: int) -> tuple[bool, LostFrames | None]:
+    def received(self, sequence: int, dropped_by_console: int) -> tuple[bool, list[LostFrames]]:
         """Account for a frame that arrived whole; `dropped_by_console` is the count in its trailer.
 
         Gives whether it is new (False: a duplicate or a late one, not to be processed again) and the
         frames that were lost before it.
         """
         if sequence < self._next:
-            return False, None
+            return False, []
         lost = self._lose_until(sequence, dropped_by_console)
         self._next = sequence + 1
         return True, lost
 
-    def close(self, numbered: int, dropped_by_console: int) -> LostFrames | None:
+    def close(self, numbered: int, dropped_by_console: int) -> list[LostFrames]:
         """Account for the end: the console numbered the frames below `numbered`."""
         return self._lose_until(numbered, dropped_by_console)
 
-    def _lose_until(self, sequence: int, dropped_by_console: int) -> LostFrames | None:
+    def _lose_until(self, sequence: int, dropped_by_console: int) -> list[LostFrames]:
         dropped = dropped_by_console - self._dropped_by_console
         self._dropped_by_console = dropped_by_console
         count = sequence - self._next
-        reason, self._reason_of_gap = self._reason_of_gap or "never arrived", ""
+        detail, self._reason_of_gap = self._reason_of_gap, ""
         if count <= 0:
-            return None
-        if dropped >= count:
-            reason = _TOO_SLOW
-        elif dropped > 0:
-            reason = f"{dropped} {_TOO_SLOW}; the others: {reason}"
-        lost = LostFrames(self._next, count, reason)
+            return []
+        # Which of the missing frames the console dropped is not known, only how many.
+        dropped = min(max(dropped, 0), count)
+        missing = count - dropped
+        cause = LossCause.DAMAGED if detail else LossCause.WIRE
+        lost = [LostFrames(self._next, missing, cause, detail)] if missing else []
+        if dropped:
+            lost.append(LostFrames(self._next + missing, dropped, LossCause.CONSOLE_FIFO))
         self._next = sequence
         return lost

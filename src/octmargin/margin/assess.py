@@ -12,8 +12,6 @@ from octmargin.frames import ALINES_PER_BLOCK, BlockQuality
 from octmargin.margin import _block_kernels, _segments, _suspicion
 from octmargin.margin.flags import BlockFlags
 from octmargin.margin.rule import CLASSES, RuleParameters
-from octmargin.margin.sweep import SweepMap
-from octmargin.margin.verdict import Policy, Verdict, judge
 from octmargin.signal import find_surface, noise_floor_db
 
 MODELS = ("rule-1",)
@@ -23,7 +21,7 @@ _ADIPOSE_SPREAD = 0.15
 
 
 class Assessor:
-    """Judges the blocks of B-scans by rule-1 (docs/margin-rule.md) and sweeps by its policy.
+    """Judges the blocks of B-scans by rule-1 (docs/margin-rule.md).
 
     `model` names the rule; its outputs are not calibrated probabilities. Holds work buffers, so one object
     serves one thread at a time. Raises ConfigError for a model that does not exist.
@@ -35,20 +33,14 @@ class Assessor:
         self,
         model: str = "rule-1",
         parameters: RuleParameters | None = None,
-        policy: Policy | None = None,
     ) -> None:
         if model not in MODELS:
             raise ConfigError(f"model {model!r} does not exist; use one of {', '.join(MODELS)}")
         self.model = model
         self.parameters = parameters or RuleParameters()
-        self.policy = policy or Policy()
         self._rule = _suspicion.pack(self.parameters)
         self._intensity = np.empty((0, 0), dtype=np.float32)
         self._profile = np.empty((0, 0), dtype=np.float32)
-
-    def judge(self, sweep_map: SweepMap, *, complete: bool) -> Verdict:
-        """Judge a sweep by this assessor's policy; see `octmargin.margin.judge`."""
-        return judge(sweep_map, self.policy, complete=complete)
 
     def assess(
         self,

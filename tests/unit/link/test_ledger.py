@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octmargin.frames import LostFrames
+from octmargin.frames import LossCause, LostFrames
 from octmargin.link.ledger import SequenceLedger
 
 
@@ -29,54 +29,54 @@ def test_the_books_balance_for_any_pattern_of_arrivals(
         is_new, gap = ledger.received(first + arrival, 0)
         if is_new:
             received.append(first + arrival)
-        if gap is not None:
-            lost.append(gap)
+        lost += gap
         assert ledger.next_sequence == first + len(received) + sum(entry.count for entry in lost)
-    rest = ledger.close(first + numbered, 0)
-    if rest is not None:
-        lost.append(rest)
+    lost += ledger.close(first + numbered, 0)
     accounted = received + [entry.first_sequence + i for entry in lost for i in range(entry.count)]
     assert sorted(accounted) == list(range(first, first + numbered))
     assert received == sorted(received)
-    assert all(entry.count > 0 and entry.reason for entry in lost)
+    assert all(entry.count > 0 for entry in lost)
 
 
 def test_frames_that_never_arrived_are_lost_before_the_next_one() -> None:
     ledger = SequenceLedger(10)
-    assert ledger.received(10, 0) == (True, None)
-    assert ledger.received(13, 0) == (True, LostFrames(11, 2, "never arrived"))
-    assert ledger.close(16, 0) == LostFrames(14, 2, "never arrived")
-    assert ledger.close(16, 0) is None
+    assert ledger.received(10, 0) == (True, [])
+    assert ledger.received(13, 0) == (True, [LostFrames(11, 2, LossCause.WIRE)])
+    assert ledger.close(16, 0) == [LostFrames(14, 2, LossCause.WIRE)]
+    assert ledger.close(16, 0) == []
 
 
 def test_a_duplicate_is_not_new_and_changes_nothing() -> None:
     ledger = SequenceLedger(0)
     ledger.received(0, 0)
     ledger.received(1, 0)
-    assert ledger.received(0, 0) == (False, None)
-    assert ledger.received(1, 0) == (False, None)
-    assert ledger.received(2, 0) == (True, None)
+    assert ledger.received(0, 0) == (False, [])
+    assert ledger.received(1, 0) == (False, [])
+    assert ledger.received(2, 0) == (True, [])
 
 
 def test_a_broken_frame_is_lost_with_its_reason() -> None:
     ledger = SequenceLedger(0)
     ledger.broken("the payload's CRC-32 is wrong")
-    assert ledger.received(1, 0) == (True, LostFrames(0, 1, "the payload's CRC-32 is wrong"))
+    assert ledger.received(1, 0) == (
+        True,
+        [LostFrames(0, 1, LossCause.DAMAGED, "the payload's CRC-32 is wrong")],
+    )
 
 
 def test_a_reason_does_not_outlive_its_gap() -> None:
     ledger = SequenceLedger(0)
     ledger.broken("noise that was no frame of ours")
-    assert ledger.received(0, 0) == (True, None)
-    assert ledger.received(2, 0) == (True, LostFrames(1, 1, "never arrived"))
+    assert ledger.received(0, 0) == (True, [])
+    assert ledger.received(2, 0) == (True, [LostFrames(1, 1, LossCause.WIRE)])
 
 
 def test_the_consoles_own_drops_are_told_from_losses_on_the_wire() -> None:
     ledger = SequenceLedger(0, dropped_by_console=7)
-    too_slow = "dropped by the console: the host was too slow"
-    assert ledger.received(2, 9) == (True, LostFrames(0, 2, too_slow))
-    assert ledger.received(3, 9) == (True, None)
+    assert ledger.received(2, 9) == (True, [LostFrames(0, 2, LossCause.CONSOLE_FIFO)])
+    assert ledger.received(3, 9) == (True, [])
     ledger.broken("a piece is missing")
-    assert ledger.received(7, 10) == (True, LostFrames(4, 3, f"1 {too_slow}; the others: a piece is missing"))
-    assert ledger.close(9, 12) == LostFrames(8, 1, too_slow)
+    damaged = LostFrames(4, 2, LossCause.DAMAGED, "a piece is missing")
+    assert ledger.received(7, 10) == (True, [damaged, LostFrames(6, 1, LossCause.CONSOLE_FIFO)])
+    assert ledger.close(9, 12) == [LostFrames(8, 1, LossCause.CONSOLE_FIFO)]
     assert ledger.dropped_by_console == 12

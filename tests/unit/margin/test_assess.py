@@ -9,7 +9,7 @@ import pytest
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin import Assessor, Outcome, Policy, RuleParameters, SweepMap
+from octmargin.margin import Assessor, Outcome, Policy, RuleParameters, SweepMap, judge
 
 AXIAL_UM = 4.0
 
@@ -152,8 +152,8 @@ def test_a_sweep_over_a_tumour_is_suspicious_and_one_beside_it_is_not(
         blob = tissue.bscan_db(layers, tumour_mm=(4.0, 0.5, 1.2, 0.4), seed=index)
         with_tumour.place(index, assessor.assess(blob, axial_um=AXIAL_UM))
         clear.place(index, assessor.assess(tissue.bscan_db(layers, seed=index), axial_um=AXIAL_UM))
-    assert assessor.judge(with_tumour, complete=True).outcome is Outcome.SUSPICIOUS
-    verdict = assessor.judge(clear, complete=True)
+    assert judge(with_tumour, Policy(), complete=True).outcome is Outcome.SUSPICIOUS
+    verdict = judge(clear, Policy(), complete=True)
     assert verdict.outcome is Outcome.NOTHING_SUSPICIOUS
     assert verdict.counts[BlockState.NOTHING_SUSPICIOUS] == 128
     assert assessor.policy == Policy()

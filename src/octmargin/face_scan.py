@@ -1,0 +1,141 @@
+"""The scan of one face: a sweep, the outcomes of its frames, its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from octmargin.acquisition import ConsoleLink
+from octmargin.engine import Judged, Outcome
+from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMarginError
+from octmargin.frames import LossCause, LostFrames, ScanPlan
+from octmargin.gallery import Gallery
+from octmargin.margin import Policy
+from octmargin.results import ResultDesk
+from octmargin.ring import Cursor, FrameRing
+from octmargin.sweeps import SweepBook
+from octmargin.totals import Totals
+
+SWEEP_ALARM = "sweep"
+_LIVENESS_S = 1.0
+
+log = structlog.get_logger()
+
+
+class FaceScanner:
+    """Scans faces one after the other. `deliver` gets every outcome of the engine, on the event loop.
+
+    A face ends when everything that its sweep put into the ring has come out of the engine, so no outcome
+    of one face is ever booked to the next.
+    """
+
+    def __init__(
+        self,
+        link: ConsoleLink,
+        ring: FrameRing,
+        cursor: Cursor,
+        *,
+        is_engine_alive: Callable[[], bool],
+        desk: ResultDesk,
+        totals: Totals,
+        policy: Policy,
+        gallery: Gallery | None,
+        on_fault: Callable[[str, str], None],
+        on_recovered: Callable[[str], None],
+    ) -> None:
+        self._link = link
+        self._ring = ring
+        self._cursor = cursor
+        self._is_engine_alive = is_engine_alive
+        self._desk = desk
+        self._totals = totals
+        self._policy = policy
+        self._gallery = gallery
+        self._on_fault = on_fault
+        self._on_recovered = on_recovered
+        self._delivered = 0
+        self._progress = asyncio.Event()
+        self._failure: Exception | None = None
+        self.book: SweepBook | None = None
+        """The face that is being scanned, or was scanned last."""
+
+    async def scan(self, plan: ScanPlan, stop: asyncio.Event) -> bool:
+        """Scan a face and say its verdict; False where the console failed and it is worth another try."""
+        book = self.book = SweepBook(plan, self._policy)
+        self._totals.face_begins()
+        numbered: int | None = None
+        again = False
+        try:
+            numbered = await self._link.sweep(book, self._ring, stop)
+        except DeviceError as error:
+            log.warning("sweep failed", face=plan.face, reason=str(error))
+            self._on_fault(SWEEP_ALARM, str(error))
+            # A console that refuses a plan will refuse it again.
+            again = not isinstance(error, CommandRefusedError)
+        else:
+            self._on_recovered(SWEEP_ALARM)
+        await self._until_settled()
+        self._close(book, numbered)
+        return not (again or self._link.is_gone)
+
+    async def _until_settled(self) -> None:
+        """Wait until each entry of the ring has its outcome; raise what went wrong with one."""
+        while self._delivered < self._cursor.entered and self._failure is None:
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(_LIVENESS_S):
+                    await self._progress.wait()
+            except TimeoutError:
+                if not self._is_engine_alive():
+                    raise OctMarginError("an engine thread has died; start octmargin again") from None
+        if self._failure is not None:
+            raise self._failure
+
+    def _close(self, book: SweepBook, numbered: int | None) -> None:
+        book.close(numbered)
+        self._totals.face_ends(book)
+        verdict = self._desk.say(book)
+        log.info(
+            "face scanned",
+            face=book.plan.face,
+            verdict=verdict.outcome.value,
+            coverage=round(verdict.coverage, 3),
+            visualised_depth_mm=round(verdict.visualised_depth_mm, 2),
+            processed=book.processed,
+            lost=book.lost,
+            kernels_us_per_aline=self._desk.kernels_us_per_aline(),
+        )
+        if self._gallery is not None:
+            self._gallery.face_done(book, verdict)
+
+    def deliver(self, outcome: Outcome) -> None:
+        """The one hand-over per frame from the engine to the event loop."""
+        try:
+            if self.book is not None:
+                self._enter(self.book, outcome)
+        except Exception as error:  # noqa: BLE001 - nobody awaits a callback: `scan` raises what is kept here
+            self._failure = error
+        self._delivered += 1
+        self._progress.set()
+
+    def _enter(self, book: SweepBook, outcome: Outcome) -> None:
+        if isinstance(outcome, Judged):
+            try:
+                self._desk.take(book, outcome)
+            except InputError as error:
+                # A console that numbers a frame outside its plan: not usable, so lost.
+                outcome = LostFrames(outcome.header.sequence, 1, LossCause.NOT_JUDGED, str(error))
+            else:
+                if self._gallery is not None:
+                    self._gallery.take(book, outcome)
+                return
+        self._desk.lose(book, outcome)
+        log.warning(
+            "frames lost",
+            first=outcome.first_sequence,
+            count=outcome.count,
+            cause=outcome.cause.value,
+            detail=outcome.detail,
+        )
