@@ -1,8 +1,9 @@
 """Driver that plays spectra from a file as if a console scanned them.
 
 Address: the file's path with options behind it,
-`PATH?synthetic=yes|no&pace=own|max|HZ&samples=N&alines=N&dataset=NAME`.
+`PATH?synthetic=yes|no&face=NAME&pace=own|max|HZ&samples=N&alines=N&dataset=NAME`.
 `synthetic` has no default: a file does not tell whether its spectra were computed, and every result must.
+A file is one sweep over one face, `superior` unless named.
 `own` is the plan's A-line rate, a number another rate, `max` as fast as the consumer takes them (nothing is
 dropped then). `samples` and `alines` are needed for .bin files, which do not say so themselves.
 """
@@ -31,7 +32,8 @@ from octmargin.ring import FrameRing
 from octmargin.spectra import CountScale, SpectraFile
 
 OWN_PACE, MAX_PACE = "own", "max"
-_OPTIONS = ("pace", "samples", "alines", "dataset", "synthetic")
+DEFAULT_FACE = "superior"
+_OPTIONS = ("synthetic", "face", "pace", "samples", "alines", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class ReplayAddress:
     alines: int | None = None
     dataset: str | None = None
     synthetic: bool = True
+    face: str = DEFAULT_FACE
 
     @classmethod
     def parse(cls, address: str) -> ReplayAddress:
@@ -69,6 +72,7 @@ class ReplayAddress:
             alines,
             options.get("dataset"),
             _yes_or_no(address, options.get("synthetic", "")),
+            options.get("face", DEFAULT_FACE),
         )
 
 
@@ -136,7 +140,7 @@ class ReplayDriver(Driver):
             max_frames=file.frames,
             max_line_rate_hz=None,
             pixel_formats=(self._pixel_format.name,),
-            faces=(),
+            faces=(self._options.face,),
             width_mm=10.0,
             height_mm=10.0,
             simulated=True,
@@ -160,6 +164,8 @@ class ReplayDriver(Driver):
                 raise CommandRefusedError(
                     f"replay: {name} = {wanted}, but {file.path.name} has {there}; set scan.{name}"
                 )
+        if plan.face != self._options.face:
+            raise CommandRefusedError(f"replay: {file.path.name} shows {self._options.face}, not {plan.face}")
         if plan.pixel_format is not self._pixel_format:
             raise CommandRefusedError(f"replay: {file.path.name} is played as {self._pixel_format.name}")
         self._plan = plan

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from octmargin.errors import ConfigError, DeviceBusyError
+from octmargin.errors import DeviceBusyError
 from octmargin_simulator.console import Console, Identity
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.recorded import RecordedSource
@@ -36,16 +36,25 @@ def simulate(
     source: Annotated[
         str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')
     ] = "phantom",
-    seed: Annotated[int, typer.Option(help="Seed of the phantom.")] = 7,
-    samples: Annotated[int | None, typer.Option(help="Samples per spectrum (phantom, .bin).")] = None,
-    alines: Annotated[int | None, typer.Option(help="A-lines per frame (phantom, .bin).")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames per sweep (phantom).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom.")] = 7,
+    samples: Annotated[
+        int | None, typer.Option(min=64, max=65536, help="Samples per spectrum (phantom, .bin).")
+    ] = None,
+    alines: Annotated[
+        int | None, typer.Option(min=1, max=65536, help="A-lines per frame (phantom, .bin).")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, max=65536, help="Frames per sweep (phantom).")] = None,
     width_mm: Annotated[float | None, typer.Option(help="Width of the scanned field (phantom).")] = None,
     height_mm: Annotated[float | None, typer.Option(help="Height of the scanned field (phantom).")] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="The file's spectra were computed, not measured.")
+    ] = False,
     face: Annotated[str, typer.Option(help="The face that a file of spectra shows.")] = "superior",
     host: Annotated[str, typer.Option(help="Address on which the USB device is served.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the USB device; 0 takes any free one.")] = 3240,
-    baud: Annotated[int, typer.Option(help="Pace of the serial line, bit/s.")] = 12_000_000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the USB device; 0 takes any free one.")
+    ] = 3240,
+    baud: Annotated[int, typer.Option(min=1, help="Pace of the serial line, bit/s.")] = 12_000_000,
     serial_number: Annotated[str, typer.Option(help="Serial number that the console reports.")] = "SIM-0001",
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print state as JSON lines, for other programs.")
@@ -67,7 +76,7 @@ def simulate(
     if source == "phantom":
         looked_at: FrameSource = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
     else:
-        looked_at = RecordedSource(Path(source), face=face, **given)  # type: ignore[arg-type]
+        looked_at = RecordedSource(Path(source), face=face, synthetic=synthetic, **given)  # type: ignore[arg-type]
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -91,14 +100,13 @@ def _wait_for_eof(stop: threading.Event) -> None:
 
 def _serve(model: Console, wire: WireKind, *, host: str, port: int, baud: int) -> UsbConsole | SerialConsole:
     if wire is WireKind.SERIAL:
-        if baud < 1:
-            raise ConfigError(f"--baud {baud}: give a rate above 0, such as 3000000")
         return SerialConsole(model, baud=baud)
     try:
         return UsbConsole(model, host=host, port=port)
     except OSError as error:
         raise DeviceBusyError(
-            f"port {port} on {host} cannot be served: {error.strerror}; stop what uses it, or give --port 0"
+            f"port {port} on {host} cannot be served: {error.strerror}; "
+            "stop what uses it, or give another --host or --port"
         ) from error
 
 

@@ -114,6 +114,7 @@ class ConsoleLink:
                     async with asyncio.timeout(RETRY_S):
                         await stop.wait()
                 continue
+            log.info("console is back")
             self._on_recovered(CONSOLE_ALARM)
             return True
         return False

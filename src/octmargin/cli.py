@@ -23,7 +23,6 @@ COMMAND_GROUP = "octmargin.commands"
 TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
 EXIT_ERROR = 2
 EXIT_INTERNAL = 70
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="octmargin",
@@ -59,16 +58,19 @@ def _add_installed_commands() -> None:
         app.command(entry.name)(entry.load())
 
 
-def main() -> None:
-    """Entry point of the `octmargin` script."""
+def run_command_line() -> None:
+    """Run the command that was asked for; what goes wrong is one line on standard error."""
     try:
         _add_installed_commands()
         app()
     except OctMarginError as error:
         sys.stderr.write(f"octmargin: {error}\n")
         sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+    except MemoryError:
+        sys.stderr.write(
+            "octmargin: not enough memory; ask for fewer frames, A-lines, samples or ring slots\n"
+        )
+        sys.exit(EXIT_ERROR)
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +16,8 @@ from rich.console import Console
 from rich.live import Live
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics, utc_now
-from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
+from octmargin.demo_processes import START_TIMEOUT_S, STOP_TIMEOUT_S, DaemonProcess, Simulator
+from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError
 from octmargin.mirrors import calibration_beside
 from octmargin.spectra import SpectraFile
 from octmargin.summary import DemoSummary, Record, summarise
@@ -28,9 +27,6 @@ SITE, CONSOLE = "demo", "simulator"
 NOMINAL_AXIAL_UM = 5.0
 FILE_LINE_RATE_HZ = 10_000.0
 """Files bring no rate of their own; small frames at this rate are judged without haste."""
-START_TIMEOUT_S = 240.0
-"""Rendering the phantom and compiling the kernels on a slow machine, once."""
-STOP_TIMEOUT_S = 30.0
 REFRESH_PER_S = 5
 
 
@@ -70,6 +66,7 @@ class DemoPlan:
     axial_um: float | None = None
     headless: bool = False
     seconds: float | None = None
+    passes: int = 0
     pictures: Path | None = None
 
 
@@ -81,37 +78,63 @@ class Demonstration:
         self._folder = folder
         self._record = Record()
         self._say = Console(stderr=True)
+        self._scanning = False
+        self._nominal_scale = False
 
-    async def run(self) -> DemoSummary:
-        """Start everything, scan, stop everything; OctMarginError says in one line what went wrong."""
+    async def run(self) -> DemoSummary | None:
+        """Start everything, scan, stop everything; None where it was stopped before the first frame.
+
+        OctMarginError says in one line what went wrong.
+        """
         stop = asyncio.Event()
+        working = asyncio.create_task(self._work(stop))
+
+        def stop_asked() -> None:
+            stop.set()
+            if not self._scanning:
+                working.cancel()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop_asked)
+        try:
+            return await working
+        except asyncio.CancelledError:
+            if stop.is_set():
+                return None
+            raise
+
+    async def _work(self, stop: asyncio.Event) -> DemoSummary:
         async with contextlib.AsyncExitStack() as stack:
             broker = EmbeddedBroker()
-            await asyncio.to_thread(broker.__enter__)
             stack.callback(broker.close)
+            await asyncio.to_thread(broker.__enter__)
             settings = BrokerSettings(host=broker.host, port=broker.port)
-            simulator = await stack.enter_async_context(
-                _Simulator.started(self._simulate_options(), self._progress)
-            )
+            self._progress("starting the simulated console (it renders its specimen first) ...")
+            simulator = await stack.enter_async_context(Simulator.started(self._simulate_options()))
             config = self._write_config(simulator.ready, settings)
             listener = await stack.enter_async_context(_listening(settings, self._record))
             daemon = await stack.enter_async_context(
-                _DaemonProcess.started(config, self._folder / "daemon.log")
+                DaemonProcess.started(config, self._folder / "daemon.log")
             )
             self._progress("compiling the kernels (cached after the first start) ...")
-            await self._until_ready(daemon, stop)
+            await self._until_ready(daemon)
+            self._scanning = True
             await self._scan(daemon, stop)
             await daemon.stop()
             await self._until_quiet(listener)
             ended = await simulator.stop()
-        return summarise(self._record, simulator.ready, ended, wire=self._plan.wire.value)
+        return summarise(
+            self._record,
+            simulator.ready,
+            ended,
+            wire=self._plan.wire.value,
+            nominal_scale=self._nominal_scale,
+        )
 
     # -- steps ----------------------------------------------------------------------------------------
 
-    async def _scan(self, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+    async def _scan(self, daemon: DaemonProcess, stop: asyncio.Event) -> None:
         """Watch for the given time, or until Ctrl-C."""
         watching = None if self._plan.headless else asyncio.create_task(self._watch())
         try:
@@ -132,11 +155,11 @@ class Demonstration:
                 live.update(render(self._record.tally, utc_now(), Topics(SITE, CONSOLE)))
                 await asyncio.sleep(1 / REFRESH_PER_S)
 
-    async def _until_ready(self, daemon: _DaemonProcess, stop: asyncio.Event) -> None:
+    async def _until_ready(self, daemon: DaemonProcess) -> None:
         """Wait until the subscriber hears `ready`; the daemon's own words where it never will."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await _first_done(self._record.until("ready"), daemon.exited(), stop.wait())
+                await _first_done(self._record.until("ready"), daemon.exited())
         except TimeoutError:
             raise DeviceError(
                 f"the daemon was not ready within {START_TIMEOUT_S:g} s: {daemon.last_words()}"
@@ -168,7 +191,7 @@ class Demonstration:
             "console": CONSOLE,
             "device": {"driver": self._plan.wire.value, "address": ready["address"]},
             "broker": {"host": broker.host, "port": broker.port},
-            "scan": {"faces": ready["faces"], "line_rate_hz": line_rate_hz, "passes": 0},
+            "scan": {"faces": ready["faces"], "line_rate_hz": line_rate_hz, "passes": self._plan.passes},
             "case": {"case_id": "demo", "specimen_id": "demo-1"},
         }
         if not is_phantom:
@@ -185,6 +208,7 @@ class Demonstration:
         axial_um = self._plan.axial_um
         if axial_um is None:
             axial_um = NOMINAL_AXIAL_UM
+            self._nominal_scale = True
             self._progress(
                 f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)"
             )
@@ -201,110 +225,6 @@ class Demonstration:
 
     def _progress(self, text: str) -> None:
         self._say.print(text, highlight=False)
-
-
-class _Simulator:
-    """The simulator's process; it speaks JSON lines."""
-
-    def __init__(self, process: Process, ready: dict[str, Any]) -> None:
-        self._process = process
-        self.ready = ready
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, options: list[str], progress: Any) -> AsyncIterator[_Simulator]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "octmargin", "simulate", "--json", "--stop-on-eof", *options,
-            stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True,
-        )  # fmt: skip
-        try:
-            progress("starting the simulated console (it renders its specimen first) ...")
-            async with asyncio.timeout(START_TIMEOUT_S):
-                line = await _next_event(process, "ready")
-            if line is None:
-                assert process.stderr is not None  # noqa: S101 - asked for with PIPE
-                words = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-                raise DeviceError(
-                    words[-1].removeprefix("octmargin: ") if words else "the simulator ended at once"
-                )
-            yield cls(process, line)
-        finally:
-            await _end(process)
-
-    async def stop(self) -> dict[str, Any]:
-        """End it and hear its own count of frames."""
-        assert self._process.stdin is not None  # noqa: S101 - asked for with PIPE
-        self._process.stdin.close()
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            ended = await _next_event(self._process, "ended")
-        if ended is None:
-            raise DeviceError(
-                "the simulator ended without its last word; run `octmargin simulate` to see why"
-            )
-        return ended
-
-
-class _DaemonProcess:
-    """`octmargin run` as a process, its log in a file."""
-
-    def __init__(self, process: Process, log: Path) -> None:
-        self._process = process
-        self._log = log
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, config: Path, log: Path) -> AsyncIterator[_DaemonProcess]:
-        with log.open("wb") as stream:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "octmargin", "run", "--config", str(config), "--stop-on-eof",
-                stdin=PIPE, stdout=DEVNULL, stderr=stream, start_new_session=True,
-            )  # fmt: skip
-        try:
-            yield cls(process, log)
-        finally:
-            await _end(process)
-
-    async def exited(self) -> None:
-        await self._process.wait()
-
-    async def stop(self) -> None:
-        """Ask it to end as Ctrl-C does."""
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await self._process.wait()
-        self.raise_if_failed()
-
-    def raise_if_failed(self) -> None:
-        code = self._process.returncode
-        if code:
-            raise OctMarginError(f"the daemon ended with code {code}: {self.last_words()}")
-
-    def last_words(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("octmargin: ") if lines else "(it said nothing)"
-
-
-async def _next_event(process: Process, wanted: str) -> dict[str, Any] | None:
-    assert process.stdout is not None  # noqa: S101 - asked for with PIPE
-    async for line in process.stdout:
-        event: dict[str, Any] = msgspec.json.decode(line)
-        if event["event"] == wanted:
-            return event
-    return None
-
-
-async def _end(process: Process) -> None:
-    """Whatever happened, the process is gone afterwards."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(5):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 @contextlib.asynccontextmanager

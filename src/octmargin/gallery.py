@@ -15,6 +15,7 @@ from octmargin.engine import Judged
 from octmargin.margin import Verdict
 from octmargin.pictures import Caption, bscan_image, face_sheet, save_png
 from octmargin.sweeps import SweepBook
+from octmargin.words import percent
 
 _MAX_WAITING = 64
 
@@ -62,7 +63,7 @@ class Gallery:
         depth_mm = verdict.visualised_depth_mm
         parts = (
             f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}",
-            f"coverage {verdict.coverage:.0%}",
+            f"coverage {percent(verdict.coverage)}",
             f"visualised depth {depth_mm:.2f} mm" if np.isfinite(depth_mm) else "nothing visualised",
         )
         caption = Caption("  |  ".join(parts), self._synthetic)

@@ -129,7 +129,8 @@ def face_sheet(
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN), caption.title, fill=_TEXT, font=_font(16))
     top = _MARGIN * 2 + _LINE
-    draw.text((_MARGIN, top), "en face: mean of 50-500 um below the surface", fill=_TEXT, font=_font())
+    enface_text = "en face: mean of 50-500 um below the surface; dark blue: no surface found"
+    draw.text((_MARGIN, top), enface_text, fill=_TEXT, font=_font())
     draw.text((_MARGIN * 2 + 512, top), "margin map", fill=_TEXT, font=_font())
     sheet.paste(enface_image(enface_db, width_mm=width_mm, size=panel), (_MARGIN, top + _LINE))
     sheet.paste(map_image(state, size=panel), (_MARGIN * 2 + 510, top + _LINE))

@@ -59,11 +59,6 @@ class Cursor:
         """Give a frame back; its spectra must not be touched any more."""
         self._ring._release(self, frame)  # noqa: SLF001
 
-    @property
-    def backlog(self) -> int:
-        """Entries waiting to be taken."""
-        return len(self._entries)
-
 
 class FrameRing:
     """`slots` buffers of `slot_bytes` each, allocated and touched once."""

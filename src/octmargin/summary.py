@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from octmargin.bus import Event, State, Tally, VerdictMessage, VerdictReceived
+from octmargin.words import percent
 
 
 class FrameSummary(msgspec.Struct, frozen=True):
@@ -45,6 +46,7 @@ class FaceSummary(msgspec.Struct, frozen=True):
     truth: str | None
     coverage: float | None
     visualised_depth_mm: float | None
+    reasons: list[str]
 
 
 class DemoSummary(msgspec.Struct, frozen=True):
@@ -53,6 +55,8 @@ class DemoSummary(msgspec.Struct, frozen=True):
     console: str
     source: str
     synthetic: bool
+    depth_scale_is_nominal: bool
+    """True where the depth pixel was not measured: lengths are then only proportional."""
     frames: FrameSummary
     flags: FlagSummary
     rate_alines_per_s: float
@@ -83,9 +87,13 @@ class DemoSummary(msgspec.Struct, frozen=True):
                 yield f"{face.face:<10} not scanned"
                 continue
             truth = f"truth: {face.truth}" if face.truth else "truth unknown"
-            depth = "-" if face.visualised_depth_mm is None else f"{face.visualised_depth_mm:.2f} mm"
+            scale = " (nominal scale)" if self.depth_scale_is_nominal else ""
+            depth = "-" if face.visualised_depth_mm is None else f"{face.visualised_depth_mm:.2f} mm{scale}"
             verdict = face.verdict.replace("_", " ")
-            yield f"{face.face:<10} {verdict:<19} coverage {face.coverage:.0%}  visualised depth {depth}  ({truth})"
+            coverage = percent(face.coverage or 0.0)
+            yield f"{face.face:<10} {verdict:<19} coverage {coverage}  visualised depth {depth}  ({truth})"
+            if face.verdict == "indeterminate":
+                yield f"{'':<10} {face.reasons[0]}"
 
 
 class Record:
@@ -113,7 +121,9 @@ class Record:
             await self._heard.wait()
 
 
-def summarise(record: Record, ready: dict[str, Any], ended: dict[str, Any], *, wire: str) -> DemoSummary:
+def summarise(
+    record: Record, ready: dict[str, Any], ended: dict[str, Any], *, wire: str, nominal_scale: bool
+) -> DemoSummary:
     """Put together what the subscriber heard and the simulator's first and last word."""
     tally = record.tally
     health = tally.health
@@ -128,6 +138,7 @@ def summarise(record: Record, ready: dict[str, Any], ended: dict[str, Any], *, w
                 truth=truth.get(face),
                 coverage=verdict.coverage if verdict else None,
                 visualised_depth_mm=verdict.visualised_depth_mm if verdict else None,
+                reasons=verdict.reasons if verdict else [],
             )
         )
     counted = health.frames if health else None
@@ -136,6 +147,7 @@ def summarise(record: Record, ready: dict[str, Any], ended: dict[str, Any], *, w
         console=wire,
         source=ready["source"],
         synthetic=ready["synthetic"],
+        depth_scale_is_nominal=nominal_scale,
         frames=FrameSummary(
             sent=ended["frames_numbered"],
             received=counted.received if counted else 0,

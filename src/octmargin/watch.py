@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -18,6 +19,7 @@ from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.tally import FaceResults, Tally
 from octmargin.bus.topics import Topics
 from octmargin.frames import FACES, BlockState
+from octmargin.words import percent
 
 REFRESH_HZ = 4
 _MAP_ROWS = 24
@@ -46,12 +48,16 @@ _ALARM_COLOURS: dict[Priority, str] = {"high": "red", "medium": "yellow", "low":
 
 _VERDICT_STYLES = {"suspicious": "bold magenta", "nothing_suspicious": "blue", "indeterminate": "bold"}
 _STALE = "grey50 italic"
+_VERDICT_WIDTH = len("nothing suspicious")
+_WIDE = 96
+"""Columns that the table of the faces needs with its counts."""
 
 
 def render(tally: Tally, now: datetime, topics: Topics) -> RenderableType:
     """Everything the tally knows as of `now`; what is stale is grey and says why."""
-    parts = [_header(tally, now, topics), _alarms(tally), _faces(tally, now), _current_map(tally, now)]
-    return Group(*(part for part in (*parts, _figures(tally, now)) if part is not None))
+    # The map comes last: where the terminal is too small, it is what is cut off.
+    parts = [_header(tally, now, topics), _alarms(tally), _Faces(tally, now), _figures(tally, now)]
+    return Group(*(part for part in (*parts, _current_map(tally, now)) if part is not None))
 
 
 async def watch(
@@ -130,14 +136,28 @@ def _alarms(tally: Tally) -> RenderableType | None:
     )
 
 
-def _faces(tally: Tally, now: datetime) -> Table:
-    legend = Text("  ").join(Text.assemble(_symbol(state), f" {_words(state.name)}") for state in BlockState)
-    table = Table("face", "verdict", "coverage", "seen to", "nearest", caption=legend, caption_justify="left")
-    for state in BlockState:
-        table.add_column(_symbol(state), justify="right")
-    for face in _face_order(tally):
-        table.add_row(*_face_row(tally, face, now))
-    return table
+@dataclass(frozen=True, slots=True)
+class _Faces:
+    """The table of the faces; a narrow terminal gets it without the counts, never with a verdict cut short."""
+
+    tally: Tally
+    now: datetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        legend = Text("  ").join(
+            Text.assemble(_symbol(state), f" {_words(state.name)}") for state in BlockState
+        )
+        table = Table(caption=legend, caption_justify="left")
+        table.add_column("face", no_wrap=True, min_width=9)
+        table.add_column("verdict", no_wrap=True, min_width=_VERDICT_WIDTH)
+        for name in ("sweep", "coverage", "seen to", "nearest"):
+            table.add_column(name, no_wrap=True)
+        states = list(BlockState) if options.max_width >= _WIDE else []
+        for state in states:
+            table.add_column(_symbol(state), justify="right", no_wrap=True)
+        for face in _face_order(self.tally):
+            table.add_row(*_face_row(self.tally, face, self.now, states))
+        yield table
 
 
 def _face_order(tally: Tally) -> list[str]:
@@ -145,20 +165,20 @@ def _face_order(tally: Tally) -> list[str]:
     return [*planned, *(face for face in tally.faces if face not in planned)]
 
 
-def _face_row(tally: Tally, face: str, now: datetime) -> list[Text]:
+def _face_row(tally: Tally, face: str, now: datetime, states: list[BlockState]) -> list[Text]:
     results = tally.faces.get(face, FaceResults())
     verdict = results.verdict
     if (stale := tally.stale_reason(now, face)) is not None:
         return [Text(face, style=_STALE), Text(_stale_verdict(results, stale), style=_STALE)]
     counts = verdict.counts if verdict else results.map.counts if results.map else None
-    cells = [Text("" if counts is None else str(getattr(counts, state.name.lower()))) for state in BlockState]
+    cells = [Text("" if counts is None else str(getattr(counts, state.name.lower()))) for state in states]
     if verdict is None:
-        return [Text(face), Text("no verdict yet"), Text(), Text(), Text(), *cells]
-    word = _words(verdict.verdict) + (" (provisional)" if verdict.provisional else "")
+        return [Text(face), Text("no verdict yet"), Text(), Text(), Text(), Text(), *cells]
     return [
         Text(face),
-        Text(word, style=_VERDICT_STYLES[verdict.verdict]),
-        Text(f"{verdict.coverage:.0%}"),
+        Text(_words(verdict.verdict), style=_VERDICT_STYLES[verdict.verdict]),
+        Text("running" if verdict.provisional else "done"),
+        Text(percent(verdict.coverage)),
         _millimetres(verdict.visualised_depth_mm),
         _millimetres(verdict.distance_mm),
         *cells,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from octmargin.device import Driver, SweepEnded
+from octmargin.device import Disconnected, Driver, SweepEnded
 from octmargin.errors import CommandRefusedError, ConfigError, DeviceNotFoundError, InputError
 from octmargin.frames import Frame, LostFrames, PixelFormat, ScanPlan
 from octmargin.ring import FrameRing
@@ -21,7 +22,7 @@ SPECTRA = np.random.default_rng(2).integers(0, 4096, (FRAMES, ALINES, SAMPLES)).
 
 
 def plan(*, frames: int = FRAMES, line_rate_hz: float = 16_000, samples: int = SAMPLES) -> ScanPlan:
-    return ScanPlan("medial", samples, ALINES, frames, 4.0, 4.0, line_rate_hz, PixelFormat.MONO16)
+    return ScanPlan("superior", samples, ALINES, frames, 4.0, 4.0, line_rate_hz, PixelFormat.MONO16)
 
 
 def as_npy(folder: Path) -> str:
@@ -166,6 +167,8 @@ async def test_what_the_file_has_not_is_refused_by_name(tmp_path: Path) -> None:
         await driver.configure(plan(samples=64))
     with pytest.raises(CommandRefusedError, match=f"frames = 99, but s.npy has {FRAMES}"):
         await driver.configure(plan(frames=99))
+    with pytest.raises(CommandRefusedError, match=r"s\.npy shows superior, not medial"):
+        await driver.configure(dataclasses.replace(plan(), face="medial"))
     await driver.close()
 
 
@@ -181,3 +184,26 @@ async def test_a_missing_and_a_cut_file_are_named(tmp_path: Path) -> None:
     path = cut_short(as_npy(tmp_path).partition("?")[0])
     with pytest.raises(InputError, match=r"s\.npy"):
         await ReplayDriver(f"{path}?synthetic=no").open()
+
+
+async def test_a_file_that_cannot_be_read_on_is_told_and_hangs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("spectra", data=SPECTRA, chunks=(1, ALINES, SAMPLES), fletcher32=True)
+        damaged_at = data.id.get_chunk_info(3).byte_offset
+    with path.open("r+b") as raw:
+        raw.seek(damaged_at + 5)
+        raw.write(b"\xff\xfe\xfd")
+    driver = ReplayDriver(f"{path}?synthetic=no")
+    await driver.open()
+    ring = FrameRing(16, plan().frame_bytes)
+    cursor = ring.cursor("test")
+    await driver.configure(plan())
+    await driver.start(ring)
+    async with asyncio.timeout(10):
+        event = await anext(aiter(driver.events()))
+    assert isinstance(event, Disconnected)
+    assert "s.h5 cannot be read on" in event.text
+    account = await driver.stop()
+    await driver.close()
+    assert account.numbered == cursor.entered == 3

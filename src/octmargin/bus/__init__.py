@@ -1,7 +1,7 @@
 """MQTT: topics, messages, publisher, subscriber and embedded broker."""
 
 from octmargin.bus.broker import EmbeddedBroker
-from octmargin.bus.connection import BrokerSettings, TlsSettings
+from octmargin.bus.connection import BrokerSettings, TlsSettings, check_credentials
 from octmargin.bus.events import Event, VerdictReceived
 from octmargin.bus.messages import (
     CalibrationDescription,
@@ -48,6 +48,7 @@ __all__ = [
     "Topics",
     "VerdictMessage",
     "VerdictReceived",
+    "check_credentials",
     "count_states",
     "grid_letters",
     "rounded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -97,7 +98,13 @@ class EmbeddedBroker:
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="octmargin-broker-")
         config = Path(self._folder.name) / "rumqttd.toml"
         config.write_text(_config(address, self.port, self.websocket_port), encoding="utf-8")
-        self._broker = iotcore.Broker(config_path=str(config)).start()
+        # Ctrl-C in a terminal goes to every process there; the broker must outlive those that still talk to it,
+        # so its process is started with the signal blocked, and ends when it is told to.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._broker = iotcore.Broker(config_path=str(config)).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def _choose_ports(self, port: int, websocket_port: int | None) -> tuple[int, int | None]:
         return (

@@ -103,6 +103,12 @@ class Connector:
         )
 
 
+def check_credentials(settings: BrokerSettings) -> None:
+    """`ConfigError` where a password or certificate file cannot be used; connects to nothing."""
+    _read_password(settings)
+    _tls_context(settings.tls)
+
+
 def _read_password(settings: BrokerSettings) -> str | None:
     if not settings.password_file:
         return None

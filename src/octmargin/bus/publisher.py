@@ -165,12 +165,6 @@ class Publisher:
         """Say the verdict on a face; replaces one that still waits, and is never dropped."""
         self._put(self.topics.verdict(verdict.face), Kind.VERDICT, verdict)
 
-    def clear_results(self) -> None:
-        """Take all maps and verdicts off the bus: another specimen is next."""
-        for topic, parcel in list(self._retained.items()):
-            if parcel.kind in (Kind.MAP, Kind.VERDICT):
-                self._put(topic, parcel.kind, None)
-
     def publish_health(
         self,
         frames: FrameCounts,

@@ -19,7 +19,7 @@ def demo(
     source: Annotated[
         str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')
     ] = "phantom",
-    seed: Annotated[int, typer.Option(help="Seed of the phantom: decides where its tumour is.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom: decides where its tumour is.")] = 7,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Calibration for a file; without it, mirror spectra beside the file are used."),
@@ -30,6 +30,9 @@ def demo(
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No live view.")] = False,
     seconds: Annotated[float | None, typer.Option(help="Scan for so long; without it, until Ctrl-C.")] = None,
+    passes: Annotated[
+        int, typer.Option(min=0, help="End after so many passes over all faces; 0 goes on.")
+    ] = 0,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write a summary of what the subscriber received.")
     ] = None,
@@ -38,10 +41,18 @@ def demo(
     ] = None,
 ) -> None:
     """Scan a simulated specimen and watch the margin flags arrive. Stops everything on Ctrl-C."""
-    if headless and seconds is None:
+    if headless and seconds is None and not passes:
         seconds = 20.0
-    if seconds is not None and seconds <= 0:
+    if seconds is not None and not seconds > 0:
         raise InputError(f"--seconds {seconds:g}: give a time above 0")
+    if json_path is not None and (json_path.is_dir() or not json_path.resolve().parent.is_dir()):
+        raise InputError(f"--json {json_path}: cannot be written there; name a file in a folder that exists")
+    if pictures is not None and pictures.exists() and not pictures.is_dir():
+        raise InputError(f"--pictures {pictures}: is a file; name a folder")
+    if source == "phantom" and (calibration is not None or axial_um is not None):
+        raise InputError("--calibration and --axial-um are for a file of spectra; the phantom brings its own")
+    if axial_um is not None and not 0 < axial_um < 1000:
+        raise InputError(f"--axial-um {axial_um:g}: give the depth pixel in µm, above 0 and below 1000")
     plan = DemoPlan(
         wire=console,
         source=source,
@@ -50,10 +61,14 @@ def demo(
         axial_um=axial_um,
         headless=headless,
         seconds=seconds,
+        passes=passes,
         pictures=pictures.resolve() if pictures else None,
     )
     with tempfile.TemporaryDirectory(prefix="octmargin-demo-") as folder:
         summary = asyncio.run(Demonstration(plan, Path(folder)).run())
+    if summary is None:
+        typer.echo("stopped before the first frame")
+        return
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     for line in summary.lines():

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from octmargin.device import driver_class, drivers
-from octmargin.errors import ConfigError, DeviceError
+from octmargin.errors import ConfigError
 from octmargin.frames import ConsoleInfo
 
 
@@ -19,7 +19,7 @@ def devices(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Ask this console too, as DRIVER:ADDRESS, such as usb:usbip://127.0.0.1:3240 or serial:/dev/ttyUSB0."
+            help="Ask this console only, as DRIVER:ADDRESS, such as usb:usbip://127.0.0.1:3240 or serial:/dev/ttyUSB0."
         ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -51,10 +51,9 @@ def _lines(info: ConsoleInfo) -> Iterator[str]:
 
 
 async def _find(address: str | None) -> list[ConsoleInfo]:
-    found = [info for driver in drivers().values() for info in await driver.discover()]
     if address is not None:
-        found.append(await _ask(address))
-    return found
+        return [await _ask(address)]
+    return [info for driver in drivers().values() for info in await driver.discover()]
 
 
 async def _ask(address: str) -> ConsoleInfo:
@@ -65,7 +64,5 @@ async def _ask(address: str) -> ConsoleInfo:
     try:
         await driver.open()
         return await driver.identify()
-    except DeviceError as error:
-        return ConsoleInfo(name, rest, note=str(error))
     finally:
         await driver.close()

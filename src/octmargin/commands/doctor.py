@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from octmargin.bus import BrokerSettings
+from octmargin.bus import BrokerSettings, check_credentials
 from octmargin.config import Config, load_config
 from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
 from octmargin.errors import OctMarginError
-from octmargin.signal import Calibration
+from octmargin.startup import check_scan, choose_calibration
 
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
@@ -45,7 +43,7 @@ def doctor(
             )
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
-    findings += _calibration(checked)
+    findings += _pictures(checked)
     _show(findings)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
@@ -75,14 +73,10 @@ def _installation() -> Iterator[Finding]:
         )
     else:
         yield Finding("processor", "ok", f"{cores} cores")
-    cache = Path(os.environ.get("NUMBA_CACHE_DIR") or tempfile.gettempdir())
-    if not os.access(cache if cache.exists() else cache.parent, os.W_OK):
-        yield Finding(
-            "kernel cache",
-            "note",
-            f"{cache} is not writable",
-            "set NUMBA_CACHE_DIR to a folder that is: starts are faster",
-        )
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    if cache and not os.access(cache if Path(cache).exists() else Path(cache).parent, os.W_OK):
+        remedy = "unset NUMBA_CACHE_DIR or name a folder that is: every start compiles the kernels anew"
+        yield Finding("kernel cache", "note", f"{cache} is not writable", remedy)
 
 
 async def _devices(config: Config | None) -> list[Finding]:
@@ -112,6 +106,7 @@ async def _devices(config: Config | None) -> list[Finding]:
 
 
 async def _configured_device(config: Config) -> Finding:
+    """What `run` will ask of the console, asked now: is it there, can it do the scan, is it calibrated."""
     what = f"device {config.device.driver} {config.device.address}"
     try:
         driver = driver_class(config.device.driver)(config.device.address)
@@ -120,6 +115,8 @@ async def _configured_device(config: Config) -> Finding:
             info = await driver.identify()
         finally:
             await driver.close()
+        check_scan(config.scan, info.capabilities)
+        choose_calibration(config.calibration, info.capabilities)
     except OctMarginError as error:
         return Finding(
             what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console"
@@ -133,29 +130,31 @@ def _broker(config: Config | None) -> Finding:
     settings = config.broker if config is not None else BrokerSettings()
     what = f"broker {settings.host}:{settings.port}"
     try:
+        check_credentials(settings)
         with socket.create_connection((settings.host, settings.port), timeout=2):
             return Finding(what, "ok", "answers")
+    except OctMarginError as error:
+        return Finding(what, "problem", str(error))
     except OSError as error:
         remedy = "start one (Debian: apt install mosquitto) or set broker.host and broker.port; the demo brings its own"
         return Finding(what, "problem" if config is not None else "note", f"no broker: {error}", remedy)
 
 
-def _calibration(config: Config | None) -> list[Finding]:
-    if config is None or config.calibration.file is None:
+def _pictures(config: Config | None) -> list[Finding]:
+    if config is None or config.pictures is None:
         return []
-    try:
-        Calibration.load(config.calibration.file)
-    except OctMarginError as error:
-        return [Finding("calibration", "problem", str(error), "`octmargin calibrate` makes one")]
-    return [Finding("calibration", "ok", config.calibration.file)]
+    folder = Path(config.pictures.folder)
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        return [
+            Finding("pictures", "problem", f"{folder} is no folder that can be written", "name another one")
+        ]
+    return [Finding("pictures", "ok", str(folder))]
 
 
 def _show(findings: list[Finding]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
+    console = Console(soft_wrap=True, highlight=False)
     for finding in findings:
         word, style = _MARKS[finding.level]
-        text = Text(finding.text)
+        console.print(Text.assemble((f"{word:<8}", style), f"{finding.subject}: {finding.text}"))
         if finding.remedy:
-            text.append(f"\n-> {finding.remedy}", style="italic")
-        table.add_row(Text(word, style=style), Text(finding.subject), text)
-    Console().print(table)
+            console.print(Text(f"{'':<8}-> {finding.remedy}", style="italic"))

@@ -30,14 +30,19 @@ def reconstruct(
     depth: Annotated[
         int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
     ] = None,
-    axial_um: Annotated[float, typer.Option(help="Depth pixel in tissue, µm: for the scale bars.")] = 5.0,
-    width_mm: Annotated[float, typer.Option(help="Width of a frame, mm: for the scale bars.")] = 10.0,
-    every: Annotated[int, typer.Option(help="Write the B-scan of every n-th frame.")] = 10,
+    axial_um: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="Depth pixel in tissue, µm: nominal unless given.")
+    ] = 5.0,
+    width_mm: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="Width of a frame, mm: nominal unless given.")
+    ] = 10.0,
+    every: Annotated[int, typer.Option(min=1, help="Write the B-scan of every n-th frame.")] = 10,
 ) -> None:
     """Reconstruct a file of spectra: B-scans and an en-face picture as PNG."""
-    if every < 1:
-        raise InputError(f"--every {every}: give a number of at least 1")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output {output}: is a file; name a folder")
     source = SpectraFile.open(spectra, samples=samples, alines=alines)
+    source.check_finite()
     loaded = Calibration.load(calibration) if calibration else calibration_beside(source)
     keep = depth or source.samples // 2
     reconstructor = Reconstructor(loaded, samples=source.samples, depth=keep)
@@ -61,4 +66,5 @@ def reconstruct(
             save_png(image, output / f"bscan-{index:04d}.png")
     height = max(64, round(640 * source.frames / source.alines))
     save_png(enface_image(enface, width_mm=width_mm, size=(640, height)), output / "enface.png")
-    typer.echo(f"{source.frames} frames of {source.alines} A-lines; pictures in {output}")
+    typer.echo(f"{source.frames} frames of {source.alines} A-lines; pictures in {output} (research use only)")
+    typer.echo(f"scale bars: {axial_um:g} µm per depth pixel, {width_mm:g} mm per frame, as given or nominal")

@@ -13,13 +13,13 @@ from octmargin.watch import watch as watch_bus
 
 def watch(
     host: Annotated[str, typer.Option(help="The broker's host.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The broker's port (MQTT 5).")] = 1883,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The broker's port (MQTT 5).")] = 1883,
     username: Annotated[str, typer.Option(help="User at the broker.")] = "",
     password_file: Annotated[str, typer.Option(help="File with the password.")] = "",
     ca_file: Annotated[str, typer.Option(help="CA certificate: use TLS.")] = "",
     site: Annotated[str, typer.Option(help="Site, as in the daemon's configuration.")] = "demo",
     console: Annotated[str, typer.Option(help="Console, as in the daemon's configuration.")] = "simulator",
-    seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
 ) -> None:
     """Show state, faces, flags and rates live, until Ctrl-C."""
     tls = TlsSettings(ca_file=ca_file) if ca_file else None

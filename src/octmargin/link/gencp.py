@@ -7,7 +7,6 @@ command u16, channel u16. The checksum is the 16-bit one's complement sum of the
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -54,24 +53,15 @@ def encode(command: Command) -> bytes:
     )
 
 
-@dataclass(slots=True)
-class DecoderCounters:
-    """What the decoder had to throw away."""
-
-    skipped_bytes: int = 0
-    rejected_packets: int = 0
-
-
 class SerialDecoder:
     """Turns the bytes of a serial line, however split and whatever lies between, into commands.
 
     `receive` takes bytes; `next_command` gives a command, or None when more bytes are needed. Bytes that
-    are no packet raise RemoteProtocolError once and are skipped and counted; the next call goes on behind
+    are no packet raise RemoteProtocolError once and are skipped; the next call goes on behind
     them, so that a good packet after garbage is always found.
     """
 
     def __init__(self) -> None:
-        self.counters = DecoderCounters()
         self._buffer = bytearray()
 
     def receive(self, data: bytes) -> None:
@@ -120,11 +110,8 @@ class SerialDecoder:
             if position == 0:
                 return
         del self._buffer[:position]
-        self.counters.skipped_bytes += position
         raise RemoteProtocolError(f"{position} bytes on the serial line that are no packet")
 
     def _reject(self, why: str, size: int) -> None:
         del self._buffer[:size]
-        self.counters.skipped_bytes += size
-        self.counters.rejected_packets += 1
         raise RemoteProtocolError(f"packet on the serial line: {why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_verdict_is_shown_with_coverage_depth_and_counts() -> None:
     for part in ("nothing suspicious", "50%", "1.08 mm", " 4 ", " 5 "):
         assert part in row
     provisional = listening(heard(VerdictReceived, verdict(provisional=True, distance_mm=0.42)))
-    assert "suspicious (provisional)" in row_of(text_of(provisional), "superior")
+    assert re.search(r"suspicious +│ running", row_of(text_of(provisional), "superior"))
     assert "0.42 mm" in row_of(text_of(provisional), "superior")
 
 
@@ -172,3 +173,12 @@ async def test_without_a_broker_it_says_so_and_draws_nothing() -> None:
     with pytest.raises(BrokerError, match="no MQTT broker"):
         await watch(BrokerSettings(port=free_port()), TOPICS, seconds=1, console=console)
     assert console.file.getvalue() == ""
+
+
+def test_a_narrow_terminal_never_cuts_a_verdict_short() -> None:
+    console = Console(width=80, height=24, file=io.StringIO(), record=True)
+    console.print(render(listening(heard(VerdictReceived, verdict(provisional=True))), noon(1.0), TOPICS))
+    text = console.export_text()
+    assert re.search(r"suspicious +│ running", row_of(text, "superior"))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert text.index("latency") < text.index("map of"), "what is cut off at the bottom is the map"
