@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,12 @@ import pytest
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ScanSection
 from octmargin.daemon import Daemon
+from octmargin.errors import DeviceTimeoutError
+from octmargin.frames import ConsoleInfo, LossCause
+from octmargin.link.registers import Faults, ScanStatus
+from octmargin.link.stream import Leader
+from octmargin_drivers.console_control import ConsoleControl
+from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console, Identity
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.usb_device import UsbConsole
@@ -128,6 +135,8 @@ async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_account
         await running
         await room.until(lambda tally: tally.state == "disconnected")
     assert balanced(room.tally)
+    assert room.tally.health is not None
+    assert room.tally.health.frames.sent == room.console.status.frames_numbered, "also while it was away"
 
 
 async def test_another_console_in_its_place_is_not_taken_for_it(room: Room) -> None:
@@ -166,3 +175,101 @@ class _NoAlarm:
 
 
 NO_ALARM = _NoAlarm()
+
+
+async def test_a_fault_is_an_alarm_until_a_sweep_begins_without_it(room: Room) -> None:
+    daemon = Daemon(room.config(passes=0, line_rate_hz=1280.0))
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.flags.messages >= 1)
+        with room.console._lock:
+            room.console._faults |= Faults.INTERLOCK
+        await room.until(lambda tally: "console-interlock" in tally.alarms)
+        await room.until(lambda tally: "console-interlock" not in tally.alarms)
+        daemon.stop()
+        await running
+
+
+async def test_a_console_that_cannot_be_identified_at_first_comes_back_all_the_same(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A console that still boots answers, but not to everything; the attempt must not keep it busy."""
+    daemon = Daemon(room.config(passes=0, line_rate_hz=1280.0))
+    identify = UsbDriver.identify
+    failures = iter([True, True])
+
+    async def identify_late(driver: UsbDriver) -> ConsoleInfo:
+        if driver_is_new and next(failures, False):
+            raise DeviceTimeoutError("still booting")
+        return await identify(driver)
+
+    driver_is_new = False
+    monkeypatch.setattr(UsbDriver, "identify", identify_late)
+    monkeypatch.setattr("octmargin.acquisition.RETRY_S", 0.1)
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.flags.messages >= 1)
+        driver_is_new = True
+        await asyncio.to_thread(room.served.unplug)
+        await room.until(lambda tally: tally.state == "alert")
+        before = room.tally.flags.messages
+        await room.until(lambda tally: tally.flags.messages > before + FRAMES)
+        daemon.stop()
+        await running
+        await room.until(lambda tally: tally.state == "disconnected")
+    assert next(failures, None) is None, "both failures have happened"
+    assert balanced(room.tally)
+
+
+async def test_a_sweep_that_fails_to_start_leaves_nothing_to_the_next_face(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """START arrives and its answer does not: the console scans, and its frames must not be the next face's."""
+    begin_sweep = ConsoleControl.begin_sweep
+    failures = iter([True])
+
+    def begin_and_fail(control: ConsoleControl, before: ScanStatus) -> ScanStatus:
+        status = begin_sweep(control, before)
+        if next(failures, False):
+            wait_until_numbered(room.console, before.frames_numbered + 3)
+            raise DeviceTimeoutError("no answer")
+        return status
+
+    monkeypatch.setattr(ConsoleControl, "begin_sweep", begin_and_fail)
+    monkeypatch.setattr("octmargin.daemon.PAUSE_S", 0.1)
+    async with room.listening():
+        await Daemon(room.config(line_rate_hz=6400.0)).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    assert room.tally.health is not None
+    assert room.tally.health.frames.sent == room.console.status.frames_numbered > FRAMES * len(FACES)
+    assert balanced(room.tally)
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert verdict.counts.lost == verdict.counts.not_scanned == 0
+
+
+def wait_until_numbered(console: Console, numbered: int) -> None:
+    with console._lock:
+        assert console._wake.wait_for(lambda: console._numbered >= numbered, timeout=5)
+
+
+async def test_a_frame_outside_the_plan_is_lost_and_ends_nothing(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Leader.to_bytes
+
+    def misplaced(leader: Leader) -> bytes:
+        return make(dataclasses.replace(leader, index=999) if leader.index == 4 else leader)
+
+    monkeypatch.setattr(Leader, "to_bytes", misplaced)
+    async with room.listening():
+        await Daemon(room.config()).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    assert room.tally.health is not None
+    assert room.tally.health.frames.lost_by_reason == {LossCause.NOT_JUDGED.value: len(FACES)}
+    assert balanced(room.tally)
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert verdict.verdict == "indeterminate"

@@ -181,4 +181,4 @@ def test_a_narrow_terminal_never_cuts_a_verdict_short() -> None:
     text = console.export_text()
     assert re.search(r"suspicious +│ running", row_of(text, "superior"))
     assert max(len(line) for line in text.splitlines()) <= 80
-    assert text.index("latency") < text.index("map of"), "what is cut off at the bottom is the map"
+    assert text.index("heard:") < text.index("map of"), "what is cut off at the bottom is the map"
