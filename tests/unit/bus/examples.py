@@ -105,7 +105,9 @@ def case(**changes: Any) -> CaseMessage:
 def health(**changes: Any) -> Health:
     fields: dict[str, Any] = {
         "state": "ready",
-        "frames": FrameCounts(sent=130, received=128, processed=127, lost=3, lost_by_reason={"damaged on the wire": 3}),
+        "frames": FrameCounts(
+            sent=130, received=128, processed=127, lost=3, lost_by_reason={"damaged on the wire": 3}
+        ),
         "flags": FlagCounts(published=4064, messages=127),
         "queue": QueueCounts(waiting=0, dropped=0, coalesced=2),
         "rate_alines_per_s": 65_024.0,
