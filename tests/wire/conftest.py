@@ -63,7 +63,7 @@ class Bench:
     def address(self) -> str:
         return self.served.address
 
-    def plan(self, *, face: str = "superior", frames: int = 40, line_rate_hz: float = 5_000) -> ScanPlan:
+    def plan(self, *, face: str = "superior", frames: int = 40, line_rate_hz: float = 4_000) -> ScanPlan:
         return ScanPlan(face, self.source.samples, self.source.alines, frames, 4.0, 5.0, line_rate_hz)
 
 

@@ -11,6 +11,7 @@ from tests.wire.conftest import Bench, ring_for, take_all
 
 from octmargin.device import Driver, SweepEnded
 from octmargin.errors import CommandRefusedError, DeviceBusyError, LocalProtocolError
+from octmargin.frames import LossCause
 from octmargin.link import registers as reg
 from octmargin.link.commands import WriteMem
 from octmargin.link.registers import Faults, ScanState
@@ -84,8 +85,11 @@ async def test_a_slow_consumer_sees_every_frame_or_its_loss(bench: Bench, driver
     account = await driver.stop()
     frames, lost = take_all(cursor)
     assert len(frames) + sum(entry.count for entry in lost) == account.numbered == plan.frames
-    assert cursor.dropped == sum(entry.count for entry in lost) == plan.frames - 4
-    assert [index for _, index, _ in frames] == list(range(plan.frames - 4, plan.frames))
+    # What the console itself had to drop on a busy machine is told apart from what this consumer missed.
+    missed = sum(entry.count for entry in lost if entry.cause is LossCause.CONSUMER_SLOW)
+    assert cursor.dropped == missed > 0
+    assert len(frames) == 4, "the newest frames are kept, as many as there are slots"
+    assert [index for _, index, _ in frames] == sorted(index for _, index, _ in frames)
 
 
 @pytest.mark.parametrize(
