@@ -99,6 +99,8 @@ def describe(
             firmware=info.firmware,
             driver=info.driver,
             address=info.address,
+            simulated=bool(info.capabilities.get("simulated", True)),
+            source=str(info.capabilities.get("source", "")),
         ),
         scan=ScanDescription(
             samples=plan.samples,

@@ -101,6 +101,8 @@ def _header(tally: Tally, now: datetime, topics: Topics) -> Panel:
         lines.append(Text("no description of the console", style=_STALE))
     else:
         console = described.console
+        if console.simulated:
+            lines.append(Text(f"NOT LIVE: a simulated console shows {console.source}", style="bold"))
         who = " ".join(part for part in (console.maker, console.model, console.serial) if part)
         lines.append(
             Text(f"{who} via {console.driver} {console.address}, firmware {console.firmware or '?'}")

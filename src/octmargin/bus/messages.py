@@ -75,6 +75,10 @@ class ConsoleDescription(Struct, frozen=True, kw_only=True):
     firmware: str = ""
     driver: str
     address: str
+    simulated: Annotated[
+        bool, Meta(description="True where no specimen is being scanned now: a simulator, or a recording.")
+    ]
+    source: Annotated[str, Meta(description="What a simulated console shows; empty for a real one.")] = ""
 
 
 class ScanDescription(Struct, frozen=True, kw_only=True):

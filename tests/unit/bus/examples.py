@@ -81,7 +81,13 @@ def description(instance_id: str = "5f0c8a1be2d94c37", **changes: Any) -> Descri
         "calibration": CalibrationDescription(id="factory-2031-05", hash="sha256:9f2c"),
         "configuration_hash": "sha256:41aa",
         "console": ConsoleDescription(
-            maker="Octmargin", model="SIM-1", serial="0007", firmware="1.0", driver="usb", address="usbip:0"
+            simulated=False,
+            maker="Octmargin",
+            model="SIM-1",
+            serial="0007",
+            firmware="1.0",
+            driver="usb",
+            address="usbip:0",
         ),
         "scan": ScanDescription(
             samples=2048,

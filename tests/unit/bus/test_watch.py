@@ -6,6 +6,7 @@ import io
 import re
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -13,6 +14,7 @@ from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.events import (
     AlarmReceived,
     ConnectionLost,
+    Described,
     FlagReceived,
     HealthReceived,
     StateChanged,
@@ -182,3 +184,11 @@ def test_a_narrow_terminal_never_cuts_a_verdict_short() -> None:
     assert re.search(r"suspicious +│ running", row_of(text, "superior"))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert text.index("heard:") < text.index("map of"), "what is cut off at the bottom is the map"
+
+
+def test_a_simulated_console_is_never_taken_for_a_live_one() -> None:
+    described = description("s-1")
+    console = msgspec.structs.replace(described.console, simulated=True, source="cscan.npy")
+    replayed = msgspec.structs.replace(described, console=console)
+    assert "NOT LIVE: a simulated console shows cscan.npy" in text_of(listening(heard(Described, replayed)))
+    assert "NOT LIVE" not in text_of(listening(heard(Described, described)))
