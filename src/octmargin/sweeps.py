@@ -8,7 +8,7 @@ from collections import Counter
 from octmargin.device import SweepStarted
 from octmargin.engine import Judged
 from octmargin.errors import LocalProtocolError
-from octmargin.frames import LossCause, LostFrames, ScanPlan
+from octmargin.frames import BlockState, LossCause, LostFrames, ScanPlan
 from octmargin.margin import Policy, SweepMap, Verdict, judge
 
 
@@ -87,8 +87,11 @@ class SweepBook:
 
     @property
     def was_scanned_whole(self) -> bool:
-        """Whether the console numbered every planned frame."""
-        return self.numbered is not None and self.numbered >= self.plan.frames
+        """Whether every planned place was scanned, be it lost since.
+
+        The console's count does not tell: it may include frames from before this sweep.
+        """
+        return self.is_closed and not bool((self.map.state == BlockState.NOT_SCANNED).any())
 
     def verdict(self) -> Verdict:
         """The verdict as it stands; provisional until the book is closed."""

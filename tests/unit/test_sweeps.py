@@ -88,6 +88,18 @@ def test_a_sweep_that_was_stopped_is_never_nothing_suspicious() -> None:
     assert kept.verdict().outcome is Outcome.INDETERMINATE
 
 
+def test_frames_from_before_the_sweep_never_make_up_for_places_that_were_not_scanned() -> None:
+    """A sweep stopped short, and as many frames numbered before it while nobody was connected."""
+    kept = SweepBook(PLAN, Policy(min_coverage=0.5))
+    kept.begin(SweepStarted(3, FIRST))
+    kept.lose(LostFrames(FIRST - 2, 2, LossCause.UNREAD))
+    for index in range(FRAMES - 2):
+        kept.take(judged(index))
+    kept.close(FRAMES)
+    assert not kept.was_scanned_whole
+    assert kept.verdict().outcome is Outcome.INDETERMINATE
+
+
 def test_a_sweep_that_lost_frames_is_never_nothing_suspicious() -> None:
     kept = book()
     for index in range(1, FRAMES):
