@@ -1,10 +1,11 @@
 """Jitted kernels and calibration: raw spectra to depth profiles, surface and attenuation."""
 
+from octmargin.signal._decibels import FLOOR_DB
 from octmargin.signal._mirrors import interference
-from octmargin.signal._spectrum_kernels import FLOOR_DB
 from octmargin.signal._warm_up import warm_up
 from octmargin.signal.attenuation import attenuation
 from octmargin.signal.calibration import Calibration
+from octmargin.signal.fft import fft
 from octmargin.signal.reconstruct import Reconstructor
 from octmargin.signal.surface import find_surface, noise_floor_db
 
@@ -13,6 +14,7 @@ __all__ = [
     "Calibration",
     "Reconstructor",
     "attenuation",
+    "fft",
     "find_surface",
     "interference",
     "noise_floor_db",

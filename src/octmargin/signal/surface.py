@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from octmargin.errors import InputError
-from octmargin.signal._spectrum_kernels import FLOOR_DB
+from octmargin.signal._decibels import FLOOR_DB
 
 _NOISE_BANDS = 16
 _NOISE_VALUES_PER_BAND = 4096

@@ -11,13 +11,20 @@ import numpy as np
 
 from octmargin import margin, signal
 from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
-from octmargin.signal import Calibration, Reconstructor, _spectrum_kernels
+from octmargin.signal import Calibration, Reconstructor, _chain_kernels, _decibels, _frame_kernels
 from octmargin.signal import attenuation as attenuate
 
 
 def kernels() -> Iterator[Any]:
 
-    modules: list[ModuleType] = [_block_kernels, _segments, _suspicion, _spectrum_kernels]
+    modules: list[ModuleType] = [
+        _block_kernels,
+        _segments,
+        _suspicion,
+        _chain_kernels,
+        _decibels,
+        _frame_kernels,
+    ]
     modules += [sys.modules["octmargin.signal.attenuation"], sys.modules["octmargin.signal.surface"]]
     for module in modules:
         yield from (item for item in vars(module).values() if hasattr(item, "nopython_signatures"))
@@ -32,7 +39,7 @@ def test_nothing_is_compiled_after_warming_up() -> None:
     margin.warm_up()
     before = compiled()
     assert before["average_blocks"] == before["store_db"] == before["_edges"] == 1
-    assert before["load_spectra"] == 3
+    assert before["reconstruct"] == 3
     rng = np.random.default_rng(0)
     reconstructor = Reconstructor(Calibration(), samples=512, depth=256)
     for dtype in (np.uint8, np.uint16, np.float32):
