@@ -23,10 +23,13 @@ from octmargin.signal._fft_passes import (
     one_pass,
     put_eight,
 )
-from octmargin.signal._lanes import LANES, load, load_square, store, store_square
+from octmargin.signal._lanes import COLUMNS, LANES, load, load_columns, store, store_square
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+
+INTENSITY, DB = 1, 2
+"""What a caller may want of the depths; both: their sum."""
 
 
 class ChainTables(NamedTuple):
@@ -60,9 +63,9 @@ def load_alines(
 ) -> None:
     """A-lines [first, first + valid) of `raw` less `background` as rows of sixteen lanes; the last one repeats."""
     samples = raw.shape[1]
-    whole = samples - samples % LANES
-    for column in range(0, whole, LANES):
-        load_square(raw, first * samples + column, samples, valid - 1, background, column, out)
+    whole = samples - samples % COLUMNS
+    for column in range(0, whole, COLUMNS):
+        load_columns(raw, first * samples + column, samples, valid - 1, background, column, out)
     for column in range(whole, samples):
         for lane in range(LANES):
             line = first + min(lane, valid - 1)
@@ -137,35 +140,41 @@ def turn_and_pass8(x: Floats, phasor: Floats, y: Floats, twiddles: Floats) -> No
 
 
 @inlined
-def _put_power(power: Floats, depth: int, real: Any, imag: Any) -> None:
-    store(power, LANES * depth, real * real + imag * imag)
+def _put_depth(rows: Floats, z: int, db_from: int, real: Any, imag: Any, wanted: int) -> None:
+    power = real * real + imag * imag
+    if wanted & INTENSITY:
+        store(rows, LANES * z, power)
+    if wanted & DB:
+        store(rows, db_from + LANES * z, decibels(power))
 
 
 @kernel
-def last_pass4(x: Floats, stride: int, depth: int, power: Floats) -> None:
-    """The last pass of radix 4 and the squared magnitude, of the depths that are kept only."""
+def last_pass4(x: Floats, stride: int, depth: int, rows: Floats, wanted: int) -> None:
+    """The last pass of radix 4 together with `depths_of`, of the depths that are kept only."""
+    db_from = LANES * stride * 4
     for q in range(min(stride, depth)):
         v = four_at(x, ROW * q, ROW * stride)
-        _put_power(power, q, v[0], v[1])
-        _put_power(power, q + stride, v[2], v[3])
+        _put_depth(rows, q, db_from, v[0], v[1], wanted)
+        _put_depth(rows, q + stride, db_from, v[2], v[3], wanted)
 
 
 @kernel
-def last_pass8(x: Floats, stride: int, depth: int, power: Floats) -> None:
-    """The last pass of radix 8 and the squared magnitude, of the depths that are kept only."""
+def last_pass8(x: Floats, stride: int, depth: int, rows: Floats, wanted: int) -> None:
+    """The last pass of radix 8 together with `depths_of`, of the depths that are kept only."""
+    db_from = LANES * stride * 8
     for q in range(min(stride, depth)):
         v = eight_at(x, ROW * q, ROW * stride)
-        _put_power(power, q, v[0], v[1])
-        _put_power(power, q + stride, v[2], v[3])
-        _put_power(power, q + 2 * stride, v[4], v[5])
-        _put_power(power, q + 3 * stride, v[6], v[7])
+        _put_depth(rows, q, db_from, v[0], v[1], wanted)
+        _put_depth(rows, q + stride, db_from, v[2], v[3], wanted)
+        _put_depth(rows, q + 2 * stride, db_from, v[4], v[5], wanted)
+        _put_depth(rows, q + 3 * stride, db_from, v[6], v[7], wanted)
 
 
 @kernel
-def store_power(x: Floats, depth: int, power: Floats) -> None:
-    """Squared magnitude of complex rows."""
+def depths_of(x: Floats, length: int, depth: int, rows: Floats, wanted: int) -> None:
+    """Squared magnitude of complex rows, and its dB: rows of sixteen lanes, dB from row `length` on."""
     for z in range(depth):
-        _put_power(power, z, load(x, ROW * z), load(x, ROW * z + IMAG))
+        _put_depth(rows, z, LANES * length, load(x, ROW * z), load(x, ROW * z + IMAG), wanted)
 
 
 @inlined
@@ -207,54 +216,46 @@ def transform(tables: ChainTables, here: Floats, there: Floats, passes: int) -> 
 
 
 @kernel
-def transform_to_power(tables: ChainTables, here: Floats, there: Floats, depth: int) -> bool:
-    """Power of the first `depth` depths of the spectra in `here`; whether it is `there` rather than `here`."""
+def transform_to_depths(tables: ChainTables, here: Floats, there: Floats, depth: int, wanted: int) -> bool:
+    """`depths_of` of the spectra in `here`; whether they are `there` rather than `here`."""
     last = tables.radices.shape[0] - 1
     radix, stride = tables.radices[last], tables.strides[last]
     fused = last > 0 and (radix in (4, 8))
     is_there = transform(tables, here, there, last if fused else last + 1)
     x, y = (there, here) if is_there else (here, there)
     if not fused:
-        store_power(x, depth, y)
+        depths_of(x, tables.phasor.shape[0], depth, y, wanted)
     elif radix == 4:
-        last_pass4(x, stride, depth, y)
+        last_pass4(x, stride, depth, y, wanted)
     else:
-        last_pass8(x, stride, depth, y)
+        last_pass8(x, stride, depth, y, wanted)
     return not is_there
 
 
 @kernel
-def store_depths(
-    power: Floats, tile: Floats, first: int, valid: int, intensity: Floats, out: Floats, wanted: int
-) -> None:
-    """Rows of lanes back into A-lines: intensity where `wanted` has bit 1, dB where it has bit 2."""
+def store_alines(rows: Floats, start: int, tile: Floats, first: int, valid: int, out: Floats) -> None:
+    """Rows of lanes, `rows` from `start` on, back into A-lines [first, first + valid) of `out` (alines, depth)."""
     depth = out.shape[1]
     for z in range(0, depth, LANES):
-        store_square(power, LANES * z, tile)
-        for lane in range(valid):
-            start = (first + lane) * depth + z
-            if z + LANES <= depth:
-                value = load(tile, LANES * lane)
-                if wanted & 1:
-                    store(intensity, start, value)
-                if wanted & 2:
-                    store(out, start, decibels(value))
-            else:
-                _store_part(tile, LANES * lane, depth - z, first + lane, z, intensity, out, wanted)
+        if valid == LANES and z + LANES <= depth:
+            store_square(rows, start + LANES * z, out, first * depth + z, depth)
+        else:
+            store_square(rows, start + LANES * z, tile, 0, LANES)
+            for lane in range(valid):
+                for i in range(min(LANES, depth - z)):
+                    out[first + lane, z + i] = tile[LANES * lane + i]
 
 
 @kernel
-def _store_part(
-    tile: Floats, at: int, count: int, line: int, z: int, intensity: Floats, out: Floats, wanted: int
+def store_wanted(
+    rows: Floats, tile: Floats, first: int, valid: int, intensity: Floats, out: Floats, wanted: int
 ) -> None:
-    """The last depths of an A-line, fewer than sixteen."""
-    if wanted & 1:
-        for i in range(count):
-            intensity[line, z + i] = tile[at + i]
-    if wanted & 2:
-        store(tile, at, decibels(load(tile, at)))
-        for i in range(count):
-            out[line, z + i] = tile[at + i]
+    """What `depths_of` left, into `intensity` and `out` (alines, depth)."""
+    if wanted & INTENSITY:
+        store_alines(rows, 0, tile, first, valid, intensity)
+    if wanted & DB:
+        # A work buffer is `length` rows of twice sixteen: intensities fill its first half, dB its second.
+        store_alines(rows, rows.shape[0] // 2, tile, first, valid, out)
 
 
 @kernel
@@ -283,6 +284,6 @@ def reconstruct(
     for first in range(start, stop, LANES):
         valid = min(LANES, stop - first)
         load_group(raw, first, valid, background, tables, space)
-        is_there = transform_to_power(tables, space.here, space.there, depth)
-        power = space.there if is_there else space.here
-        store_depths(power, space.tile, first, valid, intensity, out, wanted)
+        is_there = transform_to_depths(tables, space.here, space.there, depth, wanted)
+        rows = space.there if is_there else space.here
+        store_wanted(rows, space.tile, first, valid, intensity, out, wanted)

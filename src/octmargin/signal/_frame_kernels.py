@@ -12,9 +12,9 @@ from octmargin.signal._chain_kernels import (
     ChainTables,
     Floats,
     Workspace,
+    depths_of,
     load_group,
-    store_depths,
-    store_power,
+    store_wanted,
     transform,
 )
 from octmargin.signal._fft_passes import IMAG, ROW, kernel
@@ -157,5 +157,5 @@ def finish_frame(
         for z in range(depth):
             store(space.here, ROW * z, load(group, ROW * z) - pattern[z, 0])
             store(space.here, ROW * z + IMAG, load(group, ROW * z + IMAG) - pattern[z, 1])
-        store_power(space.here, depth, space.there)
-        store_depths(space.there, space.tile, first, min(LANES, stop - first), intensity, out, wanted)
+        depths_of(space.here, space.here.shape[0] // ROW, depth, space.there, wanted)
+        store_wanted(space.there, space.tile, first, min(LANES, stop - first), intensity, out, wanted)

@@ -23,6 +23,8 @@ from numba.extending import intrinsic as typed_intrinsic
 from numba.extending import lower_builtin
 
 LANES = 16
+COLUMNS = 32
+"""Columns that `load_columns` takes: a cache line of 16-bit counts."""
 
 intrinsic: Any = typed_intrinsic
 """Called from a kernel, an intrinsic takes one argument fewer than its definition says."""
@@ -90,31 +92,48 @@ def _at(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> 
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-def _vector_at(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    element = context.get_data_type(array_type.dtype)
-    pointer = _at(context, builder, array_type, array, index)
-    return builder.bitcast(pointer, ir.VectorType(element, LANES).as_pointer())
-
-
-def _offset(builder: Any, start: Any, count: int, step: Any) -> Any:
-    return builder.add(start, builder.mul(step, ir.Constant(start.type, count)))
+def _plus(builder: Any, index: Any, number: int) -> Any:
+    return builder.add(index, ir.Constant(index.type, number))
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Sixteen vectors to their transpose, in four rounds that swap ever smaller squares."""
+    """Transpose sixteen vectors, each block of sixteen elements apart, in four rounds of ever smaller squares."""
+    width = rows[0].type.count
     step = LANES // 2
     while step:
-        upper = [i if not i & step else i - step + LANES for i in range(LANES)]
-        lower = [i + step if not i & step else i + LANES for i in range(LANES)]
+        upper = [i if not i & step else i - step + width for i in range(width)]
+        lower = [i + step if not i & step else i + width for i in range(width)]
         swapped = list(rows)
         for i in range(LANES):
             if not i & step:
                 pair = rows[i], rows[i + step]
-                swapped[i] = builder.shuffle_vector(*pair, ir.Constant(_BITS, upper))
-                swapped[i + step] = builder.shuffle_vector(*pair, ir.Constant(_BITS, lower))
+                swapped[i] = builder.shuffle_vector(*pair, _indices(upper))
+                swapped[i + step] = builder.shuffle_vector(*pair, _indices(lower))
         rows = swapped
         step //= 2
     return rows
+
+
+def _indices(values: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(_INT32, len(values)), values)
+
+
+def _block(builder: Any, vector: Any, number: int) -> Any:
+    first = LANES * number
+    return builder.shuffle_vector(vector, vector, _indices(list(range(first, first + LANES))))
+
+
+def _loaded(context: Any, builder: Any, array_type: Any, array: Any, index: Any, width: int = LANES) -> Any:
+    """`width` elements of any type from flat `index` on, aligned as an element is."""
+    element = context.get_data_type(array_type.dtype)
+    pointer = _at(context, builder, array_type, array, index)
+    vector = builder.bitcast(pointer, ir.VectorType(element, width).as_pointer())
+    return builder.load(vector, align=array_type.dtype.bitwidth // 8)
+
+
+def _stored(context: Any, builder: Any, array_type: Any, array: Any, index: Any, value: Any) -> None:
+    pointer = _at(context, builder, array_type, array, index)
+    builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
 
 
 @intrinsic
@@ -122,7 +141,7 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
     """Sixteen float32 of `array` from flat `index` on."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load(_vector_at(context, builder, sig.args[0], args[0], args[1]), align=4)
+        return _loaded(context, builder, sig.args[0], *args)
 
     return lanes(array, types.intp), lower
 
@@ -132,39 +151,47 @@ def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Write sixteen float32 to `array` from flat `index` on."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.store(args[2], _vector_at(context, builder, sig.args[0], args[0], args[1]), align=4)
+        _stored(context, builder, sig.args[0], *args)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), lower
 
 
 @intrinsic
-def load_square(
+def load_columns(
     _typing: Any, raw: Any, first: Any, row_step: Any, last_row: Any, background: Any, column: Any, out: Any
 ) -> Any:
-    """Transpose 16 x 16 values of `raw` (any dtype) into `out`, less the background.
+    """Transpose COLUMNS columns of sixteen rows of `raw` (any dtype) into `out`, less the background.
 
     Row l begins at raw[first + min(l, last_row) * row_step]; its value of column c, less background[column + c],
-    goes to out[(column + c) * 16 + l].
+    goes to out[(column + c) * 16 + l]. So many columns, because a cache line of one row is gone before the next
+    call: rows of a power of two fall on the same few sets of the first-level cache.
     """
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         raw_type, background_type, out_type = sig.args[0], sig.args[4], sig.args[6]
         raw_, first_, row_step_, last_row_, background_, column_, out_ = args
-        rows = []
+        at_once = LANES if raw_type.dtype == types.float32 else COLUMNS
+        starts = []
         for i in range(LANES):
             wanted = ir.Constant(first_.type, i)
             row = builder.select(builder.icmp_signed("<", wanted, last_row_), wanted, last_row_)
-            start = builder.add(first_, builder.mul(row, row_step_))
-            pointer = _vector_at(context, builder, raw_type, raw_, start)
-            rows.append(builder.load(pointer, align=raw_type.dtype.bitwidth // 8))
-        for i, values in enumerate(_transposed(builder, rows)):
-            counts = values if raw_type.dtype == types.float32 else builder.uitofp(values, _VECTOR)
-            index = builder.add(column_, ir.Constant(column_.type, i))
-            dark = builder.load(_at(context, builder, background_type, background_, index))
-            signal = builder.fsub(counts, _same_in_all(builder, dark))
-            target = builder.mul(index, ir.Constant(index.type, LANES))
-            builder.store(signal, _vector_at(context, builder, out_type, out_, target), align=4)
+            starts.append(builder.add(first_, builder.mul(row, row_step_)))
+        for part in range(0, COLUMNS, at_once):
+            rows = [
+                _loaded(context, builder, raw_type, raw_, _plus(builder, start, part), at_once)
+                for start in starts
+            ]
+            for i, values in enumerate(_transposed(builder, rows)):
+                for block in range(at_once // LANES):
+                    counts = _block(builder, values, block)
+                    if raw_type.dtype != types.float32:
+                        counts = builder.uitofp(counts, _VECTOR)
+                    index = _plus(builder, column_, part + LANES * block + i)
+                    dark = builder.load(_at(context, builder, background_type, background_, index))
+                    signal = builder.fsub(counts, _same_in_all(builder, dark))
+                    target = builder.mul(index, ir.Constant(index.type, LANES))
+                    _stored(context, builder, out_type, out_, target, signal)
         return context.get_dummy_value()
 
     sig = types.void(raw, types.intp, types.intp, types.intp, background, types.intp, out)
@@ -172,21 +199,21 @@ def load_square(
 
 
 @intrinsic
-def store_square(_typing: Any, source: Any, start: Any, tile: Any) -> Any:
-    """Transpose sixteen values of lanes, `source` from `start` on, into the 256 float32 of `tile`."""
+def store_square(_typing: Any, source: Any, start: Any, out: Any, first: Any, row_step: Any) -> Any:
+    """Transpose sixteen values of lanes, `source` from `start` on, into rows of `out` at first + l * row_step."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        step = ir.Constant(args[1].type, LANES)
-        rows = []
-        for i in range(LANES):
-            pointer = _vector_at(context, builder, sig.args[0], args[0], _offset(builder, args[1], i, step))
-            rows.append(builder.load(pointer, align=4))
+        source_, start_, out_, first_, row_step_ = args
+        rows = [
+            _loaded(context, builder, sig.args[0], source_, _plus(builder, start_, LANES * i))
+            for i in range(LANES)
+        ]
         for i, row in enumerate(_transposed(builder, rows)):
-            index = ir.Constant(args[1].type, i * LANES)
-            builder.store(row, _vector_at(context, builder, sig.args[2], args[2], index), align=4)
+            step = builder.mul(row_step_, ir.Constant(row_step_.type, i))
+            _stored(context, builder, sig.args[2], out_, builder.add(first_, step), row)
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, tile), lower
+    return types.void(source, types.intp, out, types.intp, types.intp), lower
 
 
 @intrinsic

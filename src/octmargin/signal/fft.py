@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.errors import InputError
-from octmargin.signal._chain_kernels import Floats, Integers, load_alines, store_depths
+from octmargin.signal._chain_kernels import Floats, Integers, load_alines, store_alines
 from octmargin.signal._fft_passes import kernel, one_pass
 from octmargin.signal._fft_plan import FftPlan, aligned, make_plan, work_buffers
 from octmargin.signal._lanes import LANES
@@ -91,4 +91,4 @@ def _transform_rows(
         for k in range(radices.shape[0]):
             one_pass(radices[k], x, y, twiddles, firsts[k], lengths[k], strides[k])
             x, y = y, x
-        store_depths(x, tile, first, valid, out, out, 1)
+        store_alines(x, 0, tile, first, valid, out)

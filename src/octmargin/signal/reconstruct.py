@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from octmargin.errors import InputError
 from octmargin.signal import _chain_kernels as chain
 from octmargin.signal import _frame_kernels as frames
-from octmargin.signal._chain_kernels import Workspace
+from octmargin.signal._chain_kernels import DB, INTENSITY, Workspace
 from octmargin.signal._decibels import store_db
 from octmargin.signal._fft_passes import ROW
 from octmargin.signal._fft_plan import aligned, work_buffers
@@ -23,7 +23,6 @@ from octmargin.signal.calibration import Calibration
 RAW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 MONO12P = "mono12p"
 RAW_FORMATS = ("counts", MONO12P)
-_INTENSITY, _DB = 1, 2
 _MAX_SEGMENTS = 8
 
 
@@ -145,13 +144,13 @@ class Reconstructor:
             self._measure_background(spectra)
         if averaged > 1:
             single = self._scratch_intensity(len(spectra))
-            self._run(spectra, single, single, _INTENSITY)
+            self._run(spectra, single, single, INTENSITY)
             target = intensity if intensity is not None else single[:lines]
             self._average(single, target, out)
         elif intensity is not None:
-            self._run(spectra, intensity, out, _INTENSITY | _DB)
+            self._run(spectra, intensity, out, INTENSITY | DB)
         else:
-            self._run(spectra, out, out, _DB)
+            self._run(spectra, out, out, DB)
         return out
 
     def _average(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octmargin.errors import InputError
@@ -53,6 +53,7 @@ def test_agrees_with_double_precision(length: int, alines: int) -> None:
     assert error < 5e-7
 
 
+@settings(deadline=None)  # the first length that is tried may load the kernels
 @given(
     twos=st.integers(0, 8),
     threes=st.integers(0, 3),
