@@ -67,7 +67,7 @@ def _machine_lines(machine: Machine) -> Iterator[str]:
     if machine.is_narrowed:
         yield (
             f"NOTE: this processor has {machine.available.name}, {machine.available.lanes} lanes, which "
-            "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES keep numba from using: what follows is slower for it"
+            "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES keep numba from using"
         )
     yield (
         f"octmargin {machine.octmargin}, Python {machine.python}, numba {machine.numba}, numpy {machine.numpy}, "
