@@ -11,7 +11,14 @@ import numpy as np
 
 from octmargin import margin, signal
 from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
-from octmargin.signal import Calibration, Reconstructor, _chain_kernels, _decibels, _frame_kernels
+from octmargin.signal import (
+    Calibration,
+    Reconstructor,
+    _chain_kernels,
+    _decibels,
+    _frame_kernels,
+    _surface_kernels,
+)
 from octmargin.signal import attenuation as attenuate
 
 
@@ -25,7 +32,7 @@ def kernels() -> Iterator[Any]:
         _decibels,
         _frame_kernels,
     ]
-    modules += [sys.modules["octmargin.signal.attenuation"], sys.modules["octmargin.signal.surface"]]
+    modules += [sys.modules["octmargin.signal.attenuation"], _surface_kernels]
     for module in modules:
         yield from (item for item in vars(module).values() if hasattr(item, "nopython_signatures"))
 
@@ -38,7 +45,7 @@ def test_nothing_is_compiled_after_warming_up() -> None:
     signal.warm_up()
     margin.warm_up()
     before = compiled()
-    assert before["average_blocks"] == before["store_db"] == before["_edges"] == 1
+    assert before["average_blocks"] == before["store_db"] == before["find_edges"] == 1
     assert before["reconstruct"] == 3
     rng = np.random.default_rng(0)
     reconstructor = Reconstructor(Calibration(), samples=512, depth=256)
