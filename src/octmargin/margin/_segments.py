@@ -42,20 +42,27 @@ def split_into_layers(
     n = len(values)
     if n < MIN_SEGMENT_BINS:
         return 0
-    sums = np.zeros((n + 1, 3))
+    sums = np.zeros((3, n + 1))
+    per_m, per_cube = np.zeros(n + 1), np.zeros(n + 1)
     for k in range(n):
-        sums[k + 1, 0] = sums[k, 0] + values[k]
-        sums[k + 1, 1] = sums[k, 1] + values[k] * k
-        sums[k + 1, 2] = sums[k, 2] + values[k] * values[k]
+        sums[0, k + 1] = sums[0, k] + values[k]
+        sums[1, k + 1] = sums[1, k] + values[k] * k
+        sums[2, k + 1] = sums[2, k] + values[k] * values[k]
+    # From the longest segment to the shortest, as the tops of one stop come.
+    for m in range(MIN_SEGMENT_BINS, n + 1):
+        per_m[n - m] = 1.0 / m
+        per_cube[n - m] = 12.0 / (m * (m * m - 1.0))
     best = np.full(n + 1, np.inf)
     origin = np.zeros(n + 1, dtype=np.int64)
+    cost = np.empty(n + 1)
     best[0] = 0.0
     for stop in range(MIN_SEGMENT_BINS, n + 1):
-        for top in range(stop - MIN_SEGMENT_BINS + 1):
-            if best[top] < np.inf:
-                cost = best[top] + _misfit(sums, top, stop) / variance + penalty
-                if cost < best[stop]:
-                    best[stop], origin[stop] = cost, top
+        tops = stop - MIN_SEGMENT_BINS + 1
+        _costs(best, sums, per_m[n - stop :], per_cube[n - stop :], stop, tops, 1.0 / variance, cost)
+        for top in range(tops):
+            if cost[top] < best[stop]:
+                best[stop], origin[stop] = cost[top], top
+        best[stop] += penalty
     count = 0
     stop = n
     while stop > 0:
@@ -78,16 +85,31 @@ def split_into_layers(
 def _line(sums: NDArray[np.float64], top: int, stop: int) -> tuple[float, float]:
     """Slope and mean of the least-squares line through the bins [top, stop)."""
     m = stop - top
-    mean = (sums[stop, 0] - sums[top, 0]) / m
+    mean = (sums[0, stop] - sums[0, top]) / m
     centre = 0.5 * (top + stop - 1)
-    slope = ((sums[stop, 1] - sums[top, 1]) - centre * mean * m) * 12.0 / (m * (m * m - 1.0))
+    slope = ((sums[1, stop] - sums[1, top]) - centre * mean * m) * 12.0 / (m * (m * m - 1.0))
     return slope, mean
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _misfit(sums: NDArray[np.float64], top: int, stop: int) -> float:
-    """Sum of squared residuals of the least-squares line through the bins [top, stop)."""
-    m = stop - top
-    slope, mean = _line(sums, top, stop)
-    total = sums[stop, 2] - sums[top, 2] - m * mean * mean - slope * slope * m * (m * m - 1.0) / 12.0
-    return max(0.0, float(total))
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", boundscheck=False)
+def _costs(
+    best: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    per_m: NDArray[np.float64],
+    per_cube: NDArray[np.float64],
+    stop: int,
+    tops: int,
+    per_variance: float,
+    cost: NDArray[np.float64],
+) -> None:
+    """Best cost up to each top plus the squared residuals of the least-squares line through the bins [top, stop).
+
+    All tops of a stop at once and without a branch: the loop vectorises.
+    """
+    total, moment, squares = sums[0, stop], sums[1, stop], sums[2, stop]
+    totals, moments, all_squares = sums[0], sums[1], sums[2]
+    for top in range(tops):
+        s = total - totals[top]
+        c = moment - moments[top] - 0.5 * (top + stop - 1) * s
+        misfit = squares - all_squares[top] - s * s * per_m[top] - c * c * per_cube[top]
+        cost[top] = best[top] + max(misfit, 0.0) * per_variance

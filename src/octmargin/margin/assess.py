@@ -189,10 +189,6 @@ def _block_shares(condition: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _block_medians(per_aline: NDArray[np.float32]) -> NDArray[np.float32]:
-    medians = np.full(-(-len(per_aline) // ALINES_PER_BLOCK), np.nan, dtype=np.float32)
-    for block in range(len(medians)):
-        values = per_aline[block * ALINES_PER_BLOCK : (block + 1) * ALINES_PER_BLOCK]
-        values = values[np.isfinite(values)]
-        if values.size:
-            medians[block] = np.median(values)
+    medians = np.empty(-(-len(per_aline) // ALINES_PER_BLOCK), dtype=np.float32)
+    _block_kernels.block_medians(per_aline, ALINES_PER_BLOCK, medians)
     return medians
