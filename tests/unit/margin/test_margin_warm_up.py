@@ -11,14 +11,20 @@ import numpy as np
 
 from octmargin import margin, signal
 from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
-from octmargin.signal import Calibration, Reconstructor, _spectrum_kernels
+from octmargin.signal import Calibration, Reconstructor, _attenuation_kernels, _spectrum_kernels
 from octmargin.signal import attenuation as attenuate
 
 
 def kernels() -> Iterator[Any]:
 
-    modules: list[ModuleType] = [_block_kernels, _segments, _suspicion, _spectrum_kernels]
-    modules += [sys.modules["octmargin.signal.attenuation"], sys.modules["octmargin.signal.surface"]]
+    modules: list[ModuleType] = [
+        _block_kernels,
+        _segments,
+        _suspicion,
+        _spectrum_kernels,
+        _attenuation_kernels,
+    ]
+    modules.append(sys.modules["octmargin.signal.surface"])
     for module in modules:
         yield from (item for item in vars(module).values() if hasattr(item, "nopython_signatures"))
 
