@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -14,6 +13,7 @@ from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
 from octmargin.signal import (
     Calibration,
     Reconstructor,
+    _attenuation_kernels,
     _chain_kernels,
     _decibels,
     _frame_kernels,
@@ -32,7 +32,7 @@ def kernels() -> Iterator[Any]:
         _decibels,
         _frame_kernels,
     ]
-    modules += [sys.modules["octmargin.signal.attenuation"], _surface_kernels]
+    modules += [_attenuation_kernels, _surface_kernels]
     for module in modules:
         yield from (item for item in vars(module).values() if hasattr(item, "nopython_signatures"))
 
