@@ -26,18 +26,17 @@ def median_db(
     NaN where nothing is left. `counts` is scratch: a histogram is one pass and no copy.
     """
     counts[:] = 0
+    bins = np.empty(stop - start, dtype=np.uint32)
     for i in range(0, bscan_db.shape[0], every):
         band = bscan_db[i, start:stop]
         for z in range(stop - start):
             above = band[z] - np.float32(FLOOR_DB)
-            is_counted = above > np.float32(0.0) and above < np.float32(np.inf)
-            bin_db = (
-                min(above * np.float32(1.0 / _BIN_DB), np.float32(_BINS - 1))
-                if is_counted
-                else np.float32(_BINS)
-            )
+            is_counted = (above > np.float32(0.0)) & (above < np.float32(np.inf))
+            in_range = min(above * np.float32(1.0 / _BIN_DB), np.float32(_BINS - 1))
+            bins[z] = np.uint32(np.int32(in_range)) if is_counted else np.uint32(_BINS)
+        for z in range(stop - start):
             # Neighbours go to histograms of their own: they are alike, and one count would wait for the last.
-            counts[z & 3, np.int64(bin_db)] += 1
+            counts[z & 3, bins[z]] += 1
     for k in range(_BINS):
         counts[0, k] += counts[1, k] + counts[2, k] + counts[3, k]
     total = counts[0, :_BINS].sum()
@@ -72,7 +71,8 @@ def find_edges(
     """First sufficient edge of each A-line, on the mean of its neighbours within `radius`; NaN without one."""
     alines, depth = bscan_db.shape
     line = np.empty(depth, dtype=np.float32)
-    # sums[z + window] is the sum of the line's depths [first, z); the zeros before stand for what lies above.
+    # sums[z + window] is the sum of the line's depths [origin, z), where origin is the first depth or a window
+    # before the chunk; the zeros before stand for what lies above the first depth.
     sums = np.zeros(depth + 1 + window_px, dtype=np.float32)
     per_before = np.empty(depth + 1, dtype=np.float32)
     for z in range(depth + 1):
@@ -87,8 +87,13 @@ def find_edges(
         ready = first_px
         for start in range(first_px + least_before, last + 1, _CHUNK_PX):
             stop = min(start + _CHUNK_PX, last + 1)
-            _extend(bscan_db, i, radius, ready, stop + window_px - 1, window_px, line, sums)
-            ready = stop + window_px - 1
+            reach = min(stop + 2 * window_px, depth)
+            _extend(bscan_db, i, radius, ready, reach, line)
+            ready = reach
+            # Where no pixel is bright enough no mean of pixels is.
+            if not _reaches(line, start, reach, level_db):
+                continue
+            _sum_up(line, max(first_px, start - window_px), reach, window_px, sums)
             if not _has_edge(sums, per_before, start, stop, window_px, level_db, contrast_db):
                 continue
             first = _first_edge(
@@ -96,36 +101,26 @@ def find_edges(
             )
             if first >= 0:
                 stop = min(first + window_px, last) + 1
-                _extend(bscan_db, i, radius, ready, stop + window_px - 1, window_px, line, sums)
                 best_px = _sharpest_edge(
                     line, sums, per_before, first, stop, window_px, contrast_db, sustained_share
                 )
                 break
         if best_px < 0:
             continue
-        above = sums[best_px + window_px] / np.float32(best_px - first_px)
+        above = _mean(line, first_px, best_px)
         # Beside a hole the neighbours have an edge where this A-line has nothing.
-        own = np.float32(0.0)
-        for z in range(best_px, best_px + window_px):
-            own += bscan_db[i, z]
-        if above <= above_level_db and own / np.float32(window_px) > level_db:
+        own = _mean(bscan_db[i], best_px, best_px + window_px)
+        if above <= above_level_db and own > level_db:
             edge_px[i] = np.float32(best_px)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
 def _extend(
-    bscan_db: NDArray[np.float32],
-    i: int,
-    radius: int,
-    start: int,
-    stop: int,
-    window_px: int,
-    line: NDArray[np.float32],
-    sums: NDArray[np.float32],
+    bscan_db: NDArray[np.float32], i: int, radius: int, start: int, stop: int, line: NDArray[np.float32]
 ) -> None:
-    """Mean over the neighbours of A-line `i`, depths [start, stop), and its running sum."""
+    """Mean over the neighbours of A-line `i`, depths [start, stop)."""
     # Slices, because loops from 0 spare numba the test for negative indices, which keeps them from vectorising.
-    part, running = line[start:stop], sums[start + 1 + window_px : stop + 1 + window_px]
+    part = line[start:stop]
     part[:] = np.float32(0.0)
     lines = np.float32(0.0)
     for j in range(max(0, i - radius), min(bscan_db.shape[0], i + radius + 1)):
@@ -135,11 +130,40 @@ def _extend(
             for z in range(stop - start):
                 part[z] += neighbour[z]
     scale = np.float32(1.0) / lines
-    total = sums[start + window_px]
     for z in range(stop - start):
         part[z] *= scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+def _reaches(line: NDArray[np.float32], start: int, stop: int, level_db: np.float32) -> bool:
+    """Whether any depth of [start, stop) is above the level."""
+    part = line[start:stop]
+    hits = 0
+    for z in range(stop - start):
+        hits += int(part[z] > level_db)
+    return hits > 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _sum_up(
+    line: NDArray[np.float32], origin: int, stop: int, window_px: int, sums: NDArray[np.float32]
+) -> None:
+    """Running sum of the depths [origin, stop)."""
+    part, running = line[origin:stop], sums[origin + window_px : stop + 1 + window_px]
+    total = np.float32(0.0)
+    running[0] = total
+    for z in range(stop - origin):
         total += part[z]
-        running[z] = total
+        running[z + 1] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+def _mean(line: NDArray[np.float32], start: int, stop: int) -> np.float32:
+    part = line[start:stop]
+    total = np.float32(0.0)
+    for z in range(stop - start):
+        total += part[z]
+    return np.float32(total / np.float32(stop - start))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
