@@ -15,6 +15,7 @@ MIN_SEGMENT_BINS = 3
 TOP, STOP, SLOPE, AT_TOP, JUMP = range(5)
 """Columns of a table of segments: first bin, bin after the last, slope per bin, value and jump at its top."""
 COLUMNS = 5
+_TOPS_AT_ONCE = 32
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -42,27 +43,8 @@ def split_into_layers(
     n = len(values)
     if n < MIN_SEGMENT_BINS:
         return 0
-    sums = np.zeros((3, n + 1))
-    per_m, per_cube = np.zeros(n + 1), np.zeros(n + 1)
-    for k in range(n):
-        sums[0, k + 1] = sums[0, k] + values[k]
-        sums[1, k + 1] = sums[1, k] + values[k] * k
-        sums[2, k + 1] = sums[2, k] + values[k] * values[k]
-    # From the longest segment to the shortest, as the tops of one stop come.
-    for m in range(MIN_SEGMENT_BINS, n + 1):
-        per_m[n - m] = 1.0 / m
-        per_cube[n - m] = 12.0 / (m * (m * m - 1.0))
-    best = np.full(n + 1, np.inf)
-    origin = np.zeros(n + 1, dtype=np.int64)
-    cost = np.empty(n + 1)
-    best[0] = 0.0
-    for stop in range(MIN_SEGMENT_BINS, n + 1):
-        tops = stop - MIN_SEGMENT_BINS + 1
-        _costs(best, sums, per_m[n - stop :], per_cube[n - stop :], stop, tops, 1.0 / variance, cost)
-        for top in range(tops):
-            if cost[top] < best[stop]:
-                best[stop], origin[stop] = cost[top], top
-        best[stop] += penalty
+    sums = _running_sums(values)
+    origin = _cheapest_origins(sums, n, variance, penalty)
     count = 0
     stop = n
     while stop > 0:
@@ -82,6 +64,68 @@ def split_into_layers(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _running_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of the values, of value x bin and of the squares before each bin; 0 beyond the last."""
+    n = len(values)
+    sums = np.zeros((3, n + 1 + _TOPS_AT_ONCE))
+    for k in range(n):
+        sums[0, k + 1] = sums[0, k] + values[k]
+        sums[1, k + 1] = sums[1, k] + values[k] * k
+        sums[2, k + 1] = sums[2, k] + values[k] * values[k]
+    return sums
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _cheapest_origins(
+    sums: NDArray[np.float64], n: int, variance: float, penalty: float
+) -> NDArray[np.int64]:
+    """Where the last segment of the cheapest split begins that ends before each bin."""
+    best = np.full(n + 1 + _TOPS_AT_ONCE, np.inf)
+    origin = np.zeros(n + 1, dtype=np.int64)
+    costs = np.empty(n + 1 + _TOPS_AT_ONCE)
+    # By falling length, so that they are read upwards together with the tops; lengths below 1 are not used.
+    per_bin, per_lever = np.zeros(n + 1 + _TOPS_AT_ONCE), np.zeros(n + 1 + _TOPS_AT_ONCE)
+    for m in range(MIN_SEGMENT_BINS, n + 1):
+        per_bin[n - m], per_lever[n - m] = 1.0 / m, 12.0 / (m * (m * m - 1.0))
+    best[0] = 0.0
+    for stop in range(MIN_SEGMENT_BINS, n + 1):
+        tops = stop - MIN_SEGMENT_BINS + 1
+        whole = -(-tops // _TOPS_AT_ONCE) * _TOPS_AT_ONCE
+        _cost_from_tops(
+            sums, best, per_bin[n - stop :], per_lever[n - stop :], stop, 1.0 / variance, costs[:whole]
+        )
+        least = np.inf
+        for top in range(tops):
+            if costs[top] < least:
+                least, origin[stop] = costs[top], top
+        best[stop] = least + penalty
+    return origin
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy", boundscheck=False)
+def _cost_from_tops(
+    sums: NDArray[np.float64],
+    best: NDArray[np.float64],
+    per_bin: NDArray[np.float64],
+    per_lever: NDArray[np.float64],
+    stop: int,
+    per_variance: float,
+    costs: NDArray[np.float64],
+) -> None:
+    """Cost of the split that ends with the bins [top, stop) in one line, for every top from 0 on."""
+    sum_to, moment_to, square_to = sums[0, stop], sums[1, stop], sums[2, stop]
+    sum_before, moment_before, square_before = sums[0], sums[1], sums[2]
+    for top in range(costs.shape[0]):
+        total = sum_to - sum_before[top]
+        # Value x bin about the middle of the segment.
+        lever = (moment_to - moment_before[top]) - 0.5 * np.float64(top + stop - 1) * total
+        misfit = (
+            square_to - square_before[top] - total * total * per_bin[top] - lever * lever * per_lever[top]
+        )
+        costs[top] = best[top] + max(0.0, misfit) * per_variance
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _line(sums: NDArray[np.float64], top: int, stop: int) -> tuple[float, float]:
     """Slope and mean of the least-squares line through the bins [top, stop)."""
     m = stop - top
@@ -89,27 +133,3 @@ def _line(sums: NDArray[np.float64], top: int, stop: int) -> tuple[float, float]
     centre = 0.5 * (top + stop - 1)
     slope = ((sums[1, stop] - sums[1, top]) - centre * mean * m) * 12.0 / (m * (m * m - 1.0))
     return slope, mean
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", boundscheck=False)
-def _costs(
-    best: NDArray[np.float64],
-    sums: NDArray[np.float64],
-    per_m: NDArray[np.float64],
-    per_cube: NDArray[np.float64],
-    stop: int,
-    tops: int,
-    per_variance: float,
-    cost: NDArray[np.float64],
-) -> None:
-    """Best cost up to each top plus the squared residuals of the least-squares line through the bins [top, stop).
-
-    All tops of a stop at once and without a branch: the loop vectorises.
-    """
-    total, moment, squares = sums[0, stop], sums[1, stop], sums[2, stop]
-    totals, moments, all_squares = sums[0], sums[1], sums[2]
-    for top in range(tops):
-        s = total - totals[top]
-        c = moment - moments[top] - 0.5 * (top + stop - 1) * s
-        misfit = squares - all_squares[top] - s * s * per_m[top] - c * c * per_cube[top]
-        cost[top] = best[top] + max(misfit, 0.0) * per_variance
