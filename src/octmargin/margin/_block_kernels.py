@@ -145,24 +145,3 @@ def bin_profiles(
                     break
             log_bins[b, k] = np.log(max(mean - noise, 1e-3 * noise + 1e-30))
         bins_seen[b] = seen
-
-
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def block_medians(
-    per_aline: NDArray[np.float32], alines_per_block: int, medians: NDArray[np.float32]
-) -> None:
-    """Median over the finite values of each block into `medians` (blocks,); NaN where a block has none."""
-    ordered = np.empty(alines_per_block, dtype=np.float32)
-    for b in range(medians.shape[0]):
-        found = 0
-        for i in range(b * alines_per_block, min((b + 1) * alines_per_block, per_aline.shape[0])):
-            value = per_aline[i]
-            if np.isfinite(value):
-                k = found
-                while k > 0 and ordered[k - 1] > value:
-                    ordered[k] = ordered[k - 1]
-                    k -= 1
-                ordered[k] = value
-                found += 1
-        middle = np.float32(0.5) * (ordered[(found - 1) // 2] + ordered[found // 2]) if found else np.nan
-        medians[b] = np.float32(middle)
