@@ -50,7 +50,7 @@ def find_surface(
     ignore_um: float = 30.0,
     max_above_db: float = 20.0,
     average_alines: int = 5,
-    lateral_alines: int = 11,
+    lateral_alines: int = 21,
     max_jump_um: float = 80.0,
 ) -> NDArray[np.float32]:
     """Depth of the tissue surface per A-line, (alines,) float32, in pixels; NaN where there is none.
