@@ -14,7 +14,7 @@ from octmargin import kernel_cache
 
 COMPILING = "compiling kernels"
 """How every line begins, so that whoever follows the log of another process knows it."""
-ABOUT_S = 20
+ABOUT_S = 30
 """Everything that `octmargin run` compiles, on one core of a server of 2022."""
 
 
@@ -33,9 +33,11 @@ def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
 
 def cached_kernels() -> tuple[Path, int]:
     """The folder in which numba caches the kernels of `octmargin.signal`, and how many it holds there."""
-    from octmargin.signal import surface  # noqa: PLC0415 - loading the kernels takes a second
+    from octmargin.signal import _surface_kernels  # noqa: PLC0415 - loading the kernels takes a second
 
-    folder = next(Path(item.stats.cache_path) for item in vars(surface).values() if hasattr(item, "stats"))
+    folder = next(
+        Path(item.stats.cache_path) for item in vars(_surface_kernels).values() if hasattr(item, "stats")
+    )
     return folder, sum(1 for _ in folder.glob("*.nbi"))
 
 
@@ -82,5 +84,5 @@ def _how_long() -> str:
 
 
 def _group_name(module: str) -> str:
-    """`octmargin.signal._spectrum_kernels` is `spectrum`."""
+    """`octmargin.signal._surface_kernels` is `surface`."""
     return module.rpartition(".")[2].strip("_").removesuffix("_kernels").replace("_", " ")

@@ -22,12 +22,12 @@ START = """
 import json, os, sys
 import numpy as np
 from octmargin.cold_start import cached_kernels, compiling_told
-from octmargin.signal import find_surface, surface
+from octmargin.signal import _surface_kernels, find_surface
 
 said = []
 with compiling_told(said.append):
     find_surface(np.zeros((2, 32), dtype=np.float32), axial_um=4.0)
-kernels = [item for item in vars(surface).values() if hasattr(item, "stats")]
+kernels = [item for item in vars(_surface_kernels).values() if hasattr(item, "stats")]
 folder, cached = cached_kernels()
 json.dump({
     "said": said,
@@ -104,7 +104,7 @@ def test_the_first_start_says_that_it_compiles_and_the_second_is_silent(machine:
 
 def test_after_an_update_it_says_again_that_it_compiles(machine: Machine) -> None:
     machine.start()
-    module = machine.package / "signal" / "surface.py"
+    module = machine.package / "signal" / "_surface_kernels.py"
     module.write_text(module.read_text() + "# updated\n")
     updated = machine.start()
     assert updated.misses > 0

@@ -109,11 +109,17 @@ def kernel_rows(work: Workload) -> list[Row]:
             lambda: work.plain_chain.process(work.raw),
             least=least_chain,
         ),
-        Row("octmargin chain", "uint16 to dB, 1 thread", work.reconstruct, least=least_chain),
+        Row(
+            "octmargin chain",
+            "uint16 to dB, 1 thread",
+            lambda: work.chain.process(work.raw, work.bscan_db),
+            least=least_chain,
+        ),
+        Row("octmargin chain, both", "uint16 to dB and linear intensity, 1 thread", work.reconstruct),
         Row(
             f"octmargin chain, {work.threads} threads",
             "uint16 to dB",
-            lambda: work.threaded_chain.process(work.raw, work.bscan_db, work.intensity),
+            lambda: work.threaded_chain.process(work.raw, work.bscan_db),
         ),
         Row(
             "surface",

@@ -35,8 +35,8 @@ def fft_work(samples: int) -> AlineWork:
 
 
 def chain_work(samples: int, depth: int) -> AlineWork:
-    """Spectra of uint16 to dB and intensity: spectra read once, both results written once, nothing else leaves."""
+    """Spectra of uint16 to dB: spectra read once, dB written once, nothing else leaves the cache."""
     return AlineWork(
         flop=_LOAD_FLOP * samples + fft_work(samples).flop + _STORE_FLOP * depth,
-        bytes=_RAW_BYTES * samples + 2.0 * _FLOAT_BYTES * depth,
+        bytes=_RAW_BYTES * samples + _FLOAT_BYTES * depth,
     )

@@ -22,7 +22,7 @@ def test_a_chain_is_its_fft_and_more_but_moves_fewer_bytes() -> None:
     fft, chain = fft_work(2048), chain_work(2048, 1024)
     assert fft == AlineWork(flop=5 * 2048 * 11, bytes=2048 * 16)
     assert chain.flop > fft.flop
-    assert chain.bytes == 2048 * 2 + 1024 * 8
+    assert chain.bytes == 2048 * 2 + 1024 * 4
 
 
 def test_the_machine_has_peaks() -> None:
