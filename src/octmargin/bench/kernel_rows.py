@@ -17,7 +17,7 @@ from octmargin.bench.roofline import AlineWork, chain_work, fft_work
 from octmargin.bench.synthetic import AXIAL_UM, SyntheticFrame
 from octmargin.errors import OctMarginError
 from octmargin.margin import Assessor, BlockFlags
-from octmargin.signal import Reconstructor, attenuation, find_surface, noise_floor_db
+from octmargin.signal import Reconstructor, Texture, attenuation, find_surface, noise_floor_db, texture
 from octmargin.signal import fft as our_fft
 
 UNIT = "scipy.fft"
@@ -54,6 +54,7 @@ class Workload:
         self.chain.process(frame.raw, self.bscan_db, self.intensity)
         self.noise = 10.0 ** (noise_floor_db(self.bscan_db, axial_um=AXIAL_UM) / 10.0)
         self.assessor = Assessor()
+        self.surface_px = find_surface(self.bscan_db, axial_um=AXIAL_UM)
         lines = frame.raw - frame.raw.mean(axis=0)
         self.spectra = np.ascontiguousarray(lines, dtype=np.complex64)
         self.lines = np.empty_like(self.spectra)
@@ -78,15 +79,19 @@ class Workload:
         """Attenuation of the whole frame."""
         return attenuation(self.intensity, AXIAL_UM / 1000.0, noise=self.noise)
 
+    def describe_texture(self, surface_px: NDArray[np.float32]) -> Texture:
+        """Texture below the surface, of every block."""
+        return texture(self.intensity, surface_px, axial_um=AXIAL_UM)
+
     def assess(self) -> BlockFlags:
         """Flags of the frame's blocks, the surface included."""
         return self.assessor.assess(self.bscan_db, axial_um=AXIAL_UM, intensity=self.intensity)
 
     def everything(self) -> None:
-        """Spectra to flags and attenuation."""
+        """Spectra to flags, attenuation and texture."""
         self.reconstruct()
         self.attenuate()
-        self.assess()
+        self.describe_texture(self.assess().surface_px)
 
 
 def kernel_rows(work: Workload) -> list[Row]:
@@ -128,7 +133,8 @@ def kernel_rows(work: Workload) -> list[Row]:
         ),
         Row("attenuation", "depth-resolved, every pixel", work.attenuate),
         Row("flags", "dB to the flags of every block, surface included", work.assess),
-        Row("chain + attenuation + flags", "uint16 to flags, 1 thread", work.everything),
+        Row("texture", "five bands of every block", lambda: work.describe_texture(work.surface_px)),
+        Row("chain + all of these", "uint16 to flags, attenuation and texture, 1 thread", work.everything),
     ]
 
 

@@ -8,15 +8,18 @@ from octmargin.signal.calibration import Calibration
 from octmargin.signal.fft import fft
 from octmargin.signal.reconstruct import Reconstructor
 from octmargin.signal.surface import find_surface, noise_floor_db
+from octmargin.signal.texture import Texture, texture
 
 __all__ = [
     "FLOOR_DB",
     "Calibration",
     "Reconstructor",
+    "Texture",
     "attenuation",
     "fft",
     "find_surface",
     "interference",
     "noise_floor_db",
+    "texture",
     "warm_up",
 ]

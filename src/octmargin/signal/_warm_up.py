@@ -9,6 +9,7 @@ from octmargin.signal.calibration import Calibration
 from octmargin.signal.fft import fft
 from octmargin.signal.reconstruct import MONO12P, RAW_DTYPES, Reconstructor
 from octmargin.signal.surface import find_surface
+from octmargin.signal.texture import texture
 
 
 def warm_up() -> None:
@@ -28,3 +29,6 @@ def warm_up() -> None:
     # A floor above -100 dB, so that the search for an edge itself runs.
     find_surface(np.zeros((2, 32), dtype=np.float32), axial_um=4.0)
     attenuation(np.ones((2, 32), dtype=np.float32), 0.004)
+    texture(
+        np.ones((2, 32), dtype=np.float32), np.zeros(2, dtype=np.float32), axial_um=4.0, band_um=64.0, bands=1
+    )
