@@ -10,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.errors import CalibrationError
+from octmargin.signal.quality import MeasuredQuality, RollOff
 
 FORMAT = "octmargin-calibration"
-VERSION = 1
+VERSION = 2
+"""Version 2 added the measured quality; version 1 loads as a calibration whose quality was not measured."""
+_READABLE = (1, 2)
 _ARRAYS = ("k_map", "dispersion_rad", "background")
+_QUALITY = ("axial_resolution_px", "dynamic_range_db")
+_ROLLOFF_NUMBERS = ("db_per_px", "residual_db")
+_ROLLOFF_LINES = ("depths_px", "peaks_db")
 
 
 def write(
@@ -21,11 +27,17 @@ def write(
     arrays: dict[str, NDArray[np.float64]],
     window: str | NDArray[np.float64],
     axial_um: float | None,
+    quality: MeasuredQuality | None,
 ) -> None:
     """Write one calibration; entries that are None are left out."""
     entries: dict[str, Any] = {**arrays, "window": np.asarray(window)}
     if axial_um is not None:
         entries["axial_um"] = np.float64(axial_um)
+    if quality is not None:
+        entries |= {f"quality_{name}": np.float64(getattr(quality, name)) for name in _QUALITY}
+        if quality.rolloff is not None:
+            names = _ROLLOFF_NUMBERS + _ROLLOFF_LINES
+            entries |= {f"rolloff_{name}": np.asarray(getattr(quality.rolloff, name)) for name in names}
     try:
         # An open file, because given a name savez appends .npz to it.
         with path.open("wb") as file:
@@ -59,16 +71,55 @@ def _checked(path: Path, entries: dict[str, NDArray[Any]]) -> dict[str, Any]:
             f"calibration file {path}: not an octmargin calibration; write one with save()"
         )
     version = entries.get("version")
-    if version is None or version.shape != () or version != VERSION:
+    if version is None or version.shape != () or version not in _READABLE:
         raise CalibrationError(
-            f"calibration file {path}: version {version} where version {VERSION} is read; calibrate again"
+            f"calibration file {path}: version {version} where versions {_READABLE[0]} to {VERSION} are read; "
+            "calibrate again"
         )
-    read_entries: dict[str, Any] = {name: entries[name] for name in _ARRAYS if name in entries}
+    try:
+        return _keywords(entries)
+    except CalibrationError as error:
+        raise CalibrationError(f"calibration file {path}: {error}; calibrate again") from error
+
+
+def _keywords(entries: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    keywords: dict[str, Any] = {name: entries[name] for name in _ARRAYS if name in entries}
     if "window" in entries:
         window = entries["window"]
-        read_entries["window"] = str(window) if window.dtype.kind == "U" else window
+        keywords["window"] = str(window) if window.dtype.kind == "U" else window
     if "axial_um" in entries:
-        if entries["axial_um"].shape != ():
-            raise CalibrationError(f"calibration file {path}: axial_um is not one number; calibrate again")
-        read_entries["axial_um"] = float(entries["axial_um"])
-    return read_entries
+        keywords["axial_um"] = _number(entries, "axial_um")
+    keywords["quality"] = _quality(entries)
+    return keywords
+
+
+def _quality(entries: dict[str, NDArray[Any]]) -> MeasuredQuality | None:
+    if not any(f"quality_{name}" in entries for name in _QUALITY):
+        return None
+    rolloff = None
+    if any(f"rolloff_{name}" in entries for name in _ROLLOFF_NUMBERS + _ROLLOFF_LINES):
+        numbers = {name: _number(entries, f"rolloff_{name}") for name in _ROLLOFF_NUMBERS}
+        lines = {name: _line(entries, f"rolloff_{name}") for name in _ROLLOFF_LINES}
+        rolloff = RollOff(
+            db_per_px=numbers["db_per_px"],
+            residual_db=numbers["residual_db"],
+            depths_px=lines["depths_px"],
+            peaks_db=lines["peaks_db"],
+        )
+    return MeasuredQuality(
+        **{name: _number(entries, f"quality_{name}") for name in _QUALITY}, rolloff=rolloff
+    )
+
+
+def _number(entries: dict[str, NDArray[Any]], name: str) -> float:
+    value = entries.get(name)
+    if value is None or value.shape != () or value.dtype.kind not in "fiu":
+        raise CalibrationError(f"{name} is not one number")
+    return float(value)
+
+
+def _line(entries: dict[str, NDArray[Any]], name: str) -> tuple[float, ...]:
+    value = entries.get(name)
+    if value is None or value.ndim != 1 or value.dtype.kind not in "fiu":
+        raise CalibrationError(f"{name} is not a line of numbers")
+    return tuple(float(number) for number in value)

@@ -11,10 +11,8 @@ from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike, NDArray
 
 from octmargin.errors import CalibrationError
-from octmargin.signal._resampling import lagrange_weights, resample
+from octmargin.signal._point_spread import DC_PX
 
-_DC_PX = 8
-"""Depths that no mirror may lie in: what is left of the source's spectrum after background removal."""
 _PHASE_DEGREE = 5
 """Enough for spectrometers and sweeps, which are smooth; a higher one follows noise at the dark ends."""
 _PEAK_OVER_MEDIAN = 10.0
@@ -35,16 +33,6 @@ def interference(
         shapes = ", ".join(str(spectrum.shape) for spectrum in spectra)
         raise CalibrationError(f"interference: expected four spectra of one length, got {shapes}")
     return spectra[0] - spectra[1] - spectra[2] + spectra[3]
-
-
-def to_linear_wavenumber(
-    spectra: NDArray[np.float64], k_map: NDArray[np.float64] | None, window: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Resample spectra (..., samples) to linear wavenumber and apply the window, in float64."""
-    if k_map is None:
-        return spectra * window
-    first, weights = lagrange_weights(k_map, spectra.shape[-1])
-    return resample(spectra, first, weights) * window
 
 
 def calibrate(
@@ -78,10 +66,10 @@ def fringe_phase(spectrum: NDArray[np.float64], name: str) -> tuple[NDArray[np.f
     padded = np.concatenate([spectrum - spectrum.mean(), np.zeros(samples)])
     lines = np.fft.fft(padded)
     amplitude = np.abs(np.fft.rfft((spectrum - spectrum.mean()) * np.hanning(samples)))
-    if len(amplitude) <= 4 * _DC_PX:
-        raise CalibrationError(f"mirrors: {name} has {samples} samples; give at least {8 * _DC_PX}")
-    peak = _DC_PX + int(np.argmax(amplitude[_DC_PX:]))
-    if not amplitude[peak] > _PEAK_OVER_MEDIAN * np.median(amplitude[_DC_PX:]):
+    if len(amplitude) <= 4 * DC_PX:
+        raise CalibrationError(f"mirrors: {name} has {samples} samples; give at least {8 * DC_PX}")
+    peak = DC_PX + int(np.argmax(amplitude[DC_PX:]))
+    if not amplitude[peak] > _PEAK_OVER_MEDIAN * np.median(amplitude[DC_PX:]):
         raise CalibrationError(f"mirrors: {name} holds no clear fringe; align the mirror and record it again")
     depth_px = np.abs(np.fft.fftfreq(len(padded))) * samples
     band = _band_pass(depth_px, low=0.4 * peak, high=1.9 * peak)
@@ -99,32 +87,3 @@ def _band_pass(depth_px: NDArray[np.float64], low: float, high: float) -> NDArra
 def _smooth(x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> Polynomial:
     # Where the source is dark the phase is noise; the weights leave those ends to the polynomial.
     return Polynomial.fit(x, y, _PHASE_DEGREE, w=weight)
-
-
-def point_spread_width(
-    spectrum: NDArray[np.float64],
-    k_map: NDArray[np.float64] | None,
-    dispersion_rad: NDArray[np.float64],
-    window: NDArray[np.float64],
-    zero_padding: int,
-) -> float:
-    """Width of a mirror's peak at half of its amplitude, in unpadded depth pixels."""
-    samples = len(spectrum)
-    linear = to_linear_wavenumber(spectrum, k_map, window) * np.exp(-1j * dispersion_rad)
-    amplitude = np.abs(np.fft.fft(linear, zero_padding * samples))[: zero_padding * samples // 2]
-    peak = zero_padding * _DC_PX + int(np.argmax(amplitude[zero_padding * _DC_PX :]))
-    half = amplitude[peak] / 2
-    left = _last_below(amplitude[: peak + 1][::-1], half)
-    right = _last_below(amplitude[peak:], half)
-    return float(left + right) / zero_padding
-
-
-def _last_below(falling: NDArray[np.float64], level: float) -> float:
-    """Fractional index where a profile that starts above `level` first crosses it."""
-    below = np.flatnonzero(falling < level)
-    if not below.size:
-        raise CalibrationError(
-            "point spread: the peak never falls to half of its amplitude; record a clear mirror"
-        )
-    after = int(below[0])
-    return float(after - (level - falling[after]) / (falling[after - 1] - falling[after]))

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from octmargin.errors import CalibrationError
-from octmargin.signal import Calibration, Reconstructor
+from octmargin.signal import Calibration, MeasuredQuality, Reconstructor, RollOff
 
 SAMPLES = 1024
 X = np.linspace(0.0, 1.0, SAMPLES)
@@ -64,6 +64,54 @@ def test_a_factory_calibration_is_two_polynomials() -> None:
         Calibration.from_polynomial([], samples=SAMPLES)
 
 
+WAVELENGTH_NM = [1250.0, 0.11, -9e-6, 1e-9]
+"""Of a spectrometer around 1300 nm: nm over the pixel, lowest power first."""
+
+
+@pytest.mark.parametrize("direction", [1, -1], ids=["rising", "falling"])
+def test_a_wavelength_polynomial_gives_wavenumbers_in_even_steps(direction: int) -> None:
+    coefficients = WAVELENGTH_NM if direction > 0 else [1360.0, -0.11, 9e-6]
+    k_map = Calibration.from_wavelengths(coefficients, samples=SAMPLES).k_map
+    assert k_map is not None
+    assert k_map[[0, -1]] == pytest.approx([0.0, SAMPLES - 1])
+    wavenumbers = 2 * np.pi / np.polyval(coefficients[::-1], k_map)
+    even = np.linspace(wavenumbers[0], wavenumbers[-1], SAMPLES)
+    np.testing.assert_allclose(wavenumbers, even, rtol=1e-12)
+
+
+@pytest.mark.parametrize("refractive_index", [1.0, 1.4])
+def test_a_wavelength_polynomial_puts_a_reflector_at_its_depth_in_um(refractive_index: float) -> None:
+    calibration = Calibration.from_wavelengths(
+        WAVELENGTH_NM, [0.0, 0.0, 30.0], samples=SAMPLES, refractive_index=refractive_index
+    )
+    depth_um = 700.0
+    wavenumber_per_um = 2e3 * np.pi / np.polyval(WAVELENGTH_NM[::-1], np.arange(SAMPLES))
+    # Light goes there and back, slower in the medium.
+    fringes = np.cos(2 * refractive_index * depth_um * wavenumber_per_um)
+    peak = Calibration(k_map=calibration.k_map).point_spread(fringes)
+    assert calibration.axial_um is not None
+    assert peak.depth_px * calibration.axial_um == pytest.approx(depth_um, rel=1e-3)
+    assert peak.width_px == pytest.approx(2.0, abs=0.02)
+    np.testing.assert_allclose(calibration.dispersion_rad, 30 * X**2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"coefficients_nm": []}, "wavelengths: give the polynomial's coefficients"),
+        ({"coefficients_nm": [1300.0, np.nan]}, "wavelengths: give the polynomial's coefficients, finite"),
+        ({"coefficients_nm": [1300.0]}, "strictly monotonic"),
+        ({"coefficients_nm": [0.1, 1300.0, -2.0]}, "lowest power first"),
+        ({"coefficients_nm": [-10.0, 1.0]}, "-10 nm at the first pixel"),
+        ({"coefficients_nm": WAVELENGTH_NM, "refractive_index": 0.7}, "refractive_index is 0.7"),
+        ({"coefficients_nm": WAVELENGTH_NM, "samples": 2}, "samples is 2; give at least 4"),
+    ],
+)
+def test_refuses_wavelengths_that_no_spectrometer_has(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        Calibration.from_wavelengths(**{"samples": SAMPLES, **arguments})
+
+
 def test_conjugating_twice_gives_the_same() -> None:
     calibration = Calibration(dispersion_rad=X**2)
     np.testing.assert_array_equal(calibration.conjugated().dispersion_rad, -(X**2))
@@ -98,6 +146,14 @@ def test_refining_finds_the_dispersion_of_a_scattering_sample(second: float, thi
     inner = slice(SAMPLES // 8, -SAMPLES // 8)
     residual = left[inner] - np.polyval(np.polyfit(X[inner], left[inner], 1), X[inner])
     assert np.abs(residual).max() < 0.4
+
+
+def test_refining_is_not_led_astray_by_a_corrupt_last_line() -> None:
+    raw = scattering_sample(curved(18.0, 0.0))
+    clean = Calibration().refine_dispersion(raw)
+    raw[-1] = 60000.0 * np.random.default_rng(0).uniform(size=SAMPLES)
+    corrupt = Calibration().refine_dispersion(raw)
+    np.testing.assert_allclose(corrupt.dispersion_rad, clean.dispersion_rad, atol=0.5)
 
 
 def test_refining_does_not_move_the_surface() -> None:
@@ -135,6 +191,31 @@ def test_a_saved_calibration_loads_as_it_was(tmp_path: Path, window: Any) -> Non
     assert loaded.axial_um == 3.5
 
 
+@pytest.mark.parametrize(
+    "rolloff",
+    [None, RollOff(db_per_px=0.02, residual_db=0.1, depths_px=(9.0, 50.5, 90.0), peaks_db=(0.0, -1.0, -2.0))],
+    ids=["not measured", "measured"],
+)
+def test_the_measured_quality_is_saved_with_it(tmp_path: Path, rolloff: RollOff | None) -> None:
+    quality = MeasuredQuality(axial_resolution_px=2.25, dynamic_range_db=61.5, rolloff=rolloff)
+    Calibration(k_map=1000 * X, quality=quality).save(tmp_path / "c.npz")
+    assert Calibration.load(tmp_path / "c.npz").quality == quality
+
+
+def test_a_file_of_version_1_loads_without_a_measured_quality(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "old.npz",
+        format="octmargin-calibration",
+        version=1,
+        k_map=1000 * X,
+        window="hamming",
+        axial_um=3.5,
+    )
+    loaded = Calibration.load(path)
+    np.testing.assert_array_equal(loaded.k_map, 1000 * X)
+    assert (loaded.window, loaded.axial_um, loaded.quality) == ("hamming", 3.5, None)
+
+
 def test_the_identity_saves_and_loads(tmp_path: Path) -> None:
     Calibration().save(tmp_path / "identity.npz")
     loaded = Calibration.load(tmp_path / "identity.npz")
@@ -145,7 +226,7 @@ def test_the_file_is_a_versioned_npz_without_pickle(tmp_path: Path) -> None:
     Calibration(k_map=1000 * X).save(tmp_path / "c.npz")
     with np.load(tmp_path / "c.npz", allow_pickle=False) as archive:
         assert str(archive["format"]) == "octmargin-calibration"
-        assert int(archive["version"]) == 1
+        assert int(archive["version"]) == 2
         np.testing.assert_array_equal(archive["k_map"], 1000 * X)
 
 
@@ -163,10 +244,19 @@ def test_loading_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         Calibration.load(tmp_path / "text")
     with pytest.raises(CalibrationError, match="not an octmargin calibration"):
         Calibration.load(write(tmp_path / "other.npz", k_map=X))
-    with pytest.raises(CalibrationError, match="version 2 where version 1"):
-        Calibration.load(write(tmp_path / "newer.npz", **{**ours, "version": 2}))
+    with pytest.raises(CalibrationError, match="version 3 where versions 1 to 2 are read; calibrate again"):
+        Calibration.load(write(tmp_path / "newer.npz", **{**ours, "version": 3}))
     with pytest.raises(CalibrationError, match=r"shape\.npz: .*k_map has shape \(2, 4\)"):
         Calibration.load(write(tmp_path / "shape.npz", **ours, k_map=np.zeros((2, 4))))
+    half = {"quality_dynamic_range_db": 50.0}
+    with pytest.raises(CalibrationError, match=r"half\.npz: quality_axial_resolution_px is not one number"):
+        Calibration.load(write(tmp_path / "half.npz", **ours, **half))
+    flat = {**half, "quality_axial_resolution_px": 2.0, "rolloff_db_per_px": 0.1, "rolloff_residual_db": 0.1}
+    with pytest.raises(CalibrationError, match=r"flat\.npz: rolloff_depths_px is not a line of numbers"):
+        Calibration.load(write(tmp_path / "flat.npz", **ours, **flat))
+    odd = {**flat, "rolloff_depths_px": [1.0, 2.0], "rolloff_peaks_db": [1.0]}
+    with pytest.raises(CalibrationError, match=r"odd\.npz: roll-off: .*as many peaks as depths"):
+        Calibration.load(write(tmp_path / "odd.npz", **ours, **odd))
     with pytest.raises(CalibrationError, match="axial_um is not one number"):
         Calibration.load(write(tmp_path / "axial.npz", **ours, axial_um=np.zeros(3)))
     with pytest.raises(CalibrationError, match="cannot be read"):

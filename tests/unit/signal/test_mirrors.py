@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from octmargin.errors import CalibrationError
-from octmargin.signal import Calibration, Reconstructor, interference
+from octmargin.signal import Calibration, LinearInK, Reconstructor, interference
 
 SAMPLES = 1024
 X = np.linspace(0.0, 1.0, SAMPLES)
@@ -98,6 +99,72 @@ def test_real_mirrors_reach_the_widths_known_for_them(
         for c, d in ((Calibration(), Calibration()), (k_map_only, k_map_only), (both, both.conjugated()))
     ]
     np.testing.assert_allclose(widths, [(7.41, 14.97), (2.44, 2.41), (2.25, 2.22)], rtol=0.03)
+    assert max(widths[1]) <= 2.5
+    assert max(widths[2]) <= 2.3
+
+
+@pytest.mark.real_data
+def test_real_mirrors_alone_reach_what_the_published_calibration_reaches(
+    real_data: Path, real_mirrors: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> None:
+    with np.load(real_data / "py-oct-calibration" / "published_calibration.npz") as archive:
+        theirs = Calibration(k_map=archive["k_map"], dispersion_rad=archive["dispersion_rad"])
+    ours = Calibration.from_mirrors(*real_mirrors)
+    map_of_theirs, map_of_ours = Calibration(k_map=theirs.k_map), Calibration(k_map=ours.k_map)
+    for mirror_spectrum, a, b in zip(
+        real_mirrors, (ours, ours.conjugated()), (theirs, theirs.conjugated()), strict=True
+    ):
+        assert a.point_spread_width(mirror_spectrum) == pytest.approx(
+            b.point_spread_width(mirror_spectrum), rel=0.05
+        )
+        assert map_of_ours.point_spread_width(mirror_spectrum) == pytest.approx(
+            map_of_theirs.point_spread_width(mirror_spectrum), rel=0.05
+        )
+
+
+@pytest.mark.real_data
+def test_the_real_camera_is_not_linear_in_wavenumber(
+    real_mirrors: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    assert not Calibration.from_mirrors(*real_mirrors).is_linear_in_k
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("frame", [5, 50, 90])
+def test_real_spectra_are_told_from_the_same_made_linear(
+    real_data: Path, real_mirrors: tuple[NDArray[np.float64], NDArray[np.float64]], frame: int
+) -> None:
+    raw = np.array(np.load(real_data / "py-oct-calibration" / "cscan.npy", mmap_mode="r")[frame], float)
+    calibration = Calibration.from_mirrors(*real_mirrors)
+    linear = CubicSpline(np.arange(raw.shape[1]), raw, axis=1)(calibration.k_map)
+    assert calibration.linearity_of(raw) is LinearInK.NO
+    assert calibration.linearity_of(linear) is LinearInK.YES
+
+
+@pytest.mark.real_data
+def test_refining_sharpens_a_real_sample_of_unknown_dispersion(
+    real_data: Path, real_mirrors: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> None:
+    raw = np.array(np.load(real_data / "py-oct-calibration" / "cscan.npy", mmap_mode="r")[50], float)
+    raw[-1] = 60000.0 * np.random.default_rng(0).uniform(size=raw.shape[1])
+    known = Calibration.from_mirrors(*real_mirrors).best_dispersion_sign(raw)
+    assert known.dispersion_rad is not None
+    wrong = Calibration(k_map=known.k_map, dispersion_rad=known.dispersion_rad + 80 * (X - 0.5) ** 2)
+
+    def median_sharpness(calibration: Calibration) -> float:
+        intensity = np.empty((len(raw), 400), dtype=np.float32)
+        Reconstructor(
+            calibration.with_background(np.median(raw, axis=0)), samples=raw.shape[1], depth=400
+        ).process(raw.astype(np.float32), None, intensity)
+        tissue = intensity[:, 10:].astype(np.float64)
+        return float(np.median((tissue**2).sum(axis=1) / tissue.sum(axis=1) ** 2))
+
+    refined = median_sharpness(wrong.refine_dispersion(raw))
+    assert refined > 1.2 * median_sharpness(wrong)
+    assert refined > 0.95 * median_sharpness(known)
+    # Their own dispersion is small: 2.44 px wide mirrors become 2.25.
+    none = Calibration(k_map=known.k_map)
+    assert median_sharpness(none.refine_dispersion(raw)) > median_sharpness(none)
 
 
 @pytest.mark.real_data
