@@ -51,6 +51,7 @@ class Workload:
         self.plain_chain = PlainChain(frame.calibration, samples=samples, depth=depth)
         self.bscan_db = np.empty((alines, depth), np.float32)
         self.intensity = np.empty((alines, depth), np.float32)
+        self.mu_per_mm = np.empty((alines, depth), np.float32)
         self.chain.process(frame.raw, self.bscan_db, self.intensity)
         self.noise = 10.0 ** (noise_floor_db(self.bscan_db, axial_um=AXIAL_UM) / 10.0)
         self.assessor = Assessor()
@@ -77,7 +78,7 @@ class Workload:
 
     def attenuate(self) -> NDArray[np.float32]:
         """Attenuation of the whole frame."""
-        return attenuation(self.intensity, AXIAL_UM / 1000.0, noise=self.noise)
+        return attenuation(self.intensity, AXIAL_UM / 1000.0, noise=self.noise, out=self.mu_per_mm)
 
     def describe_texture(self, surface_px: NDArray[np.float32]) -> Texture:
         """Texture below the surface, of every block."""
