@@ -1,4 +1,7 @@
-"""Mirror measurements as files: two mirrors either side of zero delay, and their dark spectra, in one folder."""
+"""Mirror measurements as files, in one folder: two mirrors either side of zero delay, and their dark spectra.
+
+Beside them may lie a series for the roll-off: the same mirror at several depths.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ DARK_FILES = (
     ("dark_sample2.npy", "dark_ref.npy", "dark_not.npy"),
 )
 """For each mirror: reference arm blocked, sample arm blocked, both blocked."""
+SERIES_FILES = "mirror-*.npy"
 
 
 def load_mirrors(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -46,6 +50,30 @@ def load_mirrors(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return spectra[0], spectra[1]
 
 
+def load_series(folder: Path) -> NDArray[np.float64] | None:
+    """Return one mirror at several depths, (n, samples), from the files `mirror-*.npy`; None without any.
+
+    Each file holds one spectrum (samples,) or several (n, samples). What all depths have in common is taken
+    away: `dark_ref.npy` where it is there, else nothing but the mean, which leaves the shallowest depths to the
+    source's spectrum. CalibrationError names the file that does not fit.
+    """
+    paths = sorted(folder.glob(SERIES_FILES))
+    if not paths:
+        return None
+    dark = folder / "dark_ref.npy"
+    reference = _load(dark) if dark.is_file() else None
+    samples = len(reference) if reference is not None else _load_lines(paths[0]).shape[1]
+    spectra = [_load_lines(path) for path in paths]
+    for path, lines in zip(paths, spectra, strict=True):
+        if lines.shape[1] != samples:
+            raise CalibrationError(
+                f"{path}: spectra of {lines.shape[1]} samples where {samples} are wanted; measure them alike"
+            )
+    series: NDArray[np.float64] = np.concatenate(spectra)
+    series -= series.mean(axis=1, keepdims=True) if reference is None else reference
+    return series
+
+
 def calibration_beside(spectra: SpectraFile) -> Calibration:
     """The calibration from the mirrors in the folder of a file of spectra; CalibrationError without them.
 
@@ -61,13 +89,21 @@ def calibration_beside(spectra: SpectraFile) -> Calibration:
 
 
 def _load(path: Path) -> NDArray[np.float64]:
+    data = _load_lines(path)
+    if len(data) != 1:
+        raise CalibrationError(f"{path}: {len(data)} spectra; one spectrum (samples,) is wanted")
+    return data.reshape(-1)
+
+
+def _load_lines(path: Path) -> NDArray[np.float64]:
+    """Spectra (n, samples) of a file that holds (samples,) or (n, samples)."""
     try:
         data = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise CalibrationError(
             f"{path}: not a readable .npy file ({error}); save it again with numpy.save"
         ) from error
-    if data.ndim != 1:
-        raise CalibrationError(f"{path}: shape {data.shape}; one spectrum (samples,) is wanted")
-    spectrum: NDArray[np.float64] = data.astype(np.float64)
-    return spectrum
+    if not isinstance(data, np.ndarray) or data.ndim not in (1, 2) or data.dtype.kind not in "fiu":
+        shape = getattr(data, "shape", "of an archive")
+        raise CalibrationError(f"{path}: shape {shape}; spectra (samples,) or (n, samples) are wanted")
+    return np.atleast_2d(data).astype(np.float64)

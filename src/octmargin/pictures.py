@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from octmargin.frames import ALINES_PER_BLOCK, BlockState
+from octmargin.picture_style import BACKGROUND as _BACKGROUND
+from octmargin.picture_style import TEXT as _TEXT
+from octmargin.picture_style import font as _font
 
-_BACKGROUND = (16, 18, 22)
-_TEXT = (225, 228, 232)
 _SURFACE = (70, 200, 255)
 # Okabe and Ito's colours, which colour-blind people tell apart.
 _COLOURS = {
@@ -187,7 +187,3 @@ def _scale_bar(draw: ImageDraw.ImageDraw, right_bottom: tuple[int, int], px_per_
     draw.rectangle((right - px_per_mm - 6, bottom - 20, right + 6, bottom + 6), fill=_BACKGROUND)
     draw.line((right - px_per_mm, bottom, right, bottom), fill=_TEXT, width=3)
     draw.text((right - px_per_mm / 2, bottom - 4), text, fill=_TEXT, font=_font(), anchor="mb")
-
-
-def _font(size: int = 12) -> Any:
-    return ImageFont.load_default(size)

@@ -189,6 +189,19 @@ def test_a_calibration_from_an_empty_folder(tmp_path: Path) -> None:
     assert "mirror1.npy, mirror2.npy missing" in complaint_of("calibrate", str(tmp_path))
 
 
+def test_a_calibration_with_a_window_that_does_not_exist(tmp_path: Path) -> None:
+    fringes = [np.cos(2 * np.pi * depth * np.arange(1024) / 1024) for depth in (70, 110)]
+    for name, fringe in zip(("mirror1", "mirror2"), fringes, strict=True):
+        np.save(tmp_path / f"{name}.npy", fringe + np.random.default_rng(0).normal(0, 0.01, 1024))
+    missing = str(tmp_path / "window.npy")
+    assert "window.npy: not a readable .npy" in complaint_of("calibrate", str(tmp_path), "--window", missing)
+    assert "no window is called 'round'" in complaint_of("calibrate", str(tmp_path), "--window", "round")
+    np.save(missing, np.ones(7))
+    assert "window 7" in complaint_of("calibrate", str(tmp_path), "--window", missing)
+    same = str(tmp_path / "cal.png")
+    assert "name them apart" in complaint_of("calibrate", str(tmp_path), "-o", same)
+
+
 def test_a_port_that_is_taken(phantom: LayeredPhantom, tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.zeros((2, 16, 512), np.uint16))
     with socket.create_server(("127.0.0.1", 0)) as taken:

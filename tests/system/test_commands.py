@@ -131,20 +131,79 @@ def test_calibrate_finds_from_two_mirrors_what_the_optics_are(tmp_path: Path) ->
         np.save(tmp_path / f"{name}.npy", spectra - optics.level_counts)
     said = output_of("calibrate", str(tmp_path), "-o", str(tmp_path / "cal.npz"))
     widths = [
-        [float(x) for x in re.findall(r"\d+\.\d+", line)] for line in said.splitlines() if "mirror " in line
+        [float(x) for x in re.findall(r"\d+\.\d+", line)]
+        for line in said.splitlines()
+        if line.startswith("mirror ")
     ]
     for raw, k_map_only, whole in widths:
         assert whole < 2.4
         assert whole < min(raw, k_map_only)
     calibration = Calibration.load(tmp_path / "cal.npz")
     assert calibration.samples == 1024
+    assert calibration.quality is not None
+    assert f"axial resolution:  {calibration.quality.axial_resolution_px:.2f} px\n" in said
+    assert f"dynamic range:     {calibration.quality.dynamic_range_db:.1f} dB" in said
+    assert "roll-off:          not measured" in said
+    assert "mirrors linear in wavenumber already: no" in said
+    with Image.open(tmp_path / "cal.png") as picture:
+        assert picture.size[0] > 1000
+
+
+def test_calibrate_measures_rolloff_and_resolution_in_the_units_that_are_known(tmp_path: Path) -> None:
+    optics = ConsoleOptics(samples=1024)
+    interferometer = Interferometer(optics)
+    rng = np.random.default_rng(1)
+    for name, depth_px, loss_db in (
+        ("mirror1", 60.0, 0.0),
+        ("mirror2", -90.0, 0.0),
+        ("mirror-1", 30.0, 0.0),
+        ("mirror-2", 80.0, 5.0),
+        ("mirror-3", 130.0, 10.0),
+    ):
+        spectra = interferometer.mirror(depth_px, alines=64, rng=rng).astype(float).mean(axis=0)
+        np.save(tmp_path / f"{name}.npy", (spectra - optics.level_counts) * 10 ** (-loss_db / 20))
+    np.save(tmp_path / "window.npy", np.hanning(1024))
+    said = output_of(
+        "calibrate",
+        str(tmp_path),
+        "-o",
+        str(tmp_path / "cal.npz"),
+        "--picture",
+        str(tmp_path / "other" / "look.png"),
+        "--axial-um",
+        "4",
+        "--window",
+        str(tmp_path / "window.npy"),
+    )
+    calibration = Calibration.load(tmp_path / "cal.npz")
+    np.testing.assert_array_equal(calibration.window, np.hanning(1024))
+    per_mm, per_px = (
+        float(x) for x in re.findall(r"roll-off: +([\d.]+) dB/mm in tissue, ([\d.]+) dB", said)[0]
+    )
+    assert per_mm == pytest.approx(1000 * per_px / 4, rel=0.01)
+    # 0.1 dB per depth pixel was put in; the simulated optics lose a little of their own.
+    assert per_px == pytest.approx(0.1, rel=0.05)
+    assert "µm in tissue" in said
+    assert (tmp_path / "other" / "look.png").is_file()
+    assert not (tmp_path / "cal.png").exists()
+
+
+@pytest.mark.real_data
+def test_calibrate_tells_that_a_real_sample_needs_the_k_map(tmp_path: Path, real_data: Path) -> None:
+    folder = real_data / "py-oct-calibration"
+    said = output_of(
+        "calibrate", str(folder), "-o", str(tmp_path / "cal.npz"), "--sample", str(folder / "cscan.npy")
+    )
+    assert "cscan.npy linear in wavenumber already: no" in said
 
 
 @pytest.mark.real_data
 def test_calibrate_reaches_the_widths_of_the_real_mirrors(tmp_path: Path, real_data: Path) -> None:
     said = output_of("calibrate", str(real_data / "py-oct-calibration"), "-o", str(tmp_path / "cal.npz"))
     widths = [
-        [float(x) for x in re.findall(r"\d+\.\d+", line)] for line in said.splitlines() if "mirror " in line
+        [float(x) for x in re.findall(r"\d+\.\d+", line)]
+        for line in said.splitlines()
+        if line.startswith("mirror ")
     ]
     # As that data's own notes give them: raw, with k-map, with k-map and dispersion.
     np.testing.assert_allclose(widths, [[7.41, 2.44, 2.25], [14.97, 2.41, 2.22]], rtol=0.04)
