@@ -5,7 +5,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
+# A folder per state of the sources: numba does not see that what a cached kernel calls in another file has changed.
+SOURCES_STATE := $(shell find src simulator -name '*.py' | LC_ALL=C sort | xargs cat | cksum | cut -d ' ' -f 1)
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(SOURCES_STATE)
 
 .PHONY: demo test lint types imports wheel check lock clean
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from octmargin.kernel_cache import ensure_cache_folder
+
 if TYPE_CHECKING:
     from octmargin.margin import Assessor
     from octmargin.signal import Calibration, Reconstructor, attenuation, find_surface
@@ -23,6 +25,8 @@ _ROOMS = {
     "attenuation": "octmargin.signal",
     "find_surface": "octmargin.signal",
 }
+
+ensure_cache_folder()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from octmargin import __version__
+from octmargin.commands.bench import bench
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
@@ -50,6 +51,7 @@ def _root(
 
 for _command in (demo, run, watch, devices, calibrate, reconstruct, doctor):
     app.command()(_command)
+app.add_typer(bench, name="bench")
 
 
 def _add_installed_commands() -> None:

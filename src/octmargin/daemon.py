@@ -15,6 +15,7 @@ import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM, ConsoleLink
 from octmargin.bus import CaseMessage, LatencyMs, Publisher, Topics, utc_from_ns
+from octmargin.cold_start import compiling_told
 from octmargin.config import Config
 from octmargin.device import driver_class
 from octmargin.engine import Engine, EngineSettings, Outcome
@@ -125,9 +126,9 @@ class Daemon:
             deliver_from_thread,
             threads=config.engine.threads,
         )
-        log.info("warming up the kernels (the first start on a machine compiles them)")
         started_s = time.monotonic()
-        await asyncio.to_thread(engine.warm_up, plan.alines, plan.pixel_format)
+        with compiling_told(log.info):
+            await asyncio.to_thread(engine.warm_up, plan.alines, plan.pixel_format)
         log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
         if self._stop.is_set():
             return

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from octmargin.cold_start import COMPILING
 from octmargin.errors import DeviceError, OctMarginError
 
 START_TIMEOUT_S = 240.0
@@ -99,6 +100,11 @@ class DaemonProcess:
         code = self._process.returncode
         if code:
             raise OctMarginError(f"the daemon ended with code {code}: {self.last_words()}")
+
+    def compiling(self) -> list[str]:
+        """What it has said so far of kernels that it compiles."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [line[line.index(COMPILING) :].rstrip() for line in lines if COMPILING in line]
 
     def last_words(self) -> str:
         """The last line of its log."""

@@ -28,6 +28,7 @@ NOMINAL_AXIAL_UM = 5.0
 FILE_LINE_RATE_HZ = 10_000.0
 """Files bring no rate of their own; small frames at this rate are judged without haste."""
 REFRESH_PER_S = 5
+RELAY_INTERVAL_S = 0.2
 
 
 class WireKind(Enum):
@@ -117,7 +118,7 @@ class Demonstration:
             daemon = await stack.enter_async_context(
                 DaemonProcess.started(config, self._folder / "daemon.log")
             )
-            self._progress("compiling the kernels (cached after the first start) ...")
+            self._progress("starting the daemon ...")
             await self._until_ready(daemon)
             self._scanning = True
             await self._scan(daemon, stop)
@@ -159,12 +160,22 @@ class Demonstration:
         """Wait until the subscriber hears `ready`; the daemon's own words where it never will."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await _first_done(self._record.until("ready"), daemon.exited())
+                await _first_done(self._record.until("ready"), daemon.exited(), self._relay_compiling(daemon))
         except TimeoutError:
             raise DeviceError(
                 f"the daemon was not ready within {START_TIMEOUT_S:g} s: {daemon.last_words()}"
             ) from None
         daemon.raise_if_failed()
+
+    async def _relay_compiling(self, daemon: DaemonProcess) -> None:
+        """Say what the daemon's log says of compiling, for as long as this is awaited."""
+        said = 0
+        while True:
+            lines = daemon.compiling()
+            for line in lines[said:]:
+                self._progress(line)
+            said = len(lines)
+            await asyncio.sleep(RELAY_INTERVAL_S)
 
     async def _until_quiet(self, listener: asyncio.Task[None]) -> None:
         """The daemon has said goodbye after its last flag: when that arrived, everything has."""

@@ -91,7 +91,7 @@ def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stderr is not None
         for line in demo.stderr:
-            if "compiling" in line:
+            if "starting the daemon" in line:
                 break
         children = descendants(demo.pid)
         demo.kill()
@@ -103,7 +103,7 @@ def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("after", ["starting", "compiling"])
+@pytest.mark.parametrize("after", ["starting the simulated console", "starting the daemon"])
 def test_ctrl_c_before_the_first_frame_is_a_clean_end(after: str) -> None:
     with subprocess.Popen(
         [*OCTMARGIN, "demo", "--headless"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -15,7 +15,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from octmargin import kernel_cache
 from octmargin.bus import BrokerSettings, check_credentials
+from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
 from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
 from octmargin.errors import OctMarginError
@@ -77,6 +79,18 @@ def _installation() -> Iterator[Finding]:
     if cache and not os.access(cache if Path(cache).exists() else Path(cache).parent, os.W_OK):
         remedy = "unset NUMBA_CACHE_DIR or name a folder that is: every start compiles the kernels anew"
         yield Finding("kernel cache", "note", f"{cache} is not writable", remedy)
+    yield _kernel_cache()
+
+
+def _kernel_cache() -> Finding:
+    if kernel_cache.is_temporary():
+        text = "no folder for compiled kernels can be written: every start compiles them anew"
+        return Finding("kernel cache", "note", text, f"set {kernel_cache.VARIABLE} to a folder that can be")
+    folder, kernels = cached_kernels()
+    warm = (
+        f"{kernels} signal kernels compiled" if kernels else f"empty: the first start takes about {ABOUT_S} s"
+    )
+    return Finding("kernel cache", "ok", f"{folder}, {warm}")
 
 
 async def _devices(config: Config | None) -> list[Finding]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from octmargin.cold_start import compiling_told
 from octmargin.errors import InputError
 from octmargin.margin import Assessor
 from octmargin.mirrors import calibration_beside
@@ -52,8 +53,9 @@ def reconstruct(
     for index in range(source.frames):
         frame = source.frame(index)
         raw = frame.astype(np.float32) if frame.dtype.kind == "f" else frame
-        bscan_db = reconstructor.process(raw, intensity=intensity)
-        flags = assessor.assess(bscan_db, axial_um=axial_um, intensity=intensity)
+        with compiling_told(_say):
+            bscan_db = reconstructor.process(raw, intensity=intensity)
+            flags = assessor.assess(bscan_db, axial_um=axial_um, intensity=intensity)
         enface[index] = flags.enface_db
         if index % every == 0:
             image = bscan_image(
@@ -68,3 +70,7 @@ def reconstruct(
     save_png(enface_image(enface, width_mm=width_mm, size=(640, height)), output / "enface.png")
     typer.echo(f"{source.frames} frames of {source.alines} A-lines; pictures in {output} (research use only)")
     typer.echo(f"scale bars: {axial_um:g} µm per depth pixel, {width_mm:g} mm per frame, as given or nominal")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

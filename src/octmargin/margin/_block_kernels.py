@@ -21,7 +21,7 @@ def average_blocks(
 ) -> None:
     """Average the usable A-lines of each block along their surface.
 
-    `intensity` (alines, depth) -> `profile` (blocks, depth), of which the first `profile_px` (blocks,) pixels
+    `intensity` (alines, depth) -> `profile` (blocks, pixels wanted). The first `profile_px` (blocks,) pixels
     below the surface are inside every A-line that was averaged; 0 where a block has no usable A-line.
     """
     alines, depth = intensity.shape
@@ -34,16 +34,54 @@ def average_blocks(
                 length = min(length, depth - round(surface_px[i]))
                 used += 1
         profile_px[b] = length if used else 0
-        profile[b, :] = np.float32(0.0)
+        for z in range(profile.shape[1]):
+            profile[b, z] = np.float32(0.0)
+        # A slice, so that its indices count from 0: numba would test others for negative ones at each step.
+        wanted = profile[b, : min(length, profile.shape[1])]
         for i in range(start, stop):
             if usable[i]:
-                line = intensity[i, round(surface_px[i]) :]
-                for z in range(length):
-                    profile[b, z] += line[z]
+                _add(intensity[i, round(surface_px[i]) :], wanted)
         if used:
             scale = np.float32(1.0 / used)
-            for z in range(length):
-                profile[b, z] *= scale
+            for z in range(wanted.shape[0]):
+                wanted[z] *= scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _add(line: NDArray[np.float32], total: NDArray[np.float32]) -> None:
+    for z in range(total.shape[0]):
+        total[z] += line[z]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def summarise_blocks(
+    surface_px: NDArray[np.float32],
+    clipped: NDArray[np.bool_],
+    alines_per_block: int,
+    missing_share: NDArray[np.float64],
+    clipped_share: NDArray[np.float64],
+    median_px: NDArray[np.float32],
+) -> None:
+    """Shares of A-lines without surface and saturated, and the median surface (NaN without any), per block."""
+    found_px = np.empty(alines_per_block, dtype=np.float32)
+    for b in range(median_px.shape[0]):
+        start, stop = b * alines_per_block, min((b + 1) * alines_per_block, surface_px.shape[0])
+        found = saturated = 0
+        for i in range(start, stop):
+            saturated += clipped[i]
+            if np.isfinite(surface_px[i]):
+                # Insertion: a block is short.
+                k = found
+                while k > 0 and found_px[k - 1] > surface_px[i]:
+                    found_px[k] = found_px[k - 1]
+                    k -= 1
+                found_px[k] = surface_px[i]
+                found += 1
+        missing_share[b] = (stop - start - found) / (stop - start)
+        clipped_share[b] = saturated / (stop - start)
+        median_px[b] = np.float32(np.nan)
+        if found:
+            median_px[b] = np.float32(0.5) * (found_px[(found - 1) // 2] + found_px[found // 2])
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy", boundscheck=False)
@@ -63,9 +101,10 @@ def project_enface(
         start = round(surface_px[i]) + from_px
         stop = min(round(surface_px[i]) + to_px, depth)
         if stop > start:
+            band_db = bscan_db[i, start:stop]
             total = np.float32(0.0)
-            for z in range(start, stop):
-                total += bscan_db[i, z]
+            for z in range(stop - start):
+                total += band_db[z]
             enface_db[i] = total / np.float32(stop - start)
 
 

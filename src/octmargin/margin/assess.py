@@ -64,7 +64,7 @@ class Assessor:
         noise = 10.0 ** (noise_db / 10.0) if np.isfinite(noise_db) else np.inf
 
         with_surface = np.isfinite(surface_px)
-        profile, profile_px = self._average(linear, surface_px, with_surface & ~clipped)
+        profile, profile_px = self._average(linear, surface_px, with_surface & ~clipped, axial_um)
         found, seen_mm = self._judge_profiles(profile, profile_px, noise, axial_um)
         first_px, to_px = (round(um / axial_um) for um in (self.parameters.specular_um, _BRIGHTNESS_TO_UM))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -72,7 +72,7 @@ class Assessor:
                 profile[:, first_px : max(to_px, first_px + 1)].mean(axis=1) / noise
             )
         brightness_db[profile_px == 0] = np.nan
-        quality = self._quality(with_surface, clipped, brightness_db, seen_mm)
+        quality, median_px = self._quality(surface_px, clipped, brightness_db, seen_mm)
         suspicion = found[:, _suspicion.SUSPICION]
         suspicious = (suspicion >= self.parameters.suspicious_at) & (quality == BlockQuality.OK)
         enface_db = np.empty(len(bscan_db), dtype=np.float32)
@@ -90,7 +90,7 @@ class Assessor:
             distance_mm=np.where(suspicious, found[:, _suspicion.TOP_MM], np.nan).astype(np.float32),
             visualised_depth_mm=seen_mm.astype(np.float32),
             quality=quality,
-            surface_mm=_block_medians(surface_px) * np.float32(axial_um / 1000.0),
+            surface_mm=median_px * np.float32(axial_um / 1000.0),
             attenuation_per_mm=found[:, _suspicion.ATTENUATION].astype(np.float32),
             brightness_db=brightness_db.astype(np.float32),
             surface_px=surface_px,
@@ -112,9 +112,16 @@ class Assessor:
         return np.exp(self._intensity, out=self._intensity)
 
     def _average(
-        self, linear: NDArray[np.float32], surface_px: NDArray[np.float32], usable: NDArray[np.bool_]
+        self,
+        linear: NDArray[np.float32],
+        surface_px: NDArray[np.float32],
+        usable: NDArray[np.bool_],
+        axial_um: float,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        shape = (-(-len(linear) // ALINES_PER_BLOCK), linear.shape[1])
+        # Nothing reads a profile below the assessed depth, and a frame is deeper than that.
+        wanted_um = max(self.parameters.assessed_depth_um, self.parameters.specular_um, _BRIGHTNESS_TO_UM)
+        wanted_px = round((wanted_um + self.parameters.bin_um) / axial_um) + 2
+        shape = (-(-len(linear) // ALINES_PER_BLOCK), min(linear.shape[1], wanted_px))
         if self._profile.shape != shape:
             self._profile = np.empty(shape, dtype=np.float32)
         profile_px = np.empty(shape[0], dtype=np.int64)
@@ -141,21 +148,25 @@ class Assessor:
 
     def _quality(
         self,
-        with_surface: NDArray[np.bool_],
+        surface_px: NDArray[np.float32],
         clipped: NDArray[np.bool_],
         brightness_db: NDArray[np.floating[Any]],
         seen_mm: NDArray[np.float64],
-    ) -> NDArray[np.uint8]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Quality bits and median surface in pixels, both (blocks,)."""
         p = self.parameters
+        missing_share, clipped_share = np.empty(len(seen_mm)), np.empty(len(seen_mm))
+        median_px = np.empty(len(seen_mm), dtype=np.float32)
+        _block_kernels.summarise_blocks(
+            surface_px, clipped, ALINES_PER_BLOCK, missing_share, clipped_share, median_px
+        )
         quality = np.zeros(len(seen_mm), dtype=np.uint8)
         # Each written so that NaN is poor.
-        quality[~(_block_shares(~with_surface) <= p.max_missing_surface_share)] |= np.uint8(
-            BlockQuality.NO_SURFACE
-        )
-        quality[~(_block_shares(clipped) <= p.max_saturated_share)] |= np.uint8(BlockQuality.SATURATED)
+        quality[~(missing_share <= p.max_missing_surface_share)] |= np.uint8(BlockQuality.NO_SURFACE)
+        quality[~(clipped_share <= p.max_saturated_share)] |= np.uint8(BlockQuality.SATURATED)
         quality[~(brightness_db >= p.min_brightness_db)] |= np.uint8(BlockQuality.LOW_SIGNAL)
         quality[~(seen_mm >= p.min_visualised_depth_um / 1000.0)] |= np.uint8(BlockQuality.SHALLOW)
-        return quality
+        return quality, median_px
 
     def _probabilities(
         self, suspicion: NDArray[np.float64], mean_attenuation_per_mm: NDArray[np.float64]
@@ -180,19 +191,3 @@ def _checked_saturated(saturated: ArrayLike | None, alines: int) -> NDArray[np.b
     if clipped.shape != (alines,):
         raise InputError(f"saturated: expected shape ({alines},), one per A-line, got {clipped.shape}")
     return clipped
-
-
-def _block_shares(condition: NDArray[np.bool_]) -> NDArray[np.float64]:
-    starts = np.arange(0, len(condition), ALINES_PER_BLOCK)
-    sizes = np.diff(np.append(starts, len(condition)))
-    return np.asarray(np.add.reduceat(condition.astype(np.float64), starts) / sizes)
-
-
-def _block_medians(per_aline: NDArray[np.float32]) -> NDArray[np.float32]:
-    medians = np.full(-(-len(per_aline) // ALINES_PER_BLOCK), np.nan, dtype=np.float32)
-    for block in range(len(medians)):
-        values = per_aline[block * ALINES_PER_BLOCK : (block + 1) * ALINES_PER_BLOCK]
-        values = values[np.isfinite(values)]
-        if values.size:
-            medians[block] = np.median(values)
-    return medians

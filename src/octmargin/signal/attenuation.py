@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from octmargin.errors import InputError
+from octmargin.signal._attenuation_kernels import depth_resolved
 
-_SMOOTH_PX = 8
-"""Pixels over which a profile must stay above the cut: speckle alone crosses it either way."""
 _MIN_TAIL_PX = 4
-_MIN_TAIL_PER_MM = 0.05
-"""Lowest attenuation of the tail: a tail that does not fall would hold infinite light below it."""
 
 
 def attenuation(
@@ -24,27 +20,41 @@ def attenuation(
     noise: float = 0.0,
     snr_cut_db: float = 6.0,
     tail_mm: float = 0.2,
+    rolloff_db_per_mm: float = 0.0,
+    focus_mm: float | None = None,
+    rayleigh_mm: float | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Attenuation per depth pixel in 1/mm, float32, of the shape of `intensity`.
 
     `intensity` (..., depth) linear (not dB), along depth; `axial_mm` the depth pixel in mm; `noise` the mean
     noise in units of `intensity`. Convention: I ~ exp(-2 mu z), the light passes twice.
 
-    mu[i] = ln(1 + I[i] / (sum_{j>i} I[j] + C)) / (2 d) with the noise subtracted first. The profile ends at
-    the cut: the last pixel from where the mean of up to 8 pixels lies `snr_cut_db` above the noise (signal
-    over noise). C is the light below the cut, I_last / (exp(2 mu_E d) - 1), with mu_E and I_last of the
-    exponential that has the sums of the two halves of the last `tail_mm` before the cut (at most half of the
-    profile).
+    The noise is taken off first. The profile ends at the cut: the last pixel from where the mean of up to 8
+    pixels lies `snr_cut_db` above the noise (signal over noise). What is left is divided by the roll-off,
+    10^(-rolloff_db_per_mm z / 10), and, with `focus_mm` and `rayleigh_mm`, by the confocal function
+    h(z) = 1 / (1 + ((z - focus_mm) / rayleigh_mm)^2). z is pixel index times `axial_mm`: pixel 0 is zero
+    delay, not the surface, so crop a B-scan at its deep end only; `focus_mm` is in the same tissue
+    millimetres, and `rayleigh_mm` is what the sample arm's h(z) has, fitted on a phantom.
 
-    NaN below the cut and in a profile that nowhere reaches it or holds a value that is not finite: what was
-    not visualised has no attenuation, least of all 0. Without noise (`noise=0`) the cut is the last pixel
-    above 0.
+    mu[i] = ln(1 + I[i] / (sum_{j>i} I[j] + C)) / (2 d). C is the light below the cut, I_last / (exp(2 mu_E
+    d) - 1), with mu_E and I_last of the exponential that has the sums of the two halves of the last `tail_mm`
+    before the cut (at most half of the profile).
+
+    NaN below the cut, in a profile that nowhere reaches it, in one that holds a value that is not finite (or
+    whose sum is beyond float32), and where no light is left below a pixel: what was not visualised has no
+    attenuation, least of all 0. Without noise (`noise=0`) the cut is the last pixel above 0. A profile that
+    does not fall reads as near 0.
 
     The method takes the backscattered share for constant: a bright layer over a dark one comes out too high
-    next to the interface.
+    next to the interface. Average speckle before, over A-lines that follow the surface: the logarithm of a
+    single A-line is as noisy as its speckle.
+
+    `out`, C-contiguous float32 of the same shape, receives the result and is returned. Raises InputError for
+    shapes and numbers that make no sense.
 
     Sources: Vermeer et al. 2014, doi 10.1364/BOE.5.000322 (the sum); Liu et al. 2019 (the tail term C); Li et
-    al. 2020 (noise and cut first).
+    al. 2020 (noise and cut first). docs/kernels.md has the pitfalls and the measured errors.
     """
     profiles = np.ascontiguousarray(intensity, dtype=np.float32).view()
     # One kind of array for the kernel, so that it is compiled once.
@@ -55,67 +65,51 @@ def attenuation(
         raise InputError(f"axial_mm is {axial_mm}; give the depth pixel in mm, above 0")
     if not (np.isfinite(noise) and noise >= 0):
         raise InputError(f"noise is {noise}; give the mean noise intensity, at least 0")
-    lines = profiles.reshape(-1, profiles.shape[-1])
-    mu_per_mm = np.empty_like(lines)
-    needed = noise * 10.0 ** (snr_cut_db / 10.0)
-    tail_half_px = max(_MIN_TAIL_PX, round(tail_mm / axial_mm)) // 2
-    _depth_resolved(lines, float(axial_mm), float(noise), float(needed), tail_half_px, mu_per_mm)
-    return mu_per_mm.reshape(profiles.shape)
+    if out is None:
+        out = np.empty_like(profiles)
+    else:
+        _check_target(out, profiles)
+    depth = profiles.shape[-1]
+    depth_resolved(
+        profiles.reshape(-1, depth),
+        _correction(depth, float(axial_mm), rolloff_db_per_mm, focus_mm, rayleigh_mm),
+        float(axial_mm),
+        float(noise),
+        float(noise * 10.0 ** (snr_cut_db / 10.0)),
+        max(_MIN_TAIL_PX, round(tail_mm / axial_mm)) // 2,
+        out.reshape(-1, depth),
+    )
+    return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _depth_resolved(
-    lines: NDArray[Any],
-    axial_mm: float,
-    noise: float,
-    needed: float,
-    tail_half_px: int,
-    mu_per_mm: NDArray[Any],
-) -> None:
-    for i in range(lines.shape[0]):
-        line, mu = lines[i], mu_per_mm[i]
-        end = _cut(line, noise, needed)
-        mu[end:] = np.nan
-        if end == 0:
-            continue
-        below = _light_below(line, end, noise, min(tail_half_px, end // 4), axial_mm)
-        for z in range(end - 1, -1, -1):
-            signal = line[z] - noise
-            # Above the surface the noise leaves values below 0; an attenuation below 0 means nothing.
-            mu[z] = np.log1p(max(signal, 0.0) / below) / (2.0 * axial_mm) if below > 0.0 else np.nan
-            below += signal
+@lru_cache(maxsize=16)
+def _correction(
+    depth: int, axial_mm: float, rolloff_db_per_mm: float, focus_mm: float | None, rayleigh_mm: float | None
+) -> NDArray[np.float32]:
+    """What the signal is multiplied by at each depth pixel; the same for every frame of a sweep."""
+    if not (np.isfinite(rolloff_db_per_mm) and rolloff_db_per_mm >= 0):
+        raise InputError(
+            f"rolloff_db_per_mm is {rolloff_db_per_mm}; give the fall of sensitivity in dB per mm, at least 0"
+        )
+    depth_mm = np.arange(depth) * axial_mm
+    correction = 10.0 ** (rolloff_db_per_mm * depth_mm / 10.0)
+    if (focus_mm is None) != (rayleigh_mm is None):
+        raise InputError("focus_mm and rayleigh_mm belong together; give both or neither")
+    if focus_mm is not None and rayleigh_mm is not None:
+        if not np.isfinite(focus_mm):
+            raise InputError(f"focus_mm is {focus_mm}; give the depth of the focus in mm from zero delay")
+        if not (np.isfinite(rayleigh_mm) and rayleigh_mm > 0):
+            raise InputError(f"rayleigh_mm is {rayleigh_mm}; give the Rayleigh length in mm, above 0")
+        correction *= 1.0 + ((depth_mm - focus_mm) / rayleigh_mm) ** 2
+    return correction.astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _cut(line: NDArray[np.float32], noise: float, needed: float) -> int:
-    """Pixels of the profile that count: up to and with the last window whose mean signal reaches `needed`."""
-    depth = len(line)
-    for z in range(depth):
-        if not np.isfinite(line[z]):
-            return 0
-    window_px = min(_SMOOTH_PX, depth)
-    total = 0.0
-    for z in range(depth - 1, -1, -1):
-        total += line[z] - noise
-        if z + window_px < depth:
-            total -= line[z + window_px] - noise
-        if z + window_px <= depth and total > 0.0 and total >= needed * window_px:
-            # The window ends in noise; its centre is where the profile crosses the cut.
-            return z + window_px if z + window_px == depth else z + window_px // 2 + 1
-    return 0
-
-
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _light_below(line: NDArray[np.float32], end: int, noise: float, half_px: int, axial_mm: float) -> float:
-    """Sum of the signal below `end`, extrapolated from the fall between the halves of the tail."""
-    if half_px == 0:
-        return 0.0
-    upper = lower = 0.0
-    for z in range(end - 2 * half_px, end - half_px):
-        upper += line[z] - noise
-        lower += line[z + half_px] - noise
-    slowest = np.exp(-2.0 * _MIN_TAIL_PER_MM * axial_mm * half_px)
-    fall = min(max(lower, 0.0) / upper, slowest) if upper > 0.0 else slowest
-    # With I[z] = I_last exp(2 mu_E d (end - 1 - z)), I_last / (exp(2 mu_E d) - 1) equals lower * fall / (1 -
-    # fall).
-    return float(max(lower, 0.0) * fall / (1.0 - fall))
+def _check_target(out: NDArray[np.float32], profiles: NDArray[np.float32]) -> None:
+    if out.shape != profiles.shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise InputError(
+            f"out: expected a C-contiguous float32 array {profiles.shape}, got {out.dtype} {out.shape}"
+        )
+    if not out.flags.writeable:
+        raise InputError("out is read-only; give an array that can be written")
+    if np.shares_memory(out, profiles):
+        raise InputError("out shares memory with intensity; give an array of its own")

@@ -2,68 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from octmargin.errors import InputError
-from octmargin.signal import _spectrum_kernels as kernels
-from octmargin.signal._resampling import lagrange_weights
+from octmargin.signal import _chain_kernels as chain
+from octmargin.signal import _frame_kernels as frames
+from octmargin.signal._chain_kernels import DB, INTENSITY, Workspace
+from octmargin.signal._decibels import store_db
+from octmargin.signal._fft_passes import ROW
+from octmargin.signal._fft_plan import aligned, work_buffers
+from octmargin.signal._lanes import LANES
+from octmargin.signal._spectrum_shape import make_tables
 from octmargin.signal.calibration import Calibration
 
 RAW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
-_CHUNK_ALINES = 32
-"""A-lines between FFT calls: few enough that their spectra stay in the second-level cache."""
+MONO12P = "mono12p"
+RAW_FORMATS = ("counts", MONO12P)
+_MAX_SEGMENTS = 8
 
 
 class Reconstructor:
     """The chain from spectra to a B-scan for one calibration and one shape of spectrum.
 
-    Background subtraction, resampling to linear wavenumber (four-tap Lagrange cubic), window x dispersion
-    phasor, FFT, crop to `depth`, squared magnitude, dB. The background is the calibration's, else the mean
-    spectrum over the frame's A-lines: that also removes what lies at one depth over the whole frame, and all
-    of a frame of a single A-line.
+    Background subtraction, resampling to linear wavenumber, window x dispersion phasor, FFT, removal of the fixed
+    pattern, crop to `depth`, squared magnitude, averaging, dB: sixteen A-lines side by side, in single precision.
 
-    0 dB is a fringe with an amplitude of 1 count: the transform is divided by half of the window's sum.
-    Intensity is the square of that amplitude, in counts^2. An intensity of 0 is -100 dB, and nothing is
-    lower. A float A-line that holds a NaN or an infinity becomes NaN and leaves the others alone.
+    `samples` is the console's; a number with other factors than 2, 3 and 5 is resampled to the next one without,
+    over the same wavenumbers. `depth` pixels are kept, at most half of the samples.
 
-    Holds work buffers, so one object serves one thread at a time; `threads` spreads the FFT only.
-    Raises InputError or CalibrationError for a shape that does not fit.
+    `interpolation` is "linear", "cubic" (four-tap Lagrange) or "lanczos" (eight taps): the further from zero delay
+    the fringes, the more taps they need.
+
+    The background is the calibration's, else the mean spectrum over the frame's A-lines: that also removes what
+    lies at one depth over the whole frame, and all of a frame of a single A-line. With `running_mean_frames` = n
+    it follows the frames' means with a time constant of n frames, so that one frame's flat surface stays.
+
+    `remove_fixed_pattern` subtracts from each A-line the minimum-variance mean of the frame's complex profiles
+    (Moon et al. 2010, doi 10.1364/OE.18.024395); it takes a second pass and at least 16 A-lines.
+
+    `average_alines` neighbouring A-lines, and `average_bscans` B-scans, are averaged in intensity.
+
+    `raw_format` "mono12p" takes two 12-bit counts from three bytes, low bits first, as USB3 Vision packs them.
+
+    0 dB is a fringe with an amplitude of 1 count: the transform is divided by half of the window's sum. Intensity
+    is the square of that amplitude, in counts^2. An intensity of 0 is -100 dB, and nothing is lower. A float
+    A-line that holds a NaN or an infinity becomes NaN and leaves the others alone.
+
+    Holds work buffers, and allocates none once it has seen its largest frame: one object serves one caller at a
+    time. `threads` share the A-lines of a frame. Raises InputError or CalibrationError for a shape that does not fit.
     """
 
-    def __init__(self, calibration: Calibration, *, samples: int, depth: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        calibration: Calibration,
+        *,
+        samples: int,
+        depth: int,
+        threads: int = 1,
+        interpolation: str = "cubic",
+        running_mean_frames: int | None = None,
+        remove_fixed_pattern: bool = False,
+        average_alines: int = 1,
+        average_bscans: int = 1,
+        raw_format: str = "counts",
+    ) -> None:
         calibration.check_fits(samples)
         if not 1 <= depth <= samples // 2:
             raise InputError(f"depth is {depth}; {samples} samples give depths from 1 to {samples // 2}")
-        if threads < 1:
-            raise InputError(f"threads is {threads}; give a number of at least 1")
+        for name, value in (
+            ("threads", threads),
+            ("average_alines", average_alines),
+            ("average_bscans", average_bscans),
+            ("running_mean_frames", 1 if running_mean_frames is None else running_mean_frames),
+        ):
+            if value < 1:
+                raise InputError(f"{name} is {value}; give a number of at least 1")
+        if raw_format not in RAW_FORMATS:
+            raise InputError(f"raw_format is {raw_format!r}; use one of {', '.join(RAW_FORMATS)}")
+        if raw_format == MONO12P and samples % 2:
+            raise InputError(f"{MONO12P} packs counts in pairs; {samples} samples are odd")
+        if running_mean_frames is not None and calibration.background is not None:
+            raise InputError("the calibration has a background; give either that or running_mean_frames")
         self.calibration = calibration
         self.samples = samples
         self.depth = depth
         self.threads = threads
+        self._running_mean_frames = running_mean_frames
+        self._remove_fixed_pattern = remove_fixed_pattern
+        self._average_alines = average_alines
+        self._average_bscans = average_bscans
+        self._is_packed = raw_format == MONO12P
 
-        positions = np.arange(samples, dtype=np.float64) if calibration.k_map is None else calibration.k_map
-        first_tap, weights = lagrange_weights(positions, samples)
-        self._first_tap = first_tap.astype(np.uint64)
-        self._weights = np.ascontiguousarray(weights.T, dtype=np.float32)
-        window = calibration.window_over(samples)
-        if not window.sum() > 0:
-            raise InputError(
-                f"the window's values sum to {window.sum():g}; give a window that lets light through"
-            )
-        phase = np.zeros(samples) if calibration.dispersion_rad is None else calibration.dispersion_rad
-        # Scaling the window rather than the result keeps the intensities of 16-bit spectra well inside
-        # float32.
-        self._phasor = (window * (2.0 / window.sum()) * np.exp(-1j * phase)).astype(np.complex64)
+        self._tables = make_tables(calibration, samples, interpolation)
+        length = len(self._tables.phasor)
+        self._spaces = [Workspace(*work_buffers(length), aligned(LANES * LANES)) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads - 1, "reconstruct") if threads > 1 else None
         self._background = np.zeros(samples, dtype=np.float32)
         if calibration.background is not None:
             self._background[:] = calibration.background
-        self._line = np.empty(samples, dtype=np.float32)
-        self._chunk = np.empty((_CHUNK_ALINES * threads, samples), dtype=np.complex64)
-        self._intensity = np.empty((0, depth), dtype=np.float32)
+        self._mean = np.empty(samples, dtype=np.float32)
+        self._sums = np.empty(samples, dtype=np.uint32)
+        self._has_background = False
+        self._pattern = np.zeros((depth, 2), dtype=np.float32)
+        self._counts = np.empty((0, samples), dtype=np.uint16)
+        self._single = np.empty((0, depth), dtype=np.float32)
+        self._depths = np.empty((0, depth * ROW), dtype=np.float32)
 
     def process(
         self,
@@ -73,49 +121,143 @@ class Reconstructor:
     ) -> NDArray[np.float32]:
         """Reconstruct one frame.
 
-        `raw` (alines, samples), uint8, uint16 or float32, in counts. `out` and `intensity`, if given, are
-        C-contiguous float32 (alines, depth) and receive dB and linear intensity. Returns the B-scan in dB,
-        (alines, depth) float32: `out`, or a new array.
+        `raw` (alines, samples), uint8, uint16 or float32, in counts; packed, uint8 (alines, samples * 3 / 2);
+        with `average_bscans` = n > 1, n such frames (n, alines, samples). `out` and `intensity`, if given, are
+        C-contiguous float32 (alines / average_alines, depth) and receive dB and linear intensity of the same pass.
+        Returns the B-scan in dB: `out`, or a new array.
         """
-        raw = self._checked_raw(raw)
-        alines = len(raw)
+        spectra = self._checked_raw(raw)
+        averaged = self._average_bscans * self._average_alines
+        if len(spectra) % averaged:
+            raise InputError(
+                f"{len(spectra) // self._average_bscans} A-lines cannot be averaged by {self._average_alines}; "
+                "give a multiple"
+            )
+        lines = len(spectra) // averaged
         if out is None:
-            out = np.empty((alines, self.depth), dtype=np.float32)
+            out = np.empty((lines, self.depth), dtype=np.float32)
         else:
-            self._check_target("out", out, alines)
-        if intensity is None:
-            intensity = self._intensity_scratch(alines)
-        else:
-            self._check_target("intensity", intensity, alines)
+            self._check_target("out", out, lines)
+        if intensity is not None:
+            self._check_target("intensity", intensity, lines)
         if self.calibration.background is None:
-            kernels.mean_spectrum(raw, self._background)
-        for start in range(0, alines, len(self._chunk)):
-            rows = slice(start, min(start + len(self._chunk), alines))
-            self._process_chunk(raw[rows], out[rows], intensity[rows])
+            self._measure_background(spectra)
+        if averaged > 1:
+            single = self._scratch_intensity(len(spectra))
+            self._run(spectra, single, single, INTENSITY)
+            target = intensity if intensity is not None else single[:lines]
+            self._average(single, target, out)
+        elif intensity is not None:
+            self._run(spectra, intensity, out, INTENSITY | DB)
+        else:
+            self._run(spectra, out, out, DB)
         return out
 
-    def _process_chunk(
-        self, raw: NDArray[Any], out: NDArray[np.float32], intensity: NDArray[np.float32]
+    def _average(
+        self, single: NDArray[np.float32], target: NDArray[np.float32], out: NDArray[np.float32]
     ) -> None:
-        chunk = self._chunk[: len(raw)]
-        kernels.load_spectra(
-            raw, self._background, self._first_tap, self._weights, self._phasor, self._line, chunk
+        # The mean goes to `out` first: `target` may be the memory that is averaged.
+        frames.average(single.reshape(self._average_bscans, -1, self.depth), out)
+        target[:] = out
+        store_db(target, self._spaces[0].tile, out)
+
+    def _run(
+        self,
+        raw: NDArray[Any],
+        intensity: NDArray[np.float32],
+        out: NDArray[np.float32],
+        wanted: int,
+    ) -> None:
+        alines = len(raw)
+        if not self._remove_fixed_pattern:
+            self._share(
+                alines,
+                lambda start, stop, space: chain.reconstruct(
+                    raw, start, stop, self._background, self._tables, space, intensity, out, wanted
+                ),
+            )
+            return
+        groups = -(-alines // LANES)
+        if len(self._depths) < groups:
+            self._depths = np.empty((groups, self.depth * ROW), dtype=np.float32)
+        self._share(
+            alines,
+            lambda start, stop, space: frames.transform_frame(
+                raw, start, stop, self._background, self._tables, space, self._depths
+            ),
         )
-        transformed = fft.fft(chunk, axis=1, overwrite_x=True, workers=self.threads)
-        kernels.store_intensity(transformed, intensity)
-        kernels.store_db(intensity, intensity.view(np.int32), out)
+        whole = alines // LANES
+        frames.minimum_variance_mean(self._depths, whole, min(_MAX_SEGMENTS, whole), self._pattern)
+        self._share(
+            alines,
+            lambda start, stop, space: frames.finish_frame(
+                self._depths, start, stop, self._pattern, space, intensity, out, wanted
+            ),
+        )
+
+    def _share(self, alines: int, work: Callable[[int, int, Workspace], None]) -> None:
+        """Give each thread its share of the groups of sixteen, one of them to the caller's own thread."""
+        groups = -(-alines // LANES)
+        bounds = [min(alines, LANES * (groups * k // self.threads)) for k in range(self.threads + 1)]
+        shares = list(zip(bounds[:-1], bounds[1:], self._spaces, strict=True))
+        started = [self._pool.submit(work, *share) for share in shares[1:]] if self._pool else []
+        work(*shares[0])
+        for future in started:
+            future.result()
+
+    def _measure_background(self, raw: NDArray[Any]) -> None:
+        if raw.dtype == np.float32:
+            frames.mean_finite_lines(raw, self._mean)
+        else:
+            frames.mean_counts(raw, self._sums, self._mean)
+        if self._running_mean_frames is None or not self._has_background:
+            self._background[:] = self._mean
+        else:
+            self._mean -= self._background
+            self._mean /= self._running_mean_frames
+            self._background += self._mean
+        self._has_background = True
 
     def _checked_raw(self, raw: object) -> NDArray[Any]:
-        if not isinstance(raw, np.ndarray) or raw.dtype not in RAW_DTYPES:
+        """All A-lines of `raw`, unpacked, as one contiguous read-only (alines, samples)."""
+        dtypes = RAW_DTYPES[:1] if self._is_packed else RAW_DTYPES
+        if not isinstance(raw, np.ndarray) or raw.dtype not in dtypes:
             found = getattr(raw, "dtype", type(raw).__name__)
-            raise InputError(f"raw spectra are {found}; give a uint8, uint16 or float32 array")
-        if raw.ndim != 2 or raw.shape[1] != self.samples or not len(raw):
-            raise InputError(f"raw spectra: expected shape (alines, {self.samples}), got {raw.shape}")
+            wanted = (
+                "a uint8 array of packed counts" if self._is_packed else "a uint8, uint16 or float32 array"
+            )
+            raise InputError(f"raw spectra are {found}; give {wanted}")
+        width = self.samples * 3 // 2 if self._is_packed else self.samples
+        expected = (
+            f"({self._average_bscans}, alines, {width})" if self._average_bscans > 1 else f"(alines, {width})"
+        )
+        dimensions = 3 if self._average_bscans > 1 else 2
+        if (
+            raw.ndim != dimensions
+            or raw.shape[-1] != width
+            or not raw.size
+            or (dimensions == 3 and len(raw) != self._average_bscans)
+        ):
+            raise InputError(f"raw spectra: expected shape {expected}, got {raw.shape}")
+        raw = np.ascontiguousarray(raw).reshape(-1, width)
+        if self._remove_fixed_pattern and len(raw) < LANES:
+            raise InputError(f"{len(raw)} A-lines are too few to find a fixed pattern; give at least {LANES}")
+        if self._is_packed:
+            raw = self._unpacked(raw)
         # numba compiles anew for a writable, a read-only or a strided array; one kind is what warm_up has
         # compiled.
-        raw = np.ascontiguousarray(raw).view()
+        raw = raw.view()
         raw.flags.writeable = False
         return raw
+
+    def _unpacked(self, packed: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        if len(self._counts) < len(packed):
+            self._counts = np.empty((len(packed), self.samples), dtype=np.uint16)
+        packed = packed.view()
+        packed.flags.writeable = False
+        counts = self._counts[: len(packed)]
+        frames.unpack_mono12p(packed, counts)
+        return counts
 
     def _check_target(self, name: str, target: NDArray[np.float32], alines: int) -> None:
         expected = (alines, self.depth)
@@ -126,7 +268,7 @@ class Reconstructor:
         if not target.flags.writeable:
             raise InputError(f"{name} is read-only; give an array that can be written")
 
-    def _intensity_scratch(self, alines: int) -> NDArray[np.float32]:
-        if len(self._intensity) < alines:
-            self._intensity = np.empty((alines, self.depth), dtype=np.float32)
-        return self._intensity[:alines]
+    def _scratch_intensity(self, alines: int) -> NDArray[np.float32]:
+        if len(self._single) < alines:
+            self._single = np.empty((alines, self.depth), dtype=np.float32)
+        return self._single[:alines]

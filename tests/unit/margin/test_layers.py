@@ -39,6 +39,35 @@ def test_finds_the_best_of_all_splits(seed: int) -> None:
     assert tuple(segments[:count, _segments.TOP].astype(int)) == best_by_trying_all(values, 0.0225, 12.0)
 
 
+def best_by_partitioning(values: NDArray[np.float64], variance: float, penalty: float) -> list[int]:
+    """Tops of the best split, by optimal partitioning with NumPy's least squares for every segment."""
+    least, best, origin = _segments.MIN_SEGMENT_BINS, {0: 0.0}, {}
+    for stop in range(least, len(values) + 1):
+        costs = {}
+        for top, before in best.items():
+            if top <= stop - least:
+                k = np.arange(top, stop)
+                residuals = values[top:stop] - np.polyval(np.polyfit(k, values[top:stop], 1), k)
+                costs[top] = before + float((residuals**2).sum()) / variance + penalty
+        origin[stop] = min(costs, key=lambda top: costs[top])
+        best[stop] = costs[origin[stop]]
+    tops, stop = [], len(values)
+    while stop:
+        stop = origin[stop]
+        tops.insert(0, stop)
+    return tops
+
+
+@pytest.mark.parametrize("bins", [3, 31, 32, 33, 34, 35, 64, 66, 78])
+def test_finds_the_best_split_of_profiles_of_any_length(bins: int) -> None:
+    rng = np.random.default_rng(bins)
+    values = 9 - np.cumsum(rng.choice([0.06, 0.12, 0.26], bins // 8 + 1).repeat(8)[:bins])
+    values += rng.normal(0, 0.8, bins // 16 + 1).repeat(16)[:bins] + rng.normal(0, 0.07, bins)
+    segments = np.empty((bins, _segments.COLUMNS))
+    count = _segments.split_into_layers(values, 0.005, 25.0, segments)
+    assert segments[:count, _segments.TOP].tolist() == best_by_partitioning(values, 0.005, 25.0)
+
+
 def test_a_layer_is_its_slope_and_its_jump() -> None:
     k = np.arange(20.0)
     values = np.where(k < 8, 5 - 0.2 * k, 5 - 0.2 * 7.5 + 1.5 - 0.5 * (k - 7.5))

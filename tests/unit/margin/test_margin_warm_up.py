@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -11,14 +10,29 @@ import numpy as np
 
 from octmargin import margin, signal
 from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
-from octmargin.signal import Calibration, Reconstructor, _spectrum_kernels
+from octmargin.signal import (
+    Calibration,
+    Reconstructor,
+    _attenuation_kernels,
+    _chain_kernels,
+    _decibels,
+    _frame_kernels,
+    _surface_kernels,
+)
 from octmargin.signal import attenuation as attenuate
 
 
 def kernels() -> Iterator[Any]:
 
-    modules: list[ModuleType] = [_block_kernels, _segments, _suspicion, _spectrum_kernels]
-    modules += [sys.modules["octmargin.signal.attenuation"], sys.modules["octmargin.signal.surface"]]
+    modules: list[ModuleType] = [
+        _block_kernels,
+        _segments,
+        _suspicion,
+        _chain_kernels,
+        _decibels,
+        _frame_kernels,
+    ]
+    modules += [_attenuation_kernels, _surface_kernels]
     for module in modules:
         yield from (item for item in vars(module).values() if hasattr(item, "nopython_signatures"))
 
@@ -31,8 +45,8 @@ def test_nothing_is_compiled_after_warming_up() -> None:
     signal.warm_up()
     margin.warm_up()
     before = compiled()
-    assert before["average_blocks"] == before["store_db"] == before["_edges"] == 1
-    assert before["load_spectra"] == 3
+    assert before["average_blocks"] == before["store_db"] == before["find_edges"] == 1
+    assert before["reconstruct"] == 3
     rng = np.random.default_rng(0)
     reconstructor = Reconstructor(Calibration(), samples=512, depth=256)
     for dtype in (np.uint8, np.uint16, np.float32):

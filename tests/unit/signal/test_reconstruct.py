@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,18 @@ def test_the_references_interpolation_is_lagranges() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize(
     ("alines", "samples", "depth"),
-    [(1, 512, 256), (3, 1024, 640), (2, 2048, 640), (2, 1536, 700), (5, 255, 100), (33, 64, 32), (4, 333, 1)],
+    [
+        (1, 512, 256),
+        (3, 1024, 640),
+        (2, 2048, 1024),
+        (2, 1536, 700),
+        (2, 4096, 2048),
+        (17, 1000, 499),
+        (5, 225, 100),
+        (33, 64, 32),
+        (4, 375, 1),
+        (16, 20, 10),
+    ],
 )
 def test_agrees_with_the_float64_reference(
     alines: int, samples: int, depth: int, dtype: type[np.generic]
@@ -80,6 +92,35 @@ def test_without_a_background_the_mean_spectrum_of_the_frame_is_taken() -> None:
     np.testing.assert_allclose(intensity, reference_intensity(raw, Calibration(), 64), rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.parametrize("samples", [500, 1022, 1021])
+def test_other_lengths_are_resampled_and_keep_the_depth_pixel(samples: int) -> None:
+    x = np.arange(samples) / samples
+    raw = np.stack([100 * np.cos(2 * np.pi * z * x) for z in (10, 40, 90)]).astype(np.float32)
+    calibration = Calibration(background=np.zeros(samples))
+    intensity = np.empty((3, samples // 2), np.float32)
+    bscan_db = Reconstructor(calibration, samples=samples, depth=samples // 2).process(raw, None, intensity)
+    assert np.argmax(bscan_db, axis=1).tolist() == [10, 40, 90]
+    expected = reference_intensity(raw, calibration, samples // 2)
+    bright = expected > 1e-4 * expected.max()
+    np.testing.assert_allclose(10 * np.log10(intensity[bright]), 10 * np.log10(expected[bright]), atol=0.1)
+
+
+def test_errors_against_float64_stay_below_a_fiftieth_of_a_decibel_over_60_db() -> None:
+    rng = np.random.default_rng(3)
+    samples, alines = 2048, 32
+    x = np.linspace(0, 1, samples)
+    fringes = sum(
+        amplitude * np.cos(2 * np.pi * z * x + rng.uniform(0, 6, (alines, 1)))
+        for amplitude, z in zip(np.geomspace(3000, 3, 40), rng.uniform(20, 900, 40), strict=True)
+    )
+    raw = np.clip(30000 + fringes + rng.normal(0, 4, (alines, samples)), 0, 65535).astype(np.uint16)
+    calibration = console_calibration(samples, background=np.full(samples, 30000.0))
+    bscan_db = Reconstructor(calibration, samples=samples, depth=1024).process(raw)
+    expected_db = 10 * np.log10(reference_intensity(raw, calibration, 1024))
+    seen = expected_db > expected_db.max() - 60
+    assert np.abs(bscan_db - expected_db)[seen].max() < 0.02
+
+
 @pytest.mark.parametrize("reversed_map", [False, True])
 def test_four_taps_come_close_to_a_cubic_spline_where_fringes_are_well_sampled(reversed_map: bool) -> None:
     samples, depth_px = 1024, 100
@@ -101,6 +142,22 @@ def test_0_db_is_a_fringe_of_one_count() -> None:
     bscan_db = Reconstructor(calibration, samples=512, depth=256).process(np.stack([line, 100 * line]))
     assert np.argmax(bscan_db, axis=1).tolist() == [40, 40]
     assert bscan_db[:, 40] == pytest.approx([0.0, 40.0], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "worst_db"), [("linear", -12.0), ("cubic", -24.0), ("lanczos", -38.0)]
+)
+def test_more_taps_leave_less_of_a_deep_fringe_elsewhere(interpolation: str, worst_db: float) -> None:
+    samples = 1024
+    calibration = console_calibration(samples, background=np.zeros(samples))
+    assert calibration.k_map is not None
+    wavenumber_of_pixel = CubicSpline(calibration.k_map, np.arange(samples))(np.arange(samples))
+    line = np.cos(2 * np.pi * 300 * wavenumber_of_pixel / samples)
+    flat = Calibration(k_map=calibration.k_map, background=np.zeros(samples), window="hann")
+    reconstructor = Reconstructor(flat, samples=samples, depth=512, interpolation=interpolation)
+    bscan_db = reconstructor.process(line[None].astype(np.float32))[0]
+    assert np.argmax(bscan_db) == 300
+    assert np.delete(bscan_db, range(290, 311)).max() - bscan_db[300] < worst_db
 
 
 @pytest.mark.parametrize("count", [0, 1000, 65535])
@@ -185,3 +242,96 @@ def test_says_what_is_wrong_with_its_configuration() -> None:
         Reconstructor(console_calibration(512), samples=128, depth=64)
     with pytest.raises(InputError, match="window's values sum to 0"):
         Reconstructor(Calibration(window=np.zeros(128)), samples=128, depth=64)
+
+
+def test_packed_counts_give_what_unpacked_ones_give() -> None:
+    counts = np.random.default_rng(0).integers(0, 4096, (20, 256)).astype(np.uint16)
+    bits = (counts[..., None] >> np.arange(12)) & 1
+    packed = np.packbits(bits.reshape(20, -1).astype(np.uint8), axis=1, bitorder="little")
+    assert packed.shape == (20, 384)
+    calibration = console_calibration(256)
+    expected = Reconstructor(calibration, samples=256, depth=128).process(counts)
+    reconstructor = Reconstructor(calibration, samples=256, depth=128, raw_format="mono12p")
+    np.testing.assert_array_equal(reconstructor.process(packed), expected)
+    with pytest.raises(InputError, match=r"expected shape \(alines, 384\), got \(20, 256\)"):
+        reconstructor.process(counts.astype(np.uint8))
+
+
+def test_neighbouring_lines_and_bscans_are_averaged_in_intensity() -> None:
+    raw = np.random.default_rng(0).integers(0, 4095, (3, 24, 256)).astype(np.uint16)
+    calibration = console_calibration(256, background=np.full(256, 2000.0))
+    reconstructor = Reconstructor(calibration, samples=256, depth=99, average_alines=4, average_bscans=3)
+    intensity = np.empty((6, 99), np.float32)
+    bscan_db = reconstructor.process(raw, intensity=intensity)
+    single = reference_intensity(raw.reshape(72, 256), calibration, 99)
+    expected = single.reshape(3, 6, 4, 99).mean(axis=(0, 2))
+    np.testing.assert_allclose(intensity, expected, rtol=1e-3)
+    np.testing.assert_allclose(bscan_db, 10 * np.log10(expected), atol=5e-3)
+    np.testing.assert_array_equal(reconstructor.process(raw), bscan_db)
+    with pytest.raises(InputError, match="23 A-lines cannot be averaged by 4; give a multiple"):
+        reconstructor.process(raw[:, :23])
+
+
+def test_a_running_background_follows_the_frames_means() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 4095, (32, 128)).astype(np.uint16) for _ in range(2))
+    running = Reconstructor(Calibration(), samples=128, depth=64, running_mean_frames=4)
+    running.process(first)
+    mean = 0.75 * first.mean(axis=0) + 0.25 * second.mean(axis=0)
+    fixed = Reconstructor(Calibration(background=mean), samples=128, depth=64)
+    np.testing.assert_allclose(running.process(second), fixed.process(second), atol=0.05)
+
+
+def test_the_fixed_pattern_goes_and_tissue_over_most_of_the_frame_stays() -> None:
+    rng = np.random.default_rng(0)
+    samples, alines = 512, 256
+    x = np.arange(samples) / samples
+    pattern = 50 * np.cos(2 * np.pi * 60 * x + 1.0) + 30 * np.cos(2 * np.pi * 120 * x)
+    tissue = 20 * np.cos(2 * np.pi * 120 * x + rng.uniform(0, 6, (alines, 1)))
+    # Six eighths of the frame hold tissue at the depth of a line of the pattern; the rest holds noise only.
+    tissue[96:160] = 0
+    raw = (1000 + pattern + tissue + rng.normal(0, 1, (alines, samples))).astype(np.float32)
+    dark = Calibration(background=np.full(samples, 1000.0))
+    with_pattern = Reconstructor(dark, samples=samples, depth=200).process(raw)
+    without = Reconstructor(dark, samples=samples, depth=200, remove_fixed_pattern=True).process(raw)
+    assert with_pattern[:, 60].min() > 33
+    assert without[:, 60].mean() < 0
+    tissue_lines = np.r_[0:96, 160:256]
+    assert np.abs(without[tissue_lines, 120] - 20 * np.log10(20)).mean() < 1
+    assert without[96:160, 120].mean() < 0
+    with pytest.raises(InputError, match="15 A-lines are too few to find a fixed pattern"):
+        Reconstructor(dark, samples=samples, depth=200, remove_fixed_pattern=True).process(raw[:15])
+
+
+def test_a_line_that_is_not_finite_has_no_say_in_the_fixed_pattern() -> None:
+    rng = np.random.default_rng(0)
+    raw = (100 * np.cos(np.arange(256)) + rng.normal(0, 1, (64, 256))).astype(np.float32)
+    raw[3, 9] = np.nan
+    calibration = Calibration(background=np.zeros(256))
+    bscan_db = Reconstructor(calibration, samples=256, depth=128, remove_fixed_pattern=True).process(raw)
+    assert np.isnan(bscan_db[3]).all()
+    assert np.isfinite(np.delete(bscan_db, 3, axis=0)).all()
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("alines", [1, 16, 31, 100])
+def test_threads_give_what_one_thread_gives(threads: int, alines: int) -> None:
+    raw = np.random.default_rng(0).integers(0, 4095, (alines, 512)).astype(np.uint16)
+    calibration = console_calibration(512)
+    expected = Reconstructor(calibration, samples=512, depth=250).process(raw)
+    many = Reconstructor(calibration, samples=512, depth=250, threads=threads)
+    np.testing.assert_array_equal(many.process(raw), expected)
+
+
+def test_after_the_first_frame_no_array_is_allocated() -> None:
+    raw = np.random.default_rng(0).integers(0, 4095, (64, 512)).astype(np.uint16)
+    out, intensity = (np.empty((64, 256), np.float32) for _ in range(2))
+    reconstructor = Reconstructor(console_calibration(512), samples=512, depth=256)
+    reconstructor.process(raw, out, intensity)
+    tracemalloc.start()
+    try:
+        reconstructor.process(raw, out, intensity)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4096

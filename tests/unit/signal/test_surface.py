@@ -70,6 +70,57 @@ def test_a_bright_line_of_fixed_pattern_is_not_taken(line_px: int) -> None:
     assert np.isnan(find_surface(noise, axial_um=AXIAL_UM)).all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("debris_um", [60.0, 120.0])
+def test_debris_above_a_tilted_surface_costs_its_own_lines_only(debris_um: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.linspace(120, 200, SHAPE[0])
+    frame = bscan(truth, seed=seed)
+    thick_px = round(debris_um / AXIAL_UM)
+    # Apart: what is wider than half of the lines that have a say is a film, not debris.
+    specks = rng.choice(np.arange(16, 240, 24), size=3, replace=False)
+    hidden = np.zeros(SHAPE[0], dtype=bool)
+    for middle in specks:
+        lines = slice(middle - 2, middle + 3)
+        frame[lines, 40 : 40 + thick_px] += 20.0
+        hidden[middle - 4 : middle + 5] = True
+    found = find_surface(frame, axial_um=AXIAL_UM)
+    seen = np.isfinite(found)
+    assert seen[~hidden].mean() > 0.95
+    assert np.abs(found - truth)[seen].mean() <= 2.0
+    assert np.abs(found - truth)[seen].max() * AXIAL_UM <= 40
+
+
+def test_a_film_with_an_air_gap_is_the_surface_where_it_is_wide_and_never_the_mean_of_both() -> None:
+    truth = np.full(SHAPE[0], 200.0)
+    frame = bscan(truth)
+    frame[60:160, 80:110] += 22.0
+    found = find_surface(frame, axial_um=AXIAL_UM)
+    seen = np.isfinite(found)
+    near_film, near_tissue = np.abs(found - 80) <= 6, np.abs(found - 200) <= 6
+    assert (near_film | near_tissue)[seen].all()
+    assert near_film[70:150].mean() > 0.95
+    assert near_tissue[np.r_[10:50, 170:246]].mean() > 0.95
+
+
+def test_saturated_lines_neither_have_a_surface_of_their_own_nor_move_their_neighbours() -> None:
+    truth = TILTED + 40
+    frame = bscan(truth)
+    for line in (50, 51, 180):
+        # Clipped fringes spread over all depths.
+        frame[line] = 45.0 + np.random.default_rng(line).normal(0, 4, SHAPE[1])
+    found = find_surface(frame, axial_um=AXIAL_UM)
+    seen = np.isfinite(found)
+    assert seen.mean() > 0.93
+    assert np.abs(found - truth)[seen].mean() <= 2.0
+    assert np.abs(found - truth)[seen].max() * AXIAL_UM <= 24
+
+
+@pytest.mark.parametrize("value", [-100.0, 0.0, 40.0, np.inf, -np.inf, np.nan])
+def test_a_constant_frame_has_no_surface(value: float) -> None:
+    assert np.isnan(find_surface(np.full(SHAPE, value, np.float32), axial_um=AXIAL_UM)).all()
+
+
 def test_the_first_micrometres_are_left_out() -> None:
     frame = bscan(FLAT)
     frame[:, :6] += 50.0

@@ -1,0 +1,100 @@
+"""The reports of `octmargin bench` as text: tables on a terminal, plain columns elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from octmargin.bench.engine import EngineReport
+from octmargin.bench.kernels import KernelReport, MeasuredRow
+from octmargin.bench.machine import Machine
+
+
+def show_kernels(report: KernelReport, compared: KernelReport | None, console: Console) -> None:
+    """Print header, table and, where there is one, the comparison with another processor's instructions."""
+    plan, peaks = report.plan, report.peaks
+    lines = [
+        *_machine_lines(report.machine),
+        f"{plan.samples} samples, {plan.alines} A-lines, {plan.depth} depth pixels",
+        f"{plan.rounds} interleaved rounds; synthetic spectra, uint16",
+        f"one core: copies {peaks.copy_gb_per_s:.1f} GB/s, multiplies and adds {peaks.gflop_per_s:.0f} GFLOP/s",
+        f"numpy+scipy chain and ours differ by at most {report.chains_differ_db:.2g} dB",
+    ]
+    _print_lines(console, lines)
+    headings = ("", "min µs/A-line", "median µs/A-line", "A-lines/s", "x scipy.fft", "roof µs", "")
+    _print_table(console, headings, [_kernel_cells(row) for row in report.rows])
+    if compared is not None:
+        _print_lines(console, _comparison_lines(report, compared))
+
+
+def show_engine(report: EngineReport, console: Console) -> None:
+    """Print header and table."""
+    plan = report.plan
+    fed = (
+        "as fast as it takes them" if plan.line_rate_hz is None else f"at {plan.line_rate_hz:,.0f} A-lines/s"
+    )
+    lines = [
+        *_machine_lines(report.machine),
+        f"{plan.frames} frames of {plan.alines} A-lines, {plan.samples} samples, {plan.depth} depth pixels",
+        f"fed {fed}; ring of {plan.ring_frames} frames; synthetic spectra",
+        "latency: frame put into the ring until its flags are delivered",
+    ]
+    _print_lines(console, lines)
+    rows = [
+        (str(run.threads), f"{run.alines_per_s:,.0f}", str(run.fed), str(run.judged), str(run.lost),
+         f"{run.latency_p50_ms:.1f}", f"{run.latency_p99_ms:.1f}")
+        for run in report.runs
+    ]  # fmt: skip
+    _print_table(console, ("engine threads", "A-lines/s", "fed", "judged", "lost", "p50 ms", "p99 ms"), rows)
+
+
+def _kernel_cells(row: MeasuredRow) -> tuple[str, ...]:
+    roof = "-" if row.roof_us is None else f"{row.roof_us:.2f}"
+    if row.timing is None:
+        return (row.name, "-", "-", "-", "-", roof, row.note)
+    t = row.timing
+    times = (f"{t.minimum_us:.2f}", f"{t.median_us:.2f}", f"{t.alines_per_s:,.0f}", f"{t.ratio:.2f}")
+    return (row.name, *times, roof, row.what)
+
+
+def _machine_lines(machine: Machine) -> Iterator[str]:
+    unit = machine.compiled_for
+    yield f"{machine.cpu}, {machine.cores} cores"
+    yield f"numba compiles for {machine.llvm_cpu}: {unit.name}, {unit.lanes} float32 lanes"
+    if machine.is_narrowed:
+        yield (
+            f"NOTE: this processor has {machine.available.name}, {machine.available.lanes} lanes, which "
+            "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES keep numba from using"
+        )
+    yield (
+        f"octmargin {machine.octmargin}, Python {machine.python}, numba {machine.numba}, numpy {machine.numpy}, "
+        f"scipy {machine.scipy}"
+    )
+
+
+def _comparison_lines(report: KernelReport, compared: KernelReport) -> Iterator[str]:
+    unit = compared.machine.compiled_for
+    yield f"the same compiled for {compared.machine.llvm_cpu} ({unit.name}, {unit.lanes} lanes), its time over ours:"
+    other = {row.name: row.timing for row in compared.rows}
+    for row in report.rows:
+        theirs = other.get(row.name)
+        if row.timing is not None and theirs is not None:
+            yield f"  {row.name:<30}{theirs.median_us / row.timing.median_us:6.2f}"
+
+
+def _print_lines(console: Console, lines: Iterator[str] | Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for number, heading in enumerate(headings):
+        is_text = number == 0 or (number == len(headings) - 1 and not heading)
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

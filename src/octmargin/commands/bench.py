@@ -1,0 +1,103 @@
+"""`octmargin bench`: how fast kernels and engine are on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from octmargin.bench.engine import EnginePlan, measure_engine
+from octmargin.bench.kernels import CompareCpu, KernelPlan, measure_kernels, measure_kernels_for_cpu
+from octmargin.bench.report import show_engine, show_kernels
+from octmargin.cold_start import compiling_told
+from octmargin.errors import InputError
+
+PLAIN_WIDTH = 160
+
+bench = typer.Typer(
+    help="Measure kernels and engine on this machine, with synthetic spectra.", no_args_is_help=True
+)
+
+Samples = Annotated[int, typer.Option(min=16, help="Samples per spectrum.")]
+Alines = Annotated[int, typer.Option(min=1, help="A-lines per frame.")]
+Depth = Annotated[int | None, typer.Option(min=1, help="Depth pixels; half of the samples without it.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write figures and conditions to this file.")]
+
+
+@bench.command()
+def kernels(
+    samples: Samples = 2048,
+    alines: Alines = 512,
+    depth: Depth = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which every row is timed once.")] = 40,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the threaded row.")] = 2,
+    compare_cpu: Annotated[
+        CompareCpu | None,
+        typer.Option(help="Measure again in a process that compiles for this: what wide vectors gain."),
+    ] = None,
+    no_compare: Annotated[bool, typer.Option("--no-compare", hidden=True)] = False,
+    json_path: JsonFile = None,
+) -> None:
+    """Microseconds per A-line of each kernel, beside FFT libraries, in one run of interleaved rounds."""
+    _check_json(json_path)
+    plan = KernelPlan(samples, alines, depth or samples // 2, rounds, threads)
+    with compiling_told(_say):
+        report = measure_kernels(plan)
+    if compare_cpu is None and report.machine.is_narrowed and not no_compare:
+        compare_cpu = CompareCpu.HOST
+    compared = None
+    if compare_cpu is not None:
+        _say(f"measuring again in a process that compiles for {compare_cpu.value} ...")
+        compared = measure_kernels_for_cpu(plan, compare_cpu)
+    _write(json_path, report if compared is None else {**_fields(report), "compared": _fields(compared)})
+    show_kernels(report, compared, _console())
+
+
+@bench.command()
+def engine(
+    samples: Samples = 2048,
+    alines: Alines = 512,
+    depth: Depth = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to feed.")] = 200,
+    ring_frames: Annotated[int, typer.Option(min=4, help="Frames that the ring holds.")] = 16,
+    line_rate_hz: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="Feed at so many A-lines per second and lose what is too much."),
+    ] = None,
+    json_path: JsonFile = None,
+) -> None:
+    """Raw frames in the ring to flags out, with 1 and 2 engine threads: rate, losses, latency."""
+    _check_json(json_path)
+    plan = EnginePlan(samples, alines, depth or samples // 2, frames, ring_frames, line_rate_hz)
+    with compiling_told(_say):
+        report = measure_engine(plan)
+    _write(json_path, report)
+    show_engine(report, _console())
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _console() -> Console:
+    """As wide as the terminal is; elsewhere wide enough that no line of the table breaks."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def _fields(report: object) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    return fields
+
+
+def _check_json(path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
+        raise InputError(f"--json {path}: cannot be written there; name a file in a folder that exists")
+
+
+def _write(path: Path | None, report: object) -> None:
+    if path is not None:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

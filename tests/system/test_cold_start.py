@@ -1,0 +1,151 @@
+"""The first start compiles and says so; later ones load; and a machine where nothing can be written works too.
+
+A package that cannot be written is a copy in which the cache folders are plain files: that binds root as well,
+whom permissions do not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import octmargin
+
+START = """
+import json, os, sys
+import numpy as np
+from octmargin.cold_start import cached_kernels, compiling_told
+from octmargin.signal import _surface_kernels, find_surface
+
+said = []
+with compiling_told(said.append):
+    find_surface(np.zeros((2, 32), dtype=np.float32), axial_um=4.0)
+kernels = [item for item in vars(_surface_kernels).values() if hasattr(item, "stats")]
+folder, cached = cached_kernels()
+json.dump({
+    "said": said,
+    "hits": sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels),
+    "misses": sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels),
+    "folder": str(folder),
+    "cached": cached,
+}, sys.stdout)
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    said: list[str]
+    hits: int
+    misses: int
+    folder: str
+    cached: int
+
+
+class Machine:
+    """A copy of the package and a home, on which Python starts anew each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.site = folder / "site"
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.package = self.site / "octmargin"
+        source = Path(octmargin.__file__).parent
+        shutil.copytree(source, self.package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def make_package_read_only(self) -> None:
+        for room in ("signal", "margin", "bench"):
+            (self.package / room / "__pycache__").write_text("a file where a folder is needed")
+
+    def make_home_read_only(self) -> None:
+        (self.home / ".cache").write_text("a file where a folder is needed")
+
+    def start(self, **variables: str) -> Start:
+        taken_away = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "OCTMARGIN_TEMPORARY_CACHE")
+        environment = {name: value for name, value in os.environ.items() if name not in taken_away}
+        environment |= {"HOME": str(self.home), "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", START],
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return Start(**json.loads(done.stdout))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_the_first_start_says_that_it_compiles_and_the_second_is_silent(machine: Machine) -> None:
+    first = machine.start()
+    assert first.folder == str(machine.package / "signal" / "__pycache__")
+    assert first.misses > 0
+    assert first.hits == 0
+    assert first.said[0].startswith("compiling kernels (once, about")
+    assert first.said[1] == "compiling kernels: surface"
+    assert first.said[-1].startswith("compiling kernels: done in")
+    second = machine.start()
+    assert second.said == []
+    assert second.misses == 0
+    assert second.hits > 0
+    assert second.cached == first.cached > 0
+
+
+def test_after_an_update_it_says_again_that_it_compiles(machine: Machine) -> None:
+    machine.start()
+    module = machine.package / "signal" / "_surface_kernels.py"
+    module.write_text(module.read_text() + "# updated\n")
+    updated = machine.start()
+    assert updated.misses > 0
+    assert updated.said[0].startswith("compiling kernels (once, about")
+
+
+def test_a_read_only_package_caches_for_the_user(machine: Machine) -> None:
+    machine.make_package_read_only()
+    first, second = machine.start(), machine.start()
+    assert Path(first.folder).is_relative_to(machine.home)
+    assert first.misses > 0
+    assert second.misses == 0
+    assert second.hits > 0
+    assert second.said == []
+
+
+def test_where_nothing_can_be_written_it_runs_and_says_how_to_mend_it(machine: Machine) -> None:
+    machine.make_package_read_only()
+    machine.make_home_read_only()
+    for _ in range(2):
+        start = machine.start()
+        assert start.misses > 0
+        assert "at every start" in start.said[0]
+        assert "set NUMBA_CACHE_DIR" in start.said[0]
+        assert not Path(start.folder).exists(), "what was temporary is gone"
+
+
+def test_processes_that_it_starts_share_the_temporary_folder(machine: Machine, tmp_path: Path) -> None:
+    machine.make_package_read_only()
+    machine.make_home_read_only()
+    parents = tmp_path / "parents"
+    parents.mkdir()
+    shared = {"NUMBA_CACHE_DIR": str(parents), "OCTMARGIN_TEMPORARY_CACHE": str(parents)}
+    assert "at every start" in machine.start(**shared).said[0]
+    second = machine.start(**shared)
+    assert second.misses == 0
+    assert parents.exists(), "only the process that made it removes it"
+
+
+def test_a_cache_folder_that_cannot_be_written_is_passed_over(machine: Machine, tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    start = machine.start(NUMBA_CACHE_DIR=str(no_folder))
+    assert start.folder == str(machine.package / "signal" / "__pycache__")
