@@ -27,11 +27,16 @@ _C0, _C1, _C2, _C3, _C4, _C5 = (np.float32(c) for c in (1.0 - _fit.sum(), *_fit)
 
 
 @inlined
+def octaves(value: Any) -> Any:
+    """log2 of sixteen normal numbers above 0."""
+    x = within_octave(value) - _ONE
+    return octave(value) + x * (x * (x * (x * (x * (x * _C5 + _C4) + _C3) + _C2) + _C1) + _C0)
+
+
+@inlined
 def decibels(intensity: Any) -> Any:
     """10 log10 of sixteen intensities; NaN and infinity become NaN, all below the floor is the floor."""
-    x = within_octave(intensity) - _ONE
-    rest = x * (x * (x * (x * (x * (x * _C5 + _C4) + _C3) + _C2) + _C1) + _C0)
-    db = (octave(intensity) + rest) * _DB_PER_OCTAVE
+    db = octaves(intensity) * _DB_PER_OCTAVE
     # Infinity and NaN come out of the bits as 2^128; the difference makes both NaN without a branch.
     return where_below(intensity, _FLOOR_INTENSITY_32, _FLOOR_DB_32, db) + (intensity - intensity)
 

@@ -28,6 +28,8 @@ COLUMNS = 32
 
 intrinsic: Any = typed_intrinsic
 """Called from a kernel, an intrinsic takes one argument fewer than its definition says."""
+literal_intrinsic: Any = typed_intrinsic(prefer_literal=True)
+"""The same, and a number that is written out in the kernel arrives as such."""
 
 
 class LanesType(types.Type):
@@ -86,6 +88,7 @@ def _add_operator(symbol: Any, instruction: str) -> None:
 _add_operator(operator.add, "fadd")
 _add_operator(operator.sub, "fsub")
 _add_operator(operator.mul, "fmul")
+_add_operator(operator.truediv, "fdiv")
 
 
 def _at(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -247,3 +250,67 @@ def where_below(_typing: Any, value: Any, limit: Any, then: Any, otherwise: Any)
         return builder.select(below, _same_in_all(builder, args[2]), args[3])
 
     return lanes(lanes, types.float32, types.float32, lanes), lower
+
+
+@intrinsic
+def where_above(_typing: Any, value: Any, limit: Any, then: Any, otherwise: Any) -> Any:
+    """`then` in the lanes where `value` > `limit`, else `otherwise`; a NaN is not above anything."""
+
+    def lower(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
+
+    return lanes(lanes, lanes, lanes, lanes), lower
+
+
+@intrinsic
+def last_above(_typing: Any, value: Any, limit: Any) -> Any:
+    """Number of the last lane in which `value` > `limit`, -1 without one; a NaN is not above anything."""
+
+    def lower(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        above = builder.fcmp_ordered(">", args[0], args[1])
+        mask = builder.zext(builder.bitcast(above, ir.IntType(LANES)), _INT32)
+        zeros = builder.ctlz(mask, ir.Constant(ir.IntType(1), 0))
+        return builder.sext(builder.sub(_INT32(31), zeros), ir.IntType(sig.return_type.bitwidth))
+
+    return types.intp(lanes, lanes), lower
+
+
+@intrinsic
+def in_all(_typing: Any, scalar: Any) -> Any:
+    """One float32 in every lane."""
+
+    def lower(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return _same_in_all(builder, args[0])
+
+    return lanes(types.float32), lower
+
+
+@intrinsic
+def first_in_all(_typing: Any, value: Any) -> Any:
+    """The first lane of `value` in every lane."""
+
+    def lower(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.shuffle_vector(args[0], args[0], _indices([0] * LANES))
+
+    return lanes(lanes), lower
+
+
+@intrinsic
+def last_in_all(_typing: Any, value: Any) -> Any:
+    """The last lane of `value` in every lane."""
+
+    def lower(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.shuffle_vector(args[0], args[0], _indices([LANES - 1] * LANES))
+
+    return lanes(lanes), lower
+
+
+@literal_intrinsic
+def moved_down(_typing: Any, value: Any, after: Any, step: Any) -> Any:
+    """`value` without its first `step` lanes (a literal), filled up with the first lanes of `after`."""
+
+    def lower(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        first = sig.args[2].literal_value
+        return builder.shuffle_vector(args[0], args[1], _indices(list(range(first, first + LANES))))
+
+    return lanes(lanes, lanes, step), lower
