@@ -7,6 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from octmargin.signal._decibels import FLOOR_DB
+from octmargin.signal._fft_passes import kernel
+from octmargin.signal._lanes import LANES, in_all, last_above, last_in_all, load, moved_down, store
 
 # Every fast-math licence but the two that would let LLVM assume that no NaN and no infinity exist.
 _KEEPS_NAN = {"contract", "reassoc", "nsz", "arcp"}
@@ -15,18 +17,42 @@ _CHUNK_PX = 64
 _BIN_DB = 0.25
 _BINS = 1200
 """Bins from the floor upwards, to 200 dB: more than float32 counts can make. One more takes what does not count."""
+_HISTOGRAMS = 4
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def median_db(
-    bscan_db: NDArray[np.float32], every: int, start: int, stop: int, counts: NDArray[np.int32]
+def darkest_median_db(bscan_db: NDArray[np.float32], first_px: int, bands: int, values: int) -> float:
+    """Least of the medians of `bands` bands of depth from `first_px` on; NaN where none has one.
+
+    Of each band about `values` pixels count, taken from A-lines that are evenly apart.
+    """
+    alines, depth = bscan_db.shape
+    counts = np.empty((_HISTOGRAMS, _BINS + 1), dtype=np.int32)
+    bins = np.empty(depth, dtype=np.uint32)
+    darkest = np.inf
+    for band in range(bands):
+        start = first_px + band * (depth - first_px) // bands
+        stop = first_px + (band + 1) * (depth - first_px) // bands
+        every = max(1, alines * (stop - start) // values)
+        # Written so that a band of NaN is none.
+        darkest = min(darkest, _median_db(bscan_db, every, start, stop, counts, bins))
+    return darkest if np.isfinite(darkest) else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _median_db(
+    bscan_db: NDArray[np.float32],
+    every: int,
+    start: int,
+    stop: int,
+    counts: NDArray[np.int32],
+    bins: NDArray[np.uint32],
 ) -> float:
     """Median of each `every`-th A-line's depths [start, stop), NaN, infinity and the floor left out.
 
-    NaN where nothing is left. `counts` is scratch: a histogram is one pass and no copy.
+    NaN where nothing is left. `counts` and `bins` are scratch: a histogram is one pass and no copy.
     """
     counts[:] = 0
-    bins = np.empty(stop - start, dtype=np.uint32)
     for i in range(0, bscan_db.shape[0], every):
         band = bscan_db[i, start:stop]
         for z in range(stop - start):
@@ -36,27 +62,20 @@ def median_db(
             bins[z] = np.uint32(np.int32(in_range)) if is_counted else np.uint32(_BINS)
         for z in range(stop - start):
             # Neighbours go to histograms of their own: they are alike, and one count would wait for the last.
-            counts[z & 3, bins[z]] += 1
+            counts[z % _HISTOGRAMS, bins[z]] += 1
     for k in range(_BINS):
         counts[0, k] += counts[1, k] + counts[2, k] + counts[3, k]
     total = counts[0, :_BINS].sum()
-    if total == 0:
-        return np.nan
     below = 0
     for k in range(_BINS):
-        if 2 * (below + counts[0, k]) >= total:
+        if counts[0, k] and 2 * (below + counts[0, k]) >= total:
             within = (0.5 * total - below) / counts[0, k]
             return float(FLOOR_DB + (k + within) * _BIN_DB)
         below += counts[0, k]
     return np.nan
 
 
-def histogram_scratch() -> NDArray[np.int32]:
-    """Scratch of `median_db`."""
-    return np.empty((4, _BINS + 1), dtype=np.int32)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+@kernel
 def find_edges(
     bscan_db: NDArray[np.float32],
     first_px: int,
@@ -70,10 +89,11 @@ def find_edges(
 ) -> None:
     """First sufficient edge of each A-line, on the mean of its neighbours within `radius`; NaN without one."""
     alines, depth = bscan_db.shape
-    line = np.empty(depth, dtype=np.float32)
+    # Whole vectors may be read and written beyond what is asked for.
+    line = np.zeros(depth + _CHUNK_PX, dtype=np.float32)
     # sums[z + window] is the sum of the line's depths [origin, z), where origin is the first depth or a window
     # before the chunk; the zeros before stand for what lies above the first depth.
-    sums = np.zeros(depth + 1 + window_px, dtype=np.float32)
+    sums = np.zeros(depth + 1 + window_px + _CHUNK_PX, dtype=np.float32)
     per_before = np.empty(depth + 1, dtype=np.float32)
     for z in range(depth + 1):
         per_before[z] = np.float32(1.0) / np.float32(max(1, min(window_px, z - first_px)))
@@ -88,14 +108,11 @@ def find_edges(
         for start in range(first_px + least_before, last + 1, _CHUNK_PX):
             stop = min(start + _CHUNK_PX, last + 1)
             reach = min(stop + 2 * window_px, depth)
-            _extend(bscan_db, i, radius, ready, reach, line)
-            ready = reach
+            ready = _extend(bscan_db, i, radius, ready, reach, line)
             # Where no pixel is bright enough no mean of pixels is.
             if not _reaches(line, start, reach, level_db):
                 continue
             _sum_up(line, max(first_px, start - window_px), reach, window_px, sums)
-            if not _has_edge(sums, per_before, start, stop, window_px, level_db, contrast_db):
-                continue
             first = _first_edge(
                 line, sums, per_before, start, stop, window_px, level_db, contrast_db, sustained_share
             )
@@ -114,47 +131,60 @@ def find_edges(
             edge_px[i] = np.float32(best_px)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+@kernel
 def _extend(
     bscan_db: NDArray[np.float32], i: int, radius: int, start: int, stop: int, line: NDArray[np.float32]
-) -> None:
-    """Mean over the neighbours of A-line `i`, depths [start, stop)."""
-    # Slices, because loops from 0 spare numba the test for negative indices, which keeps them from vectorising.
-    part = line[start:stop]
-    part[:] = np.float32(0.0)
+) -> int:
+    """Mean over the neighbours of A-line `i`, depths [start, stop) at least; returns where it ends."""
+    alines, depth = bscan_db.shape
+    from_, to = max(0, i - radius), min(alines, i + radius + 1)
     lines = np.float32(0.0)
-    for j in range(max(0, i - radius), min(bscan_db.shape[0], i + radius + 1)):
-        if not np.isnan(bscan_db[j, 0]):
-            lines += np.float32(1.0)
-            neighbour = bscan_db[j, start:stop]
-            for z in range(stop - start):
-                part[z] += neighbour[z]
+    for j in range(from_, to):
+        lines += np.float32(0.0) if np.isnan(bscan_db[j, 0]) else np.float32(1.0)
     scale = np.float32(1.0) / lines
-    for z in range(stop - start):
-        part[z] *= scale
+    z = start
+    while z < stop and z + LANES <= depth:
+        total = in_all(np.float32(0.0))
+        for j in range(from_, to):
+            if not np.isnan(bscan_db[j, 0]):
+                total = total + load(bscan_db, j * depth + z)
+        store(line, z, total * scale)
+        z += LANES
+    while z < stop:
+        total_db = np.float32(0.0)
+        for j in range(from_, to):
+            if not np.isnan(bscan_db[j, 0]):
+                total_db += bscan_db[j, z]
+        line[z] = total_db * scale
+        z += 1
+    return z
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+@kernel
 def _reaches(line: NDArray[np.float32], start: int, stop: int, level_db: np.float32) -> bool:
-    """Whether any depth of [start, stop) is above the level."""
-    part = line[start:stop]
-    hits = 0
-    for z in range(stop - start):
-        hits += int(part[z] > level_db)
-    return hits > 0
+    """Whether any depth of [start, stop), or of the few that fill up its last vector, is above the level."""
+    level, z = in_all(level_db), start
+    while z < stop and last_above(load(line, z), level) < 0:
+        z += LANES
+    return z < stop
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+@kernel
 def _sum_up(
     line: NDArray[np.float32], origin: int, stop: int, window_px: int, sums: NDArray[np.float32]
 ) -> None:
     """Running sum of the depths [origin, stop)."""
-    part, running = line[origin:stop], sums[origin + window_px : stop + 1 + window_px]
-    total = np.float32(0.0)
-    running[0] = total
-    for z in range(stop - origin):
-        total += part[z]
-        running[z + 1] = total
+    nothing = in_all(np.float32(0.0))
+    before = nothing
+    sums[origin + window_px] = np.float32(0.0)
+    for z in range(origin, stop, LANES):
+        part = load(line, z)
+        part = part + moved_down(nothing, part, 15)
+        part = part + moved_down(nothing, part, 14)
+        part = part + moved_down(nothing, part, 12)
+        part = part + moved_down(nothing, part, 8) + before
+        store(sums, z + window_px + 1, part)
+        before = last_in_all(part)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
@@ -166,29 +196,7 @@ def _mean(line: NDArray[np.float32], start: int, stop: int) -> np.float32:
     return np.float32(total / np.float32(stop - start))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
-def _has_edge(
-    sums: NDArray[np.float32],
-    per_before: NDArray[np.float32],
-    start: int,
-    stop: int,
-    window_px: int,
-    level_db: np.float32,
-    contrast_db: np.float32,
-) -> bool:
-    """Whether any depth of [start, stop) could be an edge: without a branch, so that it vectorises."""
-    per_window = np.float32(1.0) / np.float32(window_px)
-    above, below = sums[start:stop], sums[start + 2 * window_px : stop + 2 * window_px]
-    middle, scale = sums[start + window_px : stop + window_px], per_before[start:stop]
-    hits = 0
-    for z in range(stop - start):
-        behind = (below[z] - middle[z]) * per_window
-        before = (middle[z] - above[z]) * scale[z]
-        hits += int(behind > level_db) & int(behind - before >= contrast_db)
-    return hits > 0
-
-
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+@kernel
 def _first_edge(
     line: NDArray[np.float32],
     sums: NDArray[np.float32],
@@ -202,16 +210,22 @@ def _first_edge(
 ) -> int:
     """First depth of [start, stop) behind which it is bright enough, by contrast, and for long; -1 without."""
     per_window = np.float32(1.0) / np.float32(window_px)
-    for z in range(start, stop):
-        here = sums[z + window_px]
-        behind = (sums[z + 2 * window_px] - here) * per_window
-        before = (here - sums[z]) * per_before[z]
-        if (
-            behind > level_db
-            and behind - before >= contrast_db
-            and _is_sustained(line, z, window_px, before, contrast_db, sustained_share)
-        ):
-            return z
+    level = in_all(level_db)
+    for sixteen in range(start, stop, LANES):
+        # Most have nothing bright behind them: said of sixteen at once.
+        brightness = (load(sums, sixteen + 2 * window_px) - load(sums, sixteen + window_px)) * per_window
+        if last_above(brightness, level) < 0:
+            continue
+        for z in range(sixteen, min(sixteen + LANES, stop)):
+            here = sums[z + window_px]
+            behind = (sums[z + 2 * window_px] - here) * per_window
+            before = (here - sums[z]) * per_before[z]
+            if (
+                behind > level_db
+                and behind - before >= contrast_db
+                and _is_sustained(line, z, window_px, before, contrast_db, sustained_share)
+            ):
+                return z
     return -1
 
 
@@ -263,36 +277,58 @@ def agree_with_neighbours(
 ) -> None:
     """Running median of the edges; NaN for those that lie off their neighbours' or have too few of them."""
     alines = edge_px.shape[0]
-    near = np.empty(2 * radius + 1, dtype=np.float32)
+    # The finite edges of the window in order: from one A-line to the next one leaves and one comes.
+    near = np.empty(2 * radius + 2, dtype=np.float32)
+    inner_near = np.empty(2 * radius + 2, dtype=np.float32)
+    found = 0
+    for i in range(min(radius, alines)):
+        found = _insert(edge_px[i], near, found)
     for i in range(alines):
         surface_px[i] = np.float32(np.nan)
         start, stop = max(0, i - radius), min(alines, i + radius + 1)
-        found = _sorted_finite(edge_px, start, stop, near)
+        if i + radius < alines:
+            found = _insert(edge_px[i + radius], near, found)
+        if start > 0:
+            found = _remove(edge_px[start - 1], near, found)
         if np.isnan(edge_px[i]) or 2 * found < stop - start:
             continue
-        if abs(edge_px[i] - _middle(near, found)) > max_jump_px:
+        middle = _middle(near, found)
+        if abs(edge_px[i] - middle) > max_jump_px:
             continue
         # At the ends of the frame a one-sided median would bend a tilted surface: the window shrinks instead.
         inner = min(radius, i, alines - 1 - i)
         if inner < radius:
-            found = _sorted_finite(edge_px, i - inner, i + inner + 1, near)
-        surface_px[i] = _middle(near, found)
+            inner_found = 0
+            for j in range(i - inner, i + inner + 1):
+                inner_found = _insert(edge_px[j], inner_near, inner_found)
+            middle = _middle(inner_near, inner_found)
+        surface_px[i] = middle
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _sorted_finite(values: NDArray[np.float32], start: int, stop: int, into: NDArray[np.float32]) -> int:
-    """Finite values of [start, stop) in order: so few that an insertion beats any call."""
-    found = 0
-    for i in range(start, stop):
-        value = values[i]
-        if not np.isnan(value):
-            k = found
-            while k > 0 and into[k - 1] > value:
-                into[k] = into[k - 1]
-                k -= 1
-            into[k] = value
-            found += 1
-    return found
+def _insert(value: np.float32, ordered: NDArray[np.float32], count: int) -> int:
+    """Take `value` into the first `count` of `ordered`, unless it is NaN; returns the new count."""
+    if np.isnan(value):
+        return count
+    k = count
+    while k > 0 and ordered[k - 1] > value:
+        ordered[k] = ordered[k - 1]
+        k -= 1
+    ordered[k] = value
+    return count + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _remove(value: np.float32, ordered: NDArray[np.float32], count: int) -> int:
+    """Take `value` out of the first `count` of `ordered`, unless it is NaN; returns the new count."""
+    if np.isnan(value):
+        return count
+    k = 0
+    while ordered[k] != value:
+        k += 1
+    for j in range(k, count - 1):
+        ordered[j] = ordered[j + 1]
+    return count - 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,16 +25,9 @@ def noise_floor_db(bscan_db: NDArray[Any], *, axial_um: float, ignore_um: float 
     count.
     """
     bscan_db = _checked(bscan_db, axial_um)
-    depth = bscan_db.shape[1]
-    edges = np.linspace(min(_pixels(ignore_um, axial_um), depth), depth, _NOISE_BANDS + 1).astype(int)
-    counts = kernels.histogram_scratch()
-    darkest = np.inf
-    for start, stop in pairwise(edges.tolist()):
-        every = max(1, len(bscan_db) * (stop - start) // _NOISE_VALUES_PER_BAND)
-        median_db = kernels.median_db(bscan_db, every, start, stop, counts)
-        # Written so that a band of NaN is none.
-        darkest = min(darkest, median_db)
-    return darkest - _MEDIAN_OF_NOISE_DB if np.isfinite(darkest) else float("nan")
+    first_px = min(_pixels(ignore_um, axial_um), bscan_db.shape[1])
+    median_db = kernels.darkest_median_db(bscan_db, first_px, _NOISE_BANDS, _NOISE_VALUES_PER_BAND)
+    return median_db - _MEDIAN_OF_NOISE_DB
 
 
 def find_surface(
