@@ -43,6 +43,7 @@ def judge_layers(
     rule: NDArray[np.float64],
     bin_mm: float,
     first_mm: float,
+    scratch: NDArray[np.float64],
     segments: NDArray[np.float64],
     found: NDArray[np.float64],
 ) -> None:
@@ -52,7 +53,7 @@ def judge_layers(
     """
     for b in range(log_bins.shape[0]):
         found[b, :] = np.nan
-        count = split_into_layers(log_bins[b, : bins_seen[b]], variance, rule[0], segments)
+        count = split_into_layers(log_bins[b, : bins_seen[b]], variance, rule[0], scratch, segments)
         total_mm = fall = 0.0
         for s in range(count):
             length_mm = (segments[s, STOP] - segments[s, TOP]) * bin_mm

@@ -41,6 +41,7 @@ class Assessor:
         self._rule = _suspicion.pack(self.parameters)
         self._intensity = np.empty((0, 0), dtype=np.float32)
         self._profile = np.empty((0, 0), dtype=np.float32)
+        self._bins, self._scratch = 0, _segments.layer_scratch(0)
 
     def assess(
         self,
@@ -136,14 +137,25 @@ class Assessor:
         bin_px, first_px = max(1, round(p.bin_um / axial_um)), round(p.specular_um / axial_um)
         bin_mm, first_mm = bin_px * axial_um / 1000.0, first_px * axial_um / 1000.0
         bins = max(1, int((p.assessed_depth_um / 1000.0 - first_mm) / bin_mm))
+        if bins != self._bins:
+            self._bins, self._scratch = bins, _segments.layer_scratch(bins)
         log_bins = np.empty((len(profile), bins))
         bins_seen = np.empty(len(profile), dtype=np.int64)
         needed = noise * 10.0 ** (p.cut_over_noise_db / 10.0)
         _block_kernels.bin_profiles(profile, profile_px, noise, needed, bin_px, first_px, log_bins, bins_seen)
         variance = _segments.residual_variance(log_bins, bins_seen, _LEAST_VARIANCE)
         found = np.empty((len(profile), _suspicion.COLUMNS))
-        segments = np.empty((bins, _segments.COLUMNS))
-        _suspicion.judge_layers(log_bins, bins_seen, variance, self._rule, bin_mm, first_mm, segments, found)
+        _suspicion.judge_layers(
+            log_bins,
+            bins_seen,
+            variance,
+            self._rule,
+            bin_mm,
+            first_mm,
+            self._scratch,
+            np.empty((bins, _segments.COLUMNS)),
+            found,
+        )
         return found, np.where(bins_seen > 0, first_mm + bins_seen * bin_mm, 0.0)
 
     def _quality(

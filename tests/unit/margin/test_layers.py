@@ -35,7 +35,7 @@ def test_finds_the_best_of_all_splits(seed: int) -> None:
     values = -0.3 * np.arange(14.0) + np.where(np.arange(14) >= rng.integers(3, 11), rng.normal(0, 2), 0.0)
     values += rng.normal(0, 0.15, 14)
     segments = np.empty((14, _segments.COLUMNS))
-    count = _segments.split_into_layers(values, 0.0225, 12.0, segments)
+    count = _segments.split_into_layers(values, 0.0225, 12.0, _segments.layer_scratch(14), segments)
     assert tuple(segments[:count, _segments.TOP].astype(int)) == best_by_trying_all(values, 0.0225, 12.0)
 
 
@@ -64,7 +64,7 @@ def test_finds_the_best_split_of_profiles_of_any_length(bins: int) -> None:
     values = 9 - np.cumsum(rng.choice([0.06, 0.12, 0.26], bins // 8 + 1).repeat(8)[:bins])
     values += rng.normal(0, 0.8, bins // 16 + 1).repeat(16)[:bins] + rng.normal(0, 0.07, bins)
     segments = np.empty((bins, _segments.COLUMNS))
-    count = _segments.split_into_layers(values, 0.005, 25.0, segments)
+    count = _segments.split_into_layers(values, 0.005, 25.0, _segments.layer_scratch(80), segments)
     assert segments[:count, _segments.TOP].tolist() == best_by_partitioning(values, 0.005, 25.0)
 
 
@@ -72,7 +72,7 @@ def test_a_layer_is_its_slope_and_its_jump() -> None:
     k = np.arange(20.0)
     values = np.where(k < 8, 5 - 0.2 * k, 5 - 0.2 * 7.5 + 1.5 - 0.5 * (k - 7.5))
     segments = np.empty((20, _segments.COLUMNS))
-    assert _segments.split_into_layers(values, 0.01, 25.0, segments) == 2
+    assert _segments.split_into_layers(values, 0.01, 25.0, _segments.layer_scratch(20), segments) == 2
     np.testing.assert_allclose(segments[:2, _segments.SLOPE], [-0.2, -0.5], atol=1e-9)
     assert segments[1, _segments.TOP] == 8
     assert segments[1, _segments.JUMP] == pytest.approx(1.5)
@@ -80,7 +80,8 @@ def test_a_layer_is_its_slope_and_its_jump() -> None:
 
 
 def test_a_profile_shorter_than_a_layer_has_none() -> None:
-    assert _segments.split_into_layers(np.zeros(2), 0.01, 25.0, np.empty((2, _segments.COLUMNS))) == 0
+    segments = np.empty((2, _segments.COLUMNS))
+    assert _segments.split_into_layers(np.zeros(2), 0.01, 25.0, _segments.layer_scratch(2), segments) == 0
 
 
 def test_the_residual_variance_is_that_of_the_bins_around_their_layers() -> None:
