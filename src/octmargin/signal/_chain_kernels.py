@@ -50,11 +50,13 @@ class ChainTables(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Scratch of one thread: two buffers of `length` rows, and 16 x 16 values."""
+    """Scratch of one thread: two buffers of `length` rows, 16 x 16 values, and two spectra."""
 
     here: Floats
     there: Floats
     tile: Floats
+    background: Floats
+    counts: NDArray[np.uint32]
 
 
 @kernel
@@ -259,31 +261,25 @@ def store_wanted(
 
 
 @kernel
-def load_group(
-    raw: NDArray[Any], first: int, valid: int, background: Floats, tables: ChainTables, space: Workspace
-) -> None:
-    """Spectra of one group, resampled to linear wavenumber, into `space.here`."""
-    load_alines(raw, first, valid, background, space.tile, space.there)
+def load_group(raw: NDArray[Any], first: int, valid: int, tables: ChainTables, space: Workspace) -> None:
+    """Spectra of one group, less the background and resampled to linear wavenumber, into `space.here`."""
+    load_alines(raw, first, valid, space.background, space.tile, space.there)
     resample(space.there, tables.first_tap, tables.weights, space.here)
 
 
 @kernel
 def reconstruct(
     raw: NDArray[Any],
-    start: int,
-    stop: int,
-    background: Floats,
+    first: int,
+    valid: int,
     tables: ChainTables,
     space: Workspace,
     intensity: Floats,
     out: Floats,
     wanted: int,
 ) -> None:
-    """A-lines [start, stop) of `raw` (alines, samples) into `intensity` and `out` (alines, depth)."""
-    depth = out.shape[1]
-    for first in range(start, stop, LANES):
-        valid = min(LANES, stop - first)
-        load_group(raw, first, valid, background, tables, space)
-        is_there = transform_to_depths(tables, space.here, space.there, depth, wanted)
-        rows = space.there if is_there else space.here
-        store_wanted(rows, space.tile, first, valid, intensity, out, wanted)
+    """A-lines [first, first + valid) of `raw` (alines, samples) into `intensity` and `out` (alines, depth)."""
+    load_group(raw, first, valid, tables, space)
+    is_there = transform_to_depths(tables, space.here, space.there, out.shape[1], wanted)
+    rows = space.there if is_there else space.here
+    store_wanted(rows, space.tile, first, valid, intensity, out, wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -14,31 +14,110 @@ from octmargin.signal._chain_kernels import (
     Workspace,
     depths_of,
     load_group,
+    reconstruct,
     store_wanted,
     transform,
 )
 from octmargin.signal._fft_passes import IMAG, ROW, kernel
 from octmargin.signal._lanes import LANES, load, store
+from octmargin.signal._teamwork import finish_share, take_share, wait_for_shares
 
 # Every fast-math licence but the two that would let LLVM assume that no NaN and no infinity exist.
 _KEEPS_NAN = {"contract", "reassoc", "nsz", "arcp"}
-_EXACT_LINES = 65536
-"""So many 16-bit counts a uint32 adds without overflow."""
+SUMS, GROUPS = 0, 1
+"""Stages of a frame: the sum of its A-lines, and groups of sixteen A-lines."""
+_SUMMED_ALINES = 32
+"""A share of the sum: few enough that threads end together, and that no uint32 overflows."""
+
+
+class Part(NamedTuple):
+    """What one thread, number `member`, sees of a frame that several work on.
+
+    `newest` is the share of the frame's own mean in what is taken off its spectra, the rest being `background`: above
+    0 it takes integer spectra. `totals` (threads, samples) begins as zeros, `progress` as `new_progress(2)`.
+    """
+
+    member: int
+    background: Floats
+    newest: np.float32
+    totals: NDArray[np.float64]
+    progress: NDArray[np.int64]
+
+
+@kernel
+def reconstruct_frame(
+    raw: NDArray[Any],
+    part: Part,
+    tables: ChainTables,
+    space: Workspace,
+    intensity: Floats,
+    out: Floats,
+    wanted: int,
+) -> None:
+    """One thread's part of `raw` (alines, samples) into `intensity` and `out` (alines, depth).
+
+    Returns when all A-lines are done, whoever did them; `space.background` then holds what was taken off.
+    """
+    measure_background(raw, part, space)
+    alines = raw.shape[0]
+    groups = -(-alines // LANES)
+    group = take_share(part.progress, GROUPS)
+    while group < groups:
+        first = group * LANES
+        reconstruct(raw, first, min(LANES, alines - first), tables, space, intensity, out, wanted)
+        finish_share(part.progress, GROUPS)
+        group = take_share(part.progress, GROUPS)
+    wait_for_shares(part.progress, GROUPS, groups)
+
+
+@kernel
+def measure_background(raw: NDArray[Any], part: Part, space: Workspace) -> None:
+    """What is taken off every A-line of `raw` into `space.background`."""
+    if part.newest > np.float32(0.0):
+        _add_up(raw, part.totals[part.member], space.counts, part.progress)
+        _follow(part.background, part.newest, part.totals, raw.shape[0], space.background)
+    else:
+        for j in range(part.background.shape[0]):
+            space.background[j] = part.background[j]
 
 
 @njit(cache=True, nogil=True, fastmath=_KEEPS_NAN, error_model="numpy", boundscheck=False)
-def mean_counts(raw: NDArray[Any], sums: NDArray[np.uint32], background: NDArray[np.float32]) -> None:
-    """Mean over the A-lines of integer `raw` (alines, samples); `sums` (samples,) is scratch. Exact to float32."""
+def _add_up(
+    raw: NDArray[Any],
+    total: NDArray[np.float64],
+    counts: NDArray[np.uint32],
+    progress: NDArray[np.int64],
+) -> None:
+    """Sum of this thread's shares of the A-lines into `total` (samples,); exact, so that no share matters."""
     alines, samples = raw.shape
-    background[:] = np.float32(0.0)
-    for start in range(0, alines, _EXACT_LINES):
-        sums[:] = np.uint32(0)
-        for i in range(start, min(start + _EXACT_LINES, alines)):
-            for j in range(samples):
-                sums[j] += np.uint32(raw[i, j])
+    shares = -(-alines // _SUMMED_ALINES)
+    share = take_share(progress, SUMS)
+    while share < shares:
         for j in range(samples):
-            # In double precision, so that the mean of equal lines is that line.
-            background[j] += np.float32(np.float64(sums[j]) / alines)
+            counts[j] = np.uint32(0)
+        for i in range(share * _SUMMED_ALINES, min((share + 1) * _SUMMED_ALINES, alines)):
+            line = raw[i]
+            for j in range(samples):
+                counts[j] += np.uint32(line[j])
+        for j in range(samples):
+            total[j] += np.float64(counts[j])
+        finish_share(progress, SUMS)
+        share = take_share(progress, SUMS)
+    wait_for_shares(progress, SUMS, shares)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _follow(
+    background: Floats, newest: np.float32, totals: NDArray[np.float64], alines: int, followed: Floats
+) -> None:
+    """`background` moved by the share `newest` towards the mean of the frame with these `totals`."""
+    for j in range(followed.shape[0]):
+        total = 0.0
+        for member in range(totals.shape[0]):
+            total += totals[member, j]
+        # In double precision, so that the mean of equal lines is that line.
+        mean = np.float32(total / alines)
+        followed[j] = mean if newest == np.float32(1.0) else background[j] + (mean - background[j]) * newest
 
 
 @njit(cache=True, nogil=True, fastmath=_KEEPS_NAN, error_model="numpy", boundscheck=False)
@@ -90,22 +169,23 @@ def average(intensity: NDArray[np.float32], out: NDArray[np.float32]) -> None:
 
 @kernel
 def transform_frame(
-    raw: NDArray[Any],
-    start: int,
-    stop: int,
-    background: Floats,
-    tables: ChainTables,
-    space: Workspace,
-    depths: Floats,
+    raw: NDArray[Any], part: Part, tables: ChainTables, space: Workspace, depths: Floats
 ) -> None:
-    """Complex depth profiles of A-lines [start, stop) into `depths` (groups, depth * 32), in rows of lanes."""
-    passes = tables.radices.shape[0]
-    for first in range(start, stop, LANES):
-        load_group(raw, first, min(LANES, stop - first), background, tables, space)
+    """One thread's part of the complex depth profiles of `raw` into `depths` (groups, depth * 32), in rows of lanes."""
+    measure_background(raw, part, space)
+    alines, passes = raw.shape[0], tables.radices.shape[0]
+    groups = -(-alines // LANES)
+    group = take_share(part.progress, GROUPS)
+    while group < groups:
+        first = group * LANES
+        load_group(raw, first, min(LANES, alines - first), tables, space)
         rows = space.there if transform(tables, space.here, space.there, passes) else space.here
-        group = depths[first // LANES]
-        for k in range(0, group.shape[0], LANES):
-            store(group, k, load(rows, k))
+        profiles = depths[group]
+        for k in range(0, profiles.shape[0], LANES):
+            store(profiles, k, load(rows, k))
+        finish_share(part.progress, GROUPS)
+        group = take_share(part.progress, GROUPS)
+    wait_for_shares(part.progress, GROUPS, groups)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -142,20 +222,24 @@ def minimum_variance_mean(
 @kernel
 def finish_frame(
     depths: Floats,
-    start: int,
-    stop: int,
     pattern: Floats,
+    part: Part,
     space: Workspace,
     intensity: Floats,
     out: Floats,
     wanted: int,
 ) -> None:
-    """A-lines [start, stop) of `transform_frame`, less `pattern`, into `intensity` and `out`."""
-    depth = out.shape[1]
-    for first in range(start, stop, LANES):
-        group = depths[first // LANES]
+    """One thread's part of what `transform_frame` left, less `pattern`, into `intensity` and `out`."""
+    alines, depth = out.shape
+    groups = -(-alines // LANES)
+    group = take_share(part.progress, GROUPS)
+    while group < groups:
+        profiles, first = depths[group], group * LANES
         for z in range(depth):
-            store(space.here, ROW * z, load(group, ROW * z) - pattern[z, 0])
-            store(space.here, ROW * z + IMAG, load(group, ROW * z + IMAG) - pattern[z, 1])
+            store(space.here, ROW * z, load(profiles, ROW * z) - pattern[z, 0])
+            store(space.here, ROW * z + IMAG, load(profiles, ROW * z + IMAG) - pattern[z, 1])
         depths_of(space.here, space.here.shape[0] // ROW, depth, space.there, wanted)
-        store_wanted(space.there, space.tile, first, min(LANES, stop - first), intensity, out, wanted)
+        store_wanted(space.there, space.tile, first, min(LANES, alines - first), intensity, out, wanted)
+        finish_share(part.progress, GROUPS)
+        group = take_share(part.progress, GROUPS)
+    wait_for_shares(part.progress, GROUPS, groups)

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.errors import InputError
-from octmargin.signal import _chain_kernels as chain
 from octmargin.signal import _frame_kernels as frames
 from octmargin.signal._chain_kernels import DB, INTENSITY, Workspace
 from octmargin.signal._decibels import store_db
 from octmargin.signal._fft_passes import ROW
 from octmargin.signal._fft_plan import aligned, work_buffers
+from octmargin.signal._frame_kernels import Part
 from octmargin.signal._lanes import LANES
 from octmargin.signal._spectrum_shape import make_tables
+from octmargin.signal._teamwork import new_progress
 from octmargin.signal.calibration import Calibration
 
 RAW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
@@ -92,7 +93,7 @@ class Reconstructor:
         self.samples = samples
         self.depth = depth
         self.threads = threads
-        self._running_mean_frames = running_mean_frames
+        self._running_mean_frames = running_mean_frames or 1
         self._remove_fixed_pattern = remove_fixed_pattern
         self._average_alines = average_alines
         self._average_bscans = average_bscans
@@ -100,13 +101,21 @@ class Reconstructor:
 
         self._tables = make_tables(calibration, samples, interpolation)
         length = len(self._tables.phasor)
-        self._spaces = [Workspace(*work_buffers(length), aligned(LANES * LANES)) for _ in range(threads)]
+        self._spaces = [
+            Workspace(
+                *work_buffers(length),
+                aligned(LANES * LANES),
+                np.zeros(samples, dtype=np.float32),
+                np.empty(samples, dtype=np.uint32),
+            )
+            for _ in range(threads)
+        ]
+        self._totals = np.zeros((threads, samples))
         self._pool = ThreadPoolExecutor(threads - 1, "reconstruct") if threads > 1 else None
         self._background = np.zeros(samples, dtype=np.float32)
         if calibration.background is not None:
             self._background[:] = calibration.background
         self._mean = np.empty(samples, dtype=np.float32)
-        self._sums = np.empty(samples, dtype=np.uint32)
         self._has_background = False
         self._pattern = np.zeros((depth, 2), dtype=np.float32)
         self._counts = np.empty((0, samples), dtype=np.uint16)
@@ -140,8 +149,6 @@ class Reconstructor:
             self._check_target("out", out, lines)
         if intensity is not None:
             self._check_target("intensity", intensity, lines)
-        if self.calibration.background is None:
-            self._measure_background(spectra)
         if averaged > 1:
             single = self._scratch_intensity(len(spectra))
             self._run(spectra, single, single, INTENSITY)
@@ -168,55 +175,73 @@ class Reconstructor:
         out: NDArray[np.float32],
         wanted: int,
     ) -> None:
-        alines = len(raw)
-        if not self._remove_fixed_pattern:
-            self._share(
-                alines,
-                lambda start, stop, space: chain.reconstruct(
-                    raw, start, stop, self._background, self._tables, space, intensity, out, wanted
+        newest = self._follow(raw)
+        if self._remove_fixed_pattern:
+            self._run_without_pattern(raw, newest, intensity, out, wanted)
+        else:
+            self._together(
+                newest,
+                lambda part, space: frames.reconstruct_frame(
+                    raw, part, self._tables, space, intensity, out, wanted
                 ),
             )
-            return
-        groups = -(-alines // LANES)
+        self._background[:] = self._spaces[0].background
+
+    def _run_without_pattern(
+        self,
+        raw: NDArray[Any],
+        newest: float,
+        intensity: NDArray[np.float32],
+        out: NDArray[np.float32],
+        wanted: int,
+    ) -> None:
+        groups = -(-len(raw) // LANES)
         if len(self._depths) < groups:
             self._depths = np.empty((groups, self.depth * ROW), dtype=np.float32)
-        self._share(
-            alines,
-            lambda start, stop, space: frames.transform_frame(
-                raw, start, stop, self._background, self._tables, space, self._depths
-            ),
+        self._together(
+            newest, lambda part, space: frames.transform_frame(raw, part, self._tables, space, self._depths)
         )
-        whole = alines // LANES
+        whole = len(raw) // LANES
         frames.minimum_variance_mean(self._depths, whole, min(_MAX_SEGMENTS, whole), self._pattern)
-        self._share(
-            alines,
-            lambda start, stop, space: frames.finish_frame(
-                self._depths, start, stop, self._pattern, space, intensity, out, wanted
+        self._together(
+            0.0,
+            lambda part, space: frames.finish_frame(
+                self._depths, self._pattern, part, space, intensity, out, wanted
             ),
         )
 
-    def _share(self, alines: int, work: Callable[[int, int, Workspace], None]) -> None:
-        """Give each thread its share of the groups of sixteen, one of them to the caller's own thread."""
-        groups = -(-alines // LANES)
-        bounds = [min(alines, LANES * (groups * k // self.threads)) for k in range(self.threads + 1)]
-        shares = list(zip(bounds[:-1], bounds[1:], self._spaces, strict=True))
-        started = [self._pool.submit(work, *share) for share in shares[1:]] if self._pool else []
-        work(*shares[0])
+    def _together(self, newest: float, work: Callable[[Part, Workspace], None]) -> None:
+        """Let every thread take shares of the frame until none is left; the caller's own is the first."""
+        self._totals[:] = 0.0
+        progress = new_progress(stages=2)
+        parts = [
+            Part(member, self._background, np.float32(newest), self._totals, progress)
+            for member in range(self.threads)
+        ]
+        helpers = zip(parts[1:], self._spaces[1:], strict=True)
+        started = [self._pool.submit(work, *helper) for helper in helpers] if self._pool else []
+        work(parts[0], self._spaces[0])
+        # All is done by now. A thread that came too late is not needed, but it must not see the next frame's buffers.
         for future in started:
-            future.result()
+            if not future.cancel():
+                future.result()
 
-    def _measure_background(self, raw: NDArray[Any]) -> None:
-        if raw.dtype == np.float32:
-            frames.mean_finite_lines(raw, self._mean)
-        else:
-            frames.mean_counts(raw, self._sums, self._mean)
-        if self._running_mean_frames is None or not self._has_background:
-            self._background[:] = self._mean
-        else:
-            self._mean -= self._background
-            self._mean /= self._running_mean_frames
-            self._background += self._mean
+    def _follow(self, raw: NDArray[Any]) -> float:
+        """Share of this frame's mean in its background that is still to be measured: 0 where that is done."""
+        if self.calibration.background is not None:
+            return 0.0
+        newest = 1.0 / self._running_mean_frames if self._has_background else 1.0
         self._has_background = True
+        if raw.dtype != np.float32:
+            return newest
+        # In one thread: sums of floats would depend on who made which.
+        frames.mean_finite_lines(raw, self._mean)
+        if newest < 1.0:
+            self._mean -= self._background
+            self._mean *= np.float32(newest)
+            self._mean += self._background
+        self._background[:] = self._mean
+        return 0.0
 
     def _checked_raw(self, raw: object) -> NDArray[Any]:
         """All A-lines of `raw`, unpacked, as one contiguous read-only (alines, samples)."""
