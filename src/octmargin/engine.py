@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from octmargin.buffers import aligned_zeros
 from octmargin.frames import Frame, FrameFlags, FrameHeader, LossCause, LostFrames, PixelFormat
 from octmargin.margin import Assessor, BlockFlags
 from octmargin.ring import Cursor, RingClosedError
@@ -67,7 +68,10 @@ class _Worker:
             return LostFrames(header.sequence, 1, LossCause.UNUSABLE, _names(header.flags & _DISTRUSTED))
         if self._bscan_db.shape[0] != header.alines:
             shape = (header.alines, self._settings.depth)
-            self._bscan_db, self._intensity = np.empty(shape, np.float32), np.empty(shape, np.float32)
+            self._bscan_db, self._intensity = (
+                aligned_zeros(shape, np.float32),
+                aligned_zeros(shape, np.float32),
+            )
         started = time.perf_counter_ns()
         self._reconstructor.process(spectra, out=self._bscan_db, intensity=self._intensity)
         reconstructed = time.perf_counter_ns()

@@ -14,6 +14,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from octmargin.buffers import CACHE_LINE, aligned_zeros
 from octmargin.errors import LocalProtocolError
 from octmargin.frames import Frame, FrameHeader, LossCause, LostFrames
 
@@ -67,7 +68,9 @@ class FrameRing:
         if slots < 3:
             raise LocalProtocolError(f"a ring of {slots} slots; it needs at least 3")
         self.slot_bytes = slot_bytes
-        self._memory = np.zeros((slots, slot_bytes), np.uint8)
+        # Every slot begins on a cache line.
+        between = -(-slot_bytes // CACHE_LINE) * CACHE_LINE
+        self._memory = aligned_zeros((slots, between), np.uint8)[:, :slot_bytes]
         self._memory.fill(0)  # touches every page now, not under the first frames
         self._free = deque(Slot(self._memory[i]) for i in range(slots))
         self._ready: deque[Slot] = deque()

@@ -15,6 +15,7 @@ from octmargin.bench.plain_chain import PlainChain
 from octmargin.bench.resident import ResidentFft
 from octmargin.bench.roofline import AlineWork, chain_work, fft_work
 from octmargin.bench.synthetic import AXIAL_UM, SyntheticFrame
+from octmargin.buffers import aligned_zeros
 from octmargin.errors import OctMarginError
 from octmargin.margin import Assessor, BlockFlags
 from octmargin.signal import Reconstructor, Texture, attenuation, find_surface, noise_floor_db, texture
@@ -42,16 +43,18 @@ class Workload:
     """One synthetic frame with everything that the rows need of it."""
 
     def __init__(self, frame: SyntheticFrame, *, depth: int, threads: int) -> None:
-        self.raw = frame.raw
+        # As in the ring.
+        self.raw = aligned_zeros(frame.raw.shape, frame.raw.dtype)
+        self.raw[:] = frame.raw
         self.depth = depth
         self.threads = threads
         alines, samples = frame.raw.shape
         self.chain = Reconstructor(frame.calibration, samples=samples, depth=depth)
         self.threaded_chain = Reconstructor(frame.calibration, samples=samples, depth=depth, threads=threads)
         self.plain_chain = PlainChain(frame.calibration, samples=samples, depth=depth)
-        self.bscan_db = np.empty((alines, depth), np.float32)
-        self.intensity = np.empty((alines, depth), np.float32)
-        self.mu_per_mm = np.empty((alines, depth), np.float32)
+        self.bscan_db = aligned_zeros((alines, depth), np.float32)
+        self.intensity = aligned_zeros((alines, depth), np.float32)
+        self.mu_per_mm = aligned_zeros((alines, depth), np.float32)
         self.chain.process(frame.raw, self.bscan_db, self.intensity)
         self.noise = 10.0 ** (noise_floor_db(self.bscan_db, axial_um=AXIAL_UM) / 10.0)
         self.assessor = Assessor()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from octmargin.errors import InputError
 from octmargin.signal._fft_passes import ROW
 
-_CACHE_LINE_FLOATS = 16
 _APART_FLOATS = 512
 """2 KB: two buffers that begin at the same place of a 4 KB page evict each other from the first-level cache, because
 all rows that a pass reads and writes fall on the same few sets. Half a page apart a transform takes two thirds."""
@@ -77,13 +76,6 @@ def work_buffers(length: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     start = (-whole.ctypes.data // 4) % page
     second = start + -(-size // page) * page + _APART_FLOATS
     return whole[start : start + size], whole[second : second + size]
-
-
-def aligned(floats: int) -> NDArray[np.float32]:
-    """float32 that begin on a cache line, so that no vector straddles two."""
-    whole = np.zeros(floats + _CACHE_LINE_FLOATS, dtype=np.float32)
-    start = (-whole.ctypes.data // 4) % _CACHE_LINE_FLOATS
-    return whole[start : start + floats]
 
 
 def _radices(length: int) -> list[int]:

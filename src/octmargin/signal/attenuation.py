@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from octmargin.buffers import aligned_zeros
 from octmargin.errors import InputError
 from octmargin.signal._attenuation_kernels import depth_resolved, padded
-from octmargin.signal._fft_plan import aligned
 
 _MIN_TAIL_PX = 4
 
@@ -78,7 +78,7 @@ def attenuation(
         float(noise),
         float(noise * 10.0 ** (snr_cut_db / 10.0)),
         max(_MIN_TAIL_PX, round(tail_mm / axial_mm)) // 2,
-        aligned(padded(depth)),
+        aligned_zeros(padded(depth), np.float32),
         out.reshape(-1, depth),
     )
     return out
@@ -103,7 +103,7 @@ def _correction(
         if not (np.isfinite(rayleigh_mm) and rayleigh_mm > 0):
             raise InputError(f"rayleigh_mm is {rayleigh_mm}; give the Rayleigh length in mm, above 0")
         correction *= 1.0 + ((depth_mm - focus_mm) / rayleigh_mm) ** 2
-    whole = aligned(padded(depth))
+    whole = aligned_zeros(padded(depth), np.float32)
     whole[:depth] = correction
     return whole
 

@@ -8,10 +8,11 @@ from threading import local
 import numpy as np
 from numpy.typing import NDArray
 
+from octmargin.buffers import aligned_zeros
 from octmargin.errors import InputError
 from octmargin.signal._chain_kernels import Floats, Integers, load_alines, store_alines
 from octmargin.signal._fft_passes import kernel, one_pass
-from octmargin.signal._fft_plan import FftPlan, aligned, make_plan, work_buffers
+from octmargin.signal._fft_plan import FftPlan, make_plan, work_buffers
 from octmargin.signal._lanes import LANES
 
 _scratch = local()
@@ -62,7 +63,11 @@ def _plan(length: int) -> FftPlan:
 def _buffers(length: int) -> tuple[NDArray[np.float32], ...]:
     if getattr(_scratch, "length", None) != length:
         _scratch.length = length
-        _scratch.buffers = (*work_buffers(length), aligned(LANES * LANES), aligned(2 * length))
+        _scratch.buffers = (
+            *work_buffers(length),
+            aligned_zeros(LANES * LANES, np.float32),
+            aligned_zeros(2 * length, np.float32),
+        )
     buffers: tuple[NDArray[np.float32], ...] = _scratch.buffers
     return buffers
 

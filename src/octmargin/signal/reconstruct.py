@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from octmargin.buffers import aligned_zeros
 from octmargin.errors import InputError
 from octmargin.signal import _frame_kernels as frames
 from octmargin.signal._chain_kernels import DB, INTENSITY, Workspace
 from octmargin.signal._decibels import store_db
 from octmargin.signal._fft_passes import ROW
-from octmargin.signal._fft_plan import aligned, work_buffers
+from octmargin.signal._fft_plan import work_buffers
 from octmargin.signal._frame_kernels import Part
 from octmargin.signal._lanes import LANES
 from octmargin.signal._spectrum_shape import make_tables
@@ -104,7 +105,7 @@ class Reconstructor:
         self._spaces = [
             Workspace(
                 *work_buffers(length),
-                aligned(LANES * LANES),
+                aligned_zeros(LANES * LANES, np.float32),
                 np.zeros(samples, dtype=np.float32),
                 np.empty(samples, dtype=np.uint32),
             )
@@ -144,7 +145,7 @@ class Reconstructor:
             )
         lines = len(spectra) // averaged
         if out is None:
-            out = np.empty((lines, self.depth), dtype=np.float32)
+            out = aligned_zeros((lines, self.depth), np.float32)
         else:
             self._check_target("out", out, lines)
         if intensity is not None:
