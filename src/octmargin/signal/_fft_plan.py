@@ -28,7 +28,7 @@ class FftPlan:
 
 
 def is_supported(length: int) -> bool:
-    """Whether `length` has no factor but 2, 3 and 5, and at least two passes."""
+    """Whether `length` has no factor but 2, 3 and 5, and is at least 4."""
     return length >= 4 and _without(length, (2, 3, 5)) == 1
 
 
@@ -41,6 +41,8 @@ def next_supported(length: int) -> int:
 
 def make_plan(length: int) -> FftPlan:
     """Plan the passes; InputError for a length with other factors than 2, 3 and 5."""
+    if length < 4:
+        raise InputError(f"a transform of {length} points; give at least 4")
     if not is_supported(length):
         raise InputError(
             f"a transform of {length} points has factors other than 2, 3 and 5; use {next_supported(length)}"

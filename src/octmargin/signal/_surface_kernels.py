@@ -99,16 +99,18 @@ def find_edges(
         per_before[z] = np.float32(1.0) / np.float32(max(1, min(window_px, z - first_px)))
     least_before = max(2, window_px // 3)
     last = depth - window_px
+    # An A-line that is NaN is so all over; what lies above the first depth may have been masked.
+    probe_px = min(first_px, depth - 1)
     for i in range(alines):
         edge_px[i] = np.float32(np.nan)
-        if np.isnan(bscan_db[i, 0]):
+        if np.isnan(bscan_db[i, probe_px]):
             continue
         best_px = -1
         ready = first_px
         for start in range(first_px + least_before, last + 1, _CHUNK_PX):
             stop = min(start + _CHUNK_PX, last + 1)
             reach = min(stop + 2 * window_px, depth)
-            ready = _extend(bscan_db, i, radius, ready, reach, line)
+            ready = _extend(bscan_db, i, radius, probe_px, ready, reach, line)
             # Where no pixel is bright enough no mean of pixels is.
             if not _reaches(line, start, reach, level_db):
                 continue
@@ -133,27 +135,36 @@ def find_edges(
 
 @kernel
 def _extend(
-    bscan_db: NDArray[np.float32], i: int, radius: int, start: int, stop: int, line: NDArray[np.float32]
+    bscan_db: NDArray[np.float32],
+    i: int,
+    radius: int,
+    probe_px: int,
+    start: int,
+    stop: int,
+    line: NDArray[np.float32],
 ) -> int:
-    """Mean over the neighbours of A-line `i`, depths [start, stop) at least; returns where it ends."""
+    """Mean over the neighbours of A-line `i` that are a number at `probe_px`, depths [start, stop) at least.
+
+    Returns where it ends.
+    """
     alines, depth = bscan_db.shape
     from_, to = max(0, i - radius), min(alines, i + radius + 1)
     lines = np.float32(0.0)
     for j in range(from_, to):
-        lines += np.float32(0.0) if np.isnan(bscan_db[j, 0]) else np.float32(1.0)
+        lines += np.float32(0.0) if np.isnan(bscan_db[j, probe_px]) else np.float32(1.0)
     scale = np.float32(1.0) / lines
     z = start
     while z < stop and z + LANES <= depth:
         total = in_all(np.float32(0.0))
         for j in range(from_, to):
-            if not np.isnan(bscan_db[j, 0]):
+            if not np.isnan(bscan_db[j, probe_px]):
                 total = total + load(bscan_db, j * depth + z)
         store(line, z, total * scale)
         z += LANES
     while z < stop:
         total_db = np.float32(0.0)
         for j in range(from_, to):
-            if not np.isnan(bscan_db[j, 0]):
+            if not np.isnan(bscan_db[j, probe_px]):
                 total_db += bscan_db[j, z]
         line[z] = total_db * scale
         z += 1

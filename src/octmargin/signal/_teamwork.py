@@ -65,6 +65,10 @@ def finish_share(progress: NDArray[np.int64], stage: int) -> None:
 
 @kernel
 def wait_for_shares(progress: NDArray[np.int64], stage: int, shares: int) -> None:
-    """Wait until so many shares of a stage are done: all are taken, so it is never longer than one takes."""
+    """Wait until so many shares of a stage are done, all of which are taken: as a rule for less than one takes.
+
+    Without rest, because a thread that sleeps wakes later than that. Where the machine halts a thread that holds a
+    share, the others wait as long.
+    """
     while _number(progress, (2 * stage + 1) * _APART) < shares:
         pass

@@ -15,6 +15,7 @@ CONTRAST, SPREAD_DB, LATERAL, AXIAL, FRACTAL = range(5)
 FEATURES = 5
 LAGS_PX = (1, 2, 4, 8)
 AXIAL_LAG_PX = 2
+_LEAST_VARIANCE_DB2 = np.float32(1e-6)
 
 # Every fast-math licence but the two that would let LLVM assume that no NaN and no infinity exist.
 _KEEPS_NAN = {"contract", "reassoc", "nsz", "arcp"}
@@ -98,7 +99,8 @@ def _features(
     mean = total / pixels
     variance = power / pixels
     nothing = np.float32(np.nan)
-    varies = variance > np.float32(0.0)
+    # What is constant differs from its rounded mean a little.
+    varies = variance > _LEAST_VARIANCE_DB2
     found[CONTRAST] = (
         np.sqrt(max(squares / pixels - mean * mean, np.float32(0.0))) / mean
         if mean > np.float32(0.0)

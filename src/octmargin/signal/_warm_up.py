@@ -20,6 +20,8 @@ def warm_up() -> None:
     reconstructor = Reconstructor(Calibration(), samples=64, depth=32)
     for dtype in RAW_DTYPES:
         bscan_db = reconstructor.process(np.ones((2, 64), dtype=dtype))
+        pattern = Reconstructor(Calibration(), samples=64, depth=32, remove_fixed_pattern=True)
+        pattern.process(np.ones((16, 64), dtype=dtype))
     thorough = Reconstructor(
         Calibration(), samples=64, depth=32, raw_format=MONO12P, remove_fixed_pattern=True, average_alines=2
     )

@@ -66,6 +66,10 @@ def attenuation(
         raise InputError(f"axial_mm is {axial_mm}; give the depth pixel in mm, above 0")
     if not (np.isfinite(noise) and noise >= 0):
         raise InputError(f"noise is {noise}; give the mean noise intensity, at least 0")
+    if np.isnan(snr_cut_db):
+        raise InputError("snr_cut_db is nan; give how far above the noise a profile ends, in dB")
+    if not (np.isfinite(tail_mm) and tail_mm > 0):
+        raise InputError(f"tail_mm is {tail_mm}; give the length of the tail in mm, above 0")
     if out is None:
         out = np.empty_like(profiles)
     else:

@@ -62,12 +62,13 @@ def _plan(length: int) -> FftPlan:
 
 def _buffers(length: int) -> tuple[NDArray[np.float32], ...]:
     if getattr(_scratch, "length", None) != length:
-        _scratch.length = length
         _scratch.buffers = (
             *work_buffers(length),
             aligned_zeros(LANES * LANES, np.float32),
             aligned_zeros(2 * length, np.float32),
         )
+        # Last: without memory for buffers the old ones must not pass for long enough.
+        _scratch.length = length
     buffers: tuple[NDArray[np.float32], ...] = _scratch.buffers
     return buffers
 

@@ -222,7 +222,7 @@ class Reconstructor:
         helpers = zip(parts[1:], self._spaces[1:], strict=True)
         started = [self._pool.submit(work, *helper) for helper in helpers] if self._pool else []
         work(parts[0], self._spaces[0])
-        # All is done by now. A thread that came too late is not needed, but it must not see the next frame's buffers.
+        # All is taken by now: a thread that has not begun is not needed.
         for future in started:
             if not future.cancel():
                 future.result()
@@ -232,16 +232,17 @@ class Reconstructor:
         if self.calibration.background is not None:
             return 0.0
         newest = 1.0 / self._running_mean_frames if self._has_background else 1.0
-        self._has_background = True
         if raw.dtype != np.float32:
+            self._has_background = True
             return newest
         # In one thread: sums of floats would depend on who made which.
-        frames.mean_finite_lines(raw, self._mean)
-        if newest < 1.0:
-            self._mean -= self._background
-            self._mean *= np.float32(newest)
-            self._mean += self._background
-        self._background[:] = self._mean
+        if frames.mean_finite_lines(raw, self._mean):
+            self._has_background = True
+            if newest < 1.0:
+                self._mean -= self._background
+                self._mean *= np.float32(newest)
+                self._mean += self._background
+            self._background[:] = self._mean
         return 0.0
 
     def _checked_raw(self, raw: object) -> NDArray[Any]:

@@ -20,9 +20,9 @@ def noise_floor_db(bscan_db: NDArray[Any], *, axial_um: float, ignore_um: float 
     """Mean noise intensity of a B-scan in dB; NaN where nothing in it can be taken for noise.
 
     `bscan_db` (alines, depth) float. The depths below `ignore_um` are cut into 16 bands; the noise is what
-    the darkest of them holds, be that before the surface or deep in the tissue: its median over all A-lines,
-    corrected to the mean of an exponential distribution. Pixels at the floor of -100 dB or not finite do not
-    count.
+    the darkest of them holds, be that before the surface or deep in the tissue: its median over A-lines that
+    are evenly apart, corrected to the mean of an exponential distribution. Pixels at the floor of -100 dB or not
+    finite do not count.
     """
     bscan_db = _checked(bscan_db, axial_um)
     first_px = min(_pixels(ignore_um, axial_um), bscan_db.shape[1])
@@ -60,12 +60,16 @@ def find_surface(
 
     Among `lateral_alines` neighbours, an A-line whose surface lies more than `max_jump_um` from the neighbours'
     median, or most of whose neighbours have none, gets NaN; the others get a running median. Nothing is
-    interpolated into an A-line without a surface.
+    interpolated into an A-line without a surface. Both numbers of neighbours count the A-line itself; an even one
+    takes one more.
     """
     bscan_db = _checked(bscan_db, axial_um)
     for name, value in (("lateral_alines", lateral_alines), ("average_alines", average_alines)):
         if value < 1:
             raise InputError(f"{name} is {value}; give a number of at least 1")
+    for name, length_um in (("window_um", window_um), ("ignore_um", ignore_um)):
+        if not (np.isfinite(length_um) and length_um >= 0):
+            raise InputError(f"{name} is {length_um}; give a length in µm, at least 0")
     if noise_db is None:
         noise_db = noise_floor_db(bscan_db, axial_um=axial_um, ignore_um=ignore_um)
     edge_px = np.empty(len(bscan_db), dtype=np.float32)

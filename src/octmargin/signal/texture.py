@@ -63,6 +63,8 @@ def texture(
     for name, value in (("alines_per_block", alines_per_block), ("bands", bands)):
         if value < 1:
             raise InputError(f"{name} is {value}; give a number of at least 1")
+    if not np.isfinite(band_um):
+        raise InputError(f"band_um is {band_um}; give the depth of a band in µm")
     band_px = round(band_um / axial_um)
     if band_px < _MIN_BAND_PX:
         raise InputError(

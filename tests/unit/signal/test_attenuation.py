@@ -239,6 +239,11 @@ def test_says_what_is_wrong() -> None:
         attenuation(1.0, AXIAL_MM)
     with pytest.raises(InputError, match="axial_mm is 0"):
         attenuation(np.ones(8), 0.0)
+    with pytest.raises(InputError, match="snr_cut_db is nan"):
+        attenuation(np.ones(8), AXIAL_MM, snr_cut_db=np.nan)
+    for bad in (np.nan, np.inf, 0.0):
+        with pytest.raises(InputError, match=f"tail_mm is {bad}"):
+            attenuation(np.ones(8), AXIAL_MM, tail_mm=bad)
     with pytest.raises(InputError, match="noise is -1"):
         attenuation(np.ones(8), AXIAL_MM, noise=-1.0)
     with pytest.raises(InputError, match="rolloff_db_per_mm is -1"):

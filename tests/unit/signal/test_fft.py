@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,6 +90,21 @@ def test_may_write_over_its_input_and_takes_strided_or_read_only_input() -> None
     np.testing.assert_array_equal(fft(frozen), expected)
     assert fft(x, out=x) is x
     np.testing.assert_array_equal(x, expected)
+
+
+def test_without_memory_for_its_buffers_it_says_so_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fft(np.ones((1, 64), np.complex64))
+
+    def no_memory(length: int) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        # The package has a function of that name.
+        patch.setattr(importlib.import_module("octmargin.signal.fft"), "work_buffers", no_memory)
+        for _ in range(2):
+            with pytest.raises(MemoryError):
+                fft(np.ones((1, 4096), np.complex64))
+    np.testing.assert_allclose(fft(np.ones((1, 4096), np.complex64))[0, 0], 4096.0)
 
 
 def test_says_what_is_wrong() -> None:

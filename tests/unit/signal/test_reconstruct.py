@@ -282,6 +282,44 @@ def test_a_running_background_follows_the_frames_means() -> None:
     np.testing.assert_allclose(running.process(second), fixed.process(second), atol=0.05)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("remove_fixed_pattern", [False, True])
+def test_a_running_background_is_the_same_in_any_number_of_threads(
+    dtype: type, threads: int, remove_fixed_pattern: bool
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 100, 128)).astype(dtype)
+    running = Reconstructor(
+        Calibration(),
+        samples=128,
+        depth=64,
+        threads=threads,
+        running_mean_frames=3,
+        remove_fixed_pattern=remove_fixed_pattern,
+    )
+    background = frames[0].mean(axis=0, dtype=np.float64)
+    for frame in frames:
+        background += (frame.mean(axis=0, dtype=np.float64) - background) / 3
+        fixed = Reconstructor(
+            Calibration(background=background),
+            samples=128,
+            depth=64,
+            remove_fixed_pattern=remove_fixed_pattern,
+        )
+        np.testing.assert_allclose(running.process(frame), fixed.process(frame), atol=0.05)
+
+
+def test_a_frame_without_a_finite_line_leaves_the_running_background_alone() -> None:
+    first, second = np.random.default_rng(0).uniform(0, 4095, (2, 32, 128)).astype(np.float32)
+    nothing = np.full((32, 128), np.nan, dtype=np.float32)
+
+    def follow(*frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        running = Reconstructor(Calibration(), samples=128, depth=64, running_mean_frames=4)
+        return [running.process(frame) for frame in frames][-1]
+
+    np.testing.assert_array_equal(follow(nothing, first, nothing, second), follow(first, second))
+
+
 def test_the_fixed_pattern_goes_and_tissue_over_most_of_the_frame_stays() -> None:
     rng = np.random.default_rng(0)
     samples, alines = 512, 256

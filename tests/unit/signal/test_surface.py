@@ -24,13 +24,16 @@ def bscan(surface_px: NDArray[np.float64], mu_per_mm: float = 3.0, peak_db: floa
 
 
 FLAT = np.full(SHAPE[0], 60.0)
+NOISE_DB = float(10 * np.log10(NOISE))
 TILTED = np.linspace(30, 140, SHAPE[0])
 WAVY = 60 + 20 * np.sin(np.arange(SHAPE[0]) / 25)
 
 
 @pytest.mark.parametrize("truth", [FLAT, TILTED, WAVY], ids=["flat", "tilted", "wavy"])
 @pytest.mark.parametrize(("mu", "peak_db"), [(1.5, 17.0), (3.0, 25.0), (6.5, 30.0)])
-def test_finds_the_surface_within_12_um(truth: NDArray[np.float64], mu: float, peak_db: float) -> None:
+def test_finds_the_surface_within_24_um_and_6_in_the_median(
+    truth: NDArray[np.float64], mu: float, peak_db: float
+) -> None:
     found = find_surface(bscan(truth, mu, peak_db), axial_um=AXIAL_UM)
     assert np.isfinite(found).mean() > 0.97
     assert np.nanmax(np.abs(found - truth)) * AXIAL_UM <= 24
@@ -156,7 +159,28 @@ def test_lines_at_the_floor_do_not_lower_the_noise_floor() -> None:
     assert found == pytest.approx(10 * np.log10(NOISE), abs=0.5)
 
 
+def test_what_was_masked_above_the_first_depth_does_not_matter() -> None:
+    frame = bscan(TILTED)
+    masked = frame.copy()
+    masked[:, :5] = np.nan
+    np.testing.assert_array_equal(
+        find_surface(masked, axial_um=AXIAL_UM, noise_db=NOISE_DB),
+        find_surface(frame, axial_um=AXIAL_UM, noise_db=NOISE_DB),
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7, 8, 15, 16, 17, 31, 40])
+def test_a_frame_that_is_hardly_deeper_than_what_is_left_out_has_no_surface(depth: int) -> None:
+    frame = np.zeros((5, depth), np.float32)
+    assert np.isnan(find_surface(frame, axial_um=AXIAL_UM, noise_db=-20.0)).all()
+
+
 def test_says_what_is_wrong() -> None:
+    for bad in (np.nan, np.inf, -1.0):
+        with pytest.raises(InputError, match=f"window_um is {bad}"):
+            find_surface(np.zeros((4, 640), np.float32), axial_um=4.0, window_um=bad)
+        with pytest.raises(InputError, match=f"ignore_um is {bad}"):
+            find_surface(np.zeros((4, 640), np.float32), axial_um=4.0, ignore_um=bad)
     with pytest.raises(InputError, match=r"expected float \(alines, depth\), got float32 \(640,\)"):
         find_surface(np.zeros(640, np.float32), axial_um=4.0)
     with pytest.raises(InputError, match="got uint16"):
