@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -53,10 +53,13 @@ class CalibrationSection(_Section, frozen=True):
 
 
 class EngineSection(_Section, frozen=True):
-    """Reconstruction: depth pixels kept, engine threads, ring slots."""
+    """Reconstruction: depth pixels kept, engine threads, how spectra become profiles, ring slots."""
 
     depth: Count = 640
     threads: Count = 1
+    interpolation: Literal["linear", "cubic", "lanczos"] = "cubic"
+    running_mean_frames: Count | None = None
+    remove_fixed_pattern: bool = False
     ring_frames: Annotated[int, msgspec.Meta(ge=4)] = 32
 
 

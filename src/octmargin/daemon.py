@@ -120,8 +120,13 @@ class Daemon:
                 axial_um=axial_um,
                 samples=plan.samples,
                 depth=min(config.engine.depth, plan.samples // 2),
-                make_assessor=lambda: Assessor(parameters=config.rule),
+                make_assessor=lambda: Assessor(
+                    parameters=config.rule, rolloff_db_per_mm=calibration.rolloff_db_per_mm(axial_um)
+                ),
                 picture_every=config.pictures.every if config.pictures else 0,
+                interpolation=config.engine.interpolation,
+                running_mean_frames=config.engine.running_mean_frames,
+                remove_fixed_pattern=config.engine.remove_fixed_pattern,
             ),
             deliver_from_thread,
             threads=config.engine.threads,

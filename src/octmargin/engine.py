@@ -34,6 +34,9 @@ class EngineSettings:
     depth: int
     make_assessor: Callable[[], Assessor]
     picture_every: int = 0
+    interpolation: str = "cubic"
+    running_mean_frames: int | None = None
+    remove_fixed_pattern: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,19 @@ class _Worker:
         self._settings = settings
         self._assessor = settings.make_assessor()
         self._reconstructor = Reconstructor(
-            settings.calibration, samples=settings.samples, depth=settings.depth
+            settings.calibration,
+            samples=settings.samples,
+            depth=settings.depth,
+            interpolation=settings.interpolation,
+            running_mean_frames=settings.running_mean_frames,
+            remove_fixed_pattern=settings.remove_fixed_pattern,
         )
         self._bscan_db = np.empty((0, settings.depth), np.float32)
         self._intensity = np.empty((0, settings.depth), np.float32)
+
+    def warm_up(self, frame: Frame) -> None:
+        self.judge(frame)
+        self._reconstructor.forget_background()
 
     def judge(self, frame: Frame) -> Outcome:
         header, spectra = frame.header, frame.spectra
@@ -108,7 +120,7 @@ class Engine:
         spectra = rng.integers(0, pixel_format.full_scale, (alines, self._samples)).astype(pixel_format.dtype)
         header = FrameHeader(0, 0, 0, 0, alines, self._samples, pixel_format)
         for worker in self._workers:
-            worker.judge(Frame(header, spectra))
+            worker.warm_up(Frame(header, spectra))
 
     def start(self) -> None:
         """Begin to work."""

@@ -46,6 +46,8 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
         ("[broker]\nport = 70000", r'key "broker.port": expected `int` <= 65535; correct the value'),
         ("[scan]\nline_rate_hz = 0", r'key "scan.line_rate_hz": expected .* > 0'),
         ("[engine]\nthreads = 0", r'key "engine.threads": expected `int` >= 1'),
+        ("[engine]\ninterpolation = 'spline'", r'key "engine.interpolation": .*spline'),
+        ("[engine]\nrunning_mean_frames = 0", r'key "engine.running_mean_frames": expected `int` >= 1'),
         ("[policy]\nmin_coverage = 2.0", r"min_coverage is 2.0; give a share"),
         ("[case]\ncase_id = 'Jane Doe'", r'key "case.case_id": expected `str` matching'),
         ("[scan]\nfaces = []", r'key "scan.faces": expected `array` of length >= 1'),

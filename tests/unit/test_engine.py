@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from octmargin.errors import InputError
 from octmargin.frames import FrameFlags, FrameHeader, LossCause, LostFrames, PixelFormat
 from octmargin.margin import Assessor
 from octmargin.ring import FrameRing
-from octmargin.signal import Calibration
+from octmargin.signal import Calibration, Reconstructor
 from octmargin_simulator.phantom import LayeredPhantom
 
 ALINES, SAMPLES, FRAMES = 64, 1024, 6
@@ -83,6 +84,26 @@ def test_threads_give_the_same_flags(settings: EngineSettings, phantom: LayeredP
         results.append({o.header.index: o.flags.suspicion for o in bench.finish() if isinstance(o, Judged)})
     for index in range(FRAMES):
         np.testing.assert_array_equal(results[0][index], results[1][index])
+
+
+@pytest.mark.parametrize("remove_fixed_pattern", [False, True])
+def test_spectra_are_reconstructed_as_configured_from_the_first_frame_on(
+    settings: EngineSettings, phantom: LayeredPhantom, remove_fixed_pattern: bool
+) -> None:
+    options: dict[str, Any] = {
+        "interpolation": "lanczos",
+        "running_mean_frames": 4,
+        "remove_fixed_pattern": remove_fixed_pattern,
+    }
+    bench = Bench(dataclasses.replace(settings, picture_every=1, **options))
+    bench.engine.warm_up(ALINES, PixelFormat.MONO12)
+    spectra = [phantom.frame("superior", index) for index in range(3)]
+    expected = Reconstructor(settings.calibration, samples=SAMPLES, depth=320, **options)
+    for sequence, frame in enumerate(spectra):
+        bench.feed(frame, sequence)
+    for outcome, frame in zip(bench.finish(), spectra, strict=True):
+        assert isinstance(outcome, Judged)
+        np.testing.assert_array_equal(outcome.bscan_db, expected.process(frame))
 
 
 def test_losses_are_handed_on(settings: EngineSettings) -> None:

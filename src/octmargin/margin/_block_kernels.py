@@ -116,13 +116,15 @@ def bin_profiles(
     needed: float,
     bin_px: int,
     first_px: int,
+    rolloff_per_bin: float,
     log_bins: NDArray[np.float64],
     bins_seen: NDArray[np.int64],
 ) -> None:
     """Natural logarithm of the signal in bins of `bin_px` below `first_px`, down to where noise hides it.
 
     `log_bins` (blocks, bins) and `bins_seen` (blocks,). A profile ends at the first of two bins in a row
-    whose mean is below `needed`: what may lie behind a dark gap is not claimed to be visualised.
+    whose mean is below `needed`: what may lie behind a dark gap is not claimed to be visualised. `rolloff_per_bin`,
+    the fall of sensitivity from bin to bin, is taken back.
     """
     for b in range(profile.shape[0]):
         seen = 0
@@ -143,5 +145,5 @@ def bin_profiles(
                 dark += 1
                 if dark == 2:
                     break
-            log_bins[b, k] = np.log(max(mean - noise, 1e-3 * noise + 1e-30))
+            log_bins[b, k] = np.log(max(mean - noise, 1e-3 * noise + 1e-30)) + k * rolloff_per_bin
         bins_seen[b] = seen

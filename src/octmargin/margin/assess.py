@@ -23,7 +23,8 @@ _ADIPOSE_SPREAD = 0.15
 class Assessor:
     """Judges the blocks of B-scans by rule-1 (docs/margin-rule.md).
 
-    `model` names the rule; its outputs are not calibrated probabilities. Holds work buffers, so one object
+    `model` names the rule; its outputs are not calibrated probabilities. `rolloff_db_per_mm`, the console's fall of
+    sensitivity with depth in tissue, is not read as attenuation. Holds work buffers, so one object
     serves one thread at a time. Raises ConfigError for a model that does not exist.
     """
 
@@ -33,11 +34,18 @@ class Assessor:
         self,
         model: str = "rule-1",
         parameters: RuleParameters | None = None,
+        *,
+        rolloff_db_per_mm: float = 0.0,
     ) -> None:
         if model not in MODELS:
             raise ConfigError(f"model {model!r} does not exist; use one of {', '.join(MODELS)}")
         self.model = model
         self.parameters = parameters or RuleParameters()
+        if not (np.isfinite(rolloff_db_per_mm) and rolloff_db_per_mm >= 0):
+            raise ConfigError(
+                f"rolloff_db_per_mm is {rolloff_db_per_mm}; give the fall of sensitivity in dB per mm, at least 0"
+            )
+        self._rolloff_per_mm = rolloff_db_per_mm * np.log(10.0) / 10.0
         self._rule = _suspicion.pack(self.parameters)
         self._intensity = np.empty((0, 0), dtype=np.float32)
         self._profile = np.empty((0, 0), dtype=np.float32)
@@ -142,7 +150,17 @@ class Assessor:
         log_bins = np.empty((len(profile), bins))
         bins_seen = np.empty(len(profile), dtype=np.int64)
         needed = noise * 10.0 ** (p.cut_over_noise_db / 10.0)
-        _block_kernels.bin_profiles(profile, profile_px, noise, needed, bin_px, first_px, log_bins, bins_seen)
+        _block_kernels.bin_profiles(
+            profile,
+            profile_px,
+            noise,
+            needed,
+            bin_px,
+            first_px,
+            self._rolloff_per_mm * bin_mm,
+            log_bins,
+            bins_seen,
+        )
         variance = _segments.residual_variance(log_bins, bins_seen, _LEAST_VARIANCE)
         found = np.empty((len(profile), _suspicion.COLUMNS))
         _suspicion.judge_layers(

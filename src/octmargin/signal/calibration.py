@@ -87,6 +87,12 @@ class Calibration:
         """Return the window (samples,); the caller has checked that `samples` fits."""
         return _checks.named_window(self.window, samples) if isinstance(self.window, str) else self.window
 
+    def rolloff_db_per_mm(self, axial_um: float) -> float:
+        """Fall of sensitivity in dB per mm for depth pixels of `axial_um` µm; 0 where it was not measured or rises."""
+        if self.quality is None or self.quality.rolloff is None:
+            return 0.0
+        return max(0.0, self.quality.rolloff.db_per_mm(axial_um))
+
     def check_fits(self, samples: int) -> None:
         """Raise CalibrationError unless this calibration can reconstruct spectra of `samples` samples."""
         if samples < TAPS:

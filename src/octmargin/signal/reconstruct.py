@@ -161,6 +161,10 @@ class Reconstructor:
             self._run(spectra, out, out, DB)
         return out
 
+    def forget_background(self) -> None:
+        """Let the running background begin anew with the next frame."""
+        self._has_background = False
+
     def _average(
         self, single: NDArray[np.float32], target: NDArray[np.float32], out: NDArray[np.float32]
     ) -> None:

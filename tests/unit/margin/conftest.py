@@ -30,6 +30,7 @@ class Tissue:
         snr_db: float = 30.0,
         seed: int = 0,
         speckle: bool = True,
+        rolloff_db_per_mm: float = 0.0,
     ) -> NDArray[np.float32]:
         """(512, 640) dB. `layers`: (attenuation, backscatter) and thickness in mm from the surface on.
 
@@ -55,7 +56,7 @@ class Tissue:
             inside = (reach < 1) & (below_mm >= 0)
             mu[inside], backscatter[inside] = TUMOUR
         signal = mu / STROMA[0] * backscatter * np.exp(-2 * np.cumsum(mu, axis=1) * AXIAL_UM / 1000)
-        signal *= 10 ** (snr_db / 10)
+        signal *= 10 ** ((snr_db - rolloff_db_per_mm * np.arange(DEPTH) * AXIAL_UM / 1000) / 10)
         if speckle:
             signal = signal * rng.exponential(size=signal.shape)
         noise = rng.exponential(size=signal.shape)

@@ -51,6 +51,14 @@ def test_reads_the_attenuation_of_a_uniform_tissue(mu: float, assessor: Assessor
     assert np.median(flags.visualised_depth_mm) == pytest.approx(visible_mm, abs=0.1)
 
 
+def test_the_roll_off_of_the_console_is_not_read_as_attenuation(tissue: Any) -> None:
+    frame = tissue.bscan_db([((3.0, 1.0), 9.0)], snr_db=30.0, rolloff_db_per_mm=8.0)
+    corrected = Assessor(rolloff_db_per_mm=8.0).assess(frame, axial_um=AXIAL_UM)
+    as_if_none = Assessor().assess(frame, axial_um=AXIAL_UM)
+    assert np.median(corrected.attenuation_per_mm) == pytest.approx(3.0, rel=0.1)
+    assert np.median(as_if_none.attenuation_per_mm) > 3.6
+
+
 def test_names_the_likelier_class(assessor: Assessor, tissue: Any) -> None:
     for column, kind in enumerate((tissue.adipose, tissue.stroma, tissue.tumour)):
         flags = assessor.assess(tissue.bscan_db([(kind, 9.0)]), axial_um=AXIAL_UM)
