@@ -23,6 +23,7 @@ from octmargin.signal import fft as our_fft
 
 UNIT = "scipy.fft"
 ALLOWED_DIFFERENCE_DB = 0.05
+_STREAMED_FRAMES = 8
 _FFTW_ALINES = 32
 """A-lines of one FFTW plan: a PATIENT plan over more takes many seconds and is no faster."""
 
@@ -37,6 +38,8 @@ class Row:
     note: str = ""
     least: AlineWork | None = None
     """What one A-line costs at least, where that was counted."""
+    frames: int = 1
+    """How many times `call` does it."""
 
 
 class Workload:
@@ -127,9 +130,11 @@ def kernel_rows(work: Workload) -> list[Row]:
         Row("octmargin chain, both", "uint16 to dB and linear intensity, 1 thread", work.reconstruct),
         Row(
             f"octmargin chain, {work.threads} threads",
-            "uint16 to dB",
+            "uint16 to dB, the threads woken for one frame",
             lambda: work.threaded_chain.process(work.raw, work.bscan_db),
         ),
+        _stream_row(work, work.chain, "1 thread"),
+        _stream_row(work, work.threaded_chain, f"{work.threads} threads"),
         Row(
             "surface",
             "noise floor and surface of every A-line",
@@ -140,6 +145,15 @@ def kernel_rows(work: Workload) -> list[Row]:
         Row("texture", "five bands of every block", lambda: work.describe_texture(work.surface_px)),
         Row("chain + all of these", "uint16 to flags, attenuation and texture, 1 thread", work.everything),
     ]
+
+
+def _stream_row(work: Workload, chain: Reconstructor, threads: str) -> Row:
+    def call() -> None:
+        for _ in range(_STREAMED_FRAMES):
+            chain.process(work.raw, work.bscan_db)
+
+    what = f"uint16 to dB, {_STREAMED_FRAMES} frames one after the other"
+    return Row(f"octmargin chain, stream, {threads}", what, call, frames=_STREAMED_FRAMES)
 
 
 def _fftw_row(work: Workload, what: str, least: AlineWork) -> Row:

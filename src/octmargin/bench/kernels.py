@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from octmargin.bench.kernel_rows import Workload, kernel_rows
+from octmargin.bench.kernel_rows import Row, Workload, kernel_rows
 from octmargin.bench.machine import Machine, describe_machine
 from octmargin.bench.peaks import Peaks, measure_peaks
 from octmargin.bench.statistics import Timing, summarise, time_rounds
@@ -95,13 +95,17 @@ def measure_kernels(plan: KernelPlan) -> KernelReport:
             MeasuredRow(
                 row.name,
                 row.what,
-                summarise(durations_ns[row.name], unit_ns, plan.alines) if row.call is not None else None,
+                _timing(row, durations_ns[row.name], unit_ns, plan.alines) if row.call is not None else None,
                 row.least.roof_us(peaks) if row.least is not None else None,
                 row.note,
             )
             for row in rows
         ],
     )
+
+
+def _timing(row: Row, durations_ns: list[int], unit_ns: list[int], alines: int) -> Timing:
+    return summarise([duration / row.frames for duration in durations_ns], unit_ns, alines)
 
 
 def measure_kernels_for_cpu(plan: KernelPlan, cpu: CompareCpu) -> KernelReport:

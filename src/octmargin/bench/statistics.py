@@ -48,7 +48,7 @@ def time_rounds(
     return durations_ns
 
 
-def summarise(durations_ns: Sequence[int], unit_ns: Sequence[int], alines: int) -> Timing:
+def summarise(durations_ns: Sequence[float], unit_ns: Sequence[float], alines: int) -> Timing:
     """Timing of one row from its durations and the unit's, both one a round, for `alines` A-lines a call."""
     median_us = statistics.median(durations_ns) / 1e3 / alines
     return Timing(

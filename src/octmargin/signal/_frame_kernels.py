@@ -56,7 +56,7 @@ def reconstruct_frame(
 ) -> None:
     """One thread's part of `raw` (alines, samples) into `intensity` and `out` (alines, depth).
 
-    Returns when no A-line is left to take; `space.background` then holds what was taken off.
+    Returns when all A-lines are done, whoever did them; `space.background` then holds what was taken off.
     """
     measure_background(raw, part, space)
     alines = raw.shape[0]
@@ -65,7 +65,9 @@ def reconstruct_frame(
     while group < groups:
         first = group * LANES
         reconstruct(raw, first, min(LANES, alines - first), tables, space, intensity, out, wanted)
+        finish_share(part.progress, GROUPS)
         group = take_share(part.progress, GROUPS)
+    wait_for_shares(part.progress, GROUPS, groups)
 
 
 @kernel
@@ -182,7 +184,9 @@ def transform_frame(
         profiles = depths[group]
         for k in range(0, profiles.shape[0], LANES):
             store(profiles, k, load(rows, k))
+        finish_share(part.progress, GROUPS)
         group = take_share(part.progress, GROUPS)
+    wait_for_shares(part.progress, GROUPS, groups)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -237,4 +241,6 @@ def finish_frame(
             store(space.here, ROW * z + IMAG, load(profiles, ROW * z + IMAG) - pattern[z, 1])
         depths_of(space.here, space.here.shape[0] // ROW, depth, space.there, wanted)
         store_wanted(space.there, space.tile, first, min(LANES, alines - first), intensity, out, wanted)
+        finish_share(part.progress, GROUPS)
         group = take_share(part.progress, GROUPS)
+    wait_for_shares(part.progress, GROUPS, groups)

@@ -6,6 +6,10 @@ finished, in atomic counters that all threads see.
 
 from __future__ import annotations
 
+import threading
+import weakref
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,8 @@ from numpy.typing import NDArray
 
 from octmargin.signal._fft_passes import kernel
 from octmargin.signal._lanes import intrinsic
+
+Task = Callable[[int], None]
 
 _APART = 8
 """int64 from one counter to the next: a cache line, so that taking does not disturb finishing."""
@@ -72,3 +78,37 @@ def wait_for_shares(progress: NDArray[np.int64], stage: int, shares: int) -> Non
     """
     while _number(progress, (2 * stage + 1) * _APART) < shares:
         pass
+
+
+class Team:
+    """Threads beside the caller's own that live as long as this object.
+
+    Lighter than an executor: there is nothing to hand back, because a task says in its counters what is done.
+    """
+
+    def __init__(self, helpers: int) -> None:
+        self._queues: list[SimpleQueue[Task | None]] = [SimpleQueue() for _ in range(helpers)]
+        for number, queue in enumerate(self._queues):
+            threading.Thread(
+                target=_work, args=(queue, number + 1), name=f"reconstruct-{number + 1}", daemon=True
+            ).start()
+            weakref.finalize(self, queue.put, None)
+
+    def run(self, task: Task) -> None:
+        """Call `task` with 1, 2, ... in the helpers' threads and with 0 in this one; returns when this one is done.
+
+        A helper may begin later than that: a task that comes to an end for the caller must have nothing left to do.
+        """
+        for queue in self._queues:
+            queue.put(task)
+        task(0)
+
+
+def _work(queue: SimpleQueue[Task | None], number: int) -> None:
+    while True:
+        task = queue.get()
+        if task is None:
+            return
+        task(number)
+        # A thread that waits must not keep the frame, or its own team, alive.
+        del task

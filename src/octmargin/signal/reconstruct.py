@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from octmargin.signal._fft_plan import work_buffers
 from octmargin.signal._frame_kernels import Part
 from octmargin.signal._lanes import LANES
 from octmargin.signal._spectrum_shape import make_tables
-from octmargin.signal._teamwork import new_progress
+from octmargin.signal._teamwork import Team, new_progress
 from octmargin.signal.calibration import Calibration
 
 RAW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
@@ -112,7 +111,7 @@ class Reconstructor:
             for _ in range(threads)
         ]
         self._totals = np.zeros((threads, samples))
-        self._pool = ThreadPoolExecutor(threads - 1, "reconstruct") if threads > 1 else None
+        self._team = Team(helpers=threads - 1)
         self._background = np.zeros(samples, dtype=np.float32)
         if calibration.background is not None:
             self._background[:] = calibration.background
@@ -216,20 +215,16 @@ class Reconstructor:
         )
 
     def _together(self, newest: float, work: Callable[[Part, Workspace], None]) -> None:
-        """Let every thread take shares of the frame until none is left; the caller's own is the first."""
+        """Let every thread take shares of the frame until none is left."""
         self._totals[:] = 0.0
         progress = new_progress(stages=2)
-        parts = [
-            Part(member, self._background, np.float32(newest), self._totals, progress)
-            for member in range(self.threads)
-        ]
-        helpers = zip(parts[1:], self._spaces[1:], strict=True)
-        started = [self._pool.submit(work, *helper) for helper in helpers] if self._pool else []
-        work(parts[0], self._spaces[0])
-        # All is taken by now: a thread that has not begun is not needed.
-        for future in started:
-            if not future.cancel():
-                future.result()
+        background, totals, spaces = self._background, self._totals, self._spaces
+        newest_share = np.float32(newest)
+
+        def task(member: int) -> None:
+            work(Part(member, background, newest_share, totals, progress), spaces[member])
+
+        self._team.run(task)
 
     def _follow(self, raw: NDArray[Any]) -> float:
         """Share of this frame's mean in its background that is still to be measured: 0 where that is done."""
