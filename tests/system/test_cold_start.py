@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,15 @@ json.dump({
 """
 
 
+STEEP = """
+import numpy as np
+from octmargin.signal import attenuation
+
+# So bright a pixel above so little light is read by way of octaves, a function of another file.
+print(attenuation(np.array([1e6] + [1.0] * 63), 0.004)[0])
+"""
+
+
 @dataclass(frozen=True)
 class Start:
     said: list[str]
@@ -60,18 +70,20 @@ class Machine:
         shutil.copytree(source, self.package, ignore=shutil.ignore_patterns("__pycache__"))
 
     def make_package_read_only(self) -> None:
-        for room in ("signal", "margin", "bench"):
-            (self.package / room / "__pycache__").write_text("a file where a folder is needed")
+        (self.package / "__pycache__").write_text("a file where a folder is needed")
 
     def make_home_read_only(self) -> None:
         (self.home / ".cache").write_text("a file where a folder is needed")
 
     def start(self, **variables: str) -> Start:
+        return Start(**json.loads(self.run(START, **variables)))
+
+    def run(self, script: str, **variables: str) -> str:
         taken_away = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "OCTMARGIN_TEMPORARY_CACHE")
         environment = {name: value for name, value in os.environ.items() if name not in taken_away}
         environment |= {"HOME": str(self.home), "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", START],
+            [sys.executable, "-c", script],
             env=environment | variables,
             capture_output=True,
             text=True,
@@ -79,7 +91,7 @@ class Machine:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return Start(**json.loads(done.stdout))
+        return done.stdout
 
 
 @pytest.fixture
@@ -89,7 +101,7 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_the_first_start_says_that_it_compiles_and_the_second_is_silent(machine: Machine) -> None:
     first = machine.start()
-    assert first.folder == str(machine.package / "signal" / "__pycache__")
+    assert Path(first.folder).is_relative_to(machine.package / "__pycache__")
     assert first.misses > 0
     assert first.hits == 0
     assert first.said[0].startswith("compiling kernels (once, about")
@@ -148,4 +160,71 @@ def test_a_cache_folder_that_cannot_be_written_is_passed_over(machine: Machine, 
     no_folder = tmp_path / "file"
     no_folder.write_text("")
     start = machine.start(NUMBA_CACHE_DIR=str(no_folder))
-    assert start.folder == str(machine.package / "signal" / "__pycache__")
+    assert Path(start.folder).is_relative_to(machine.package / "__pycache__")
+
+
+def test_a_given_folder_is_used_and_a_process_that_is_started_uses_the_same(
+    machine: Machine, tmp_path: Path
+) -> None:
+    first = machine.start(NUMBA_CACHE_DIR=str(tmp_path / "given"))
+    assert Path(first.folder).is_relative_to(tmp_path / "given")
+    by_a_child = machine.start(NUMBA_CACHE_DIR=str(Path(first.folder).parent))
+    assert by_a_child.folder == first.folder
+    assert by_a_child.misses == 0
+
+
+def test_after_an_update_of_what_a_kernel_calls_the_old_code_does_not_run(machine: Machine) -> None:
+    before = float(machine.run(STEEP))
+    callee = machine.package / "signal" / "_decibels.py"
+    text = callee.read_text()
+    changed = text.replace("    return octave(value) +", "    return np.float32(3.0) * octave(value) +")
+    assert changed != text
+    callee.write_text(changed)
+    assert float(machine.run(STEEP)) > 2.0 * before > 0.0
+
+
+def test_kernels_of_long_ago_are_removed_when_new_ones_come(machine: Machine) -> None:
+    cache = machine.package / "__pycache__"
+    old, recent, foreign = (
+        cache / name for name in ("octmargin-" + "0" * 16, "octmargin-" + "1" * 16, "somebody-else")
+    )
+    for folder in (old, recent, foreign):
+        folder.mkdir(parents=True)
+    for folder in (old, foreign):
+        os.utime(folder, (0, 0))
+    machine.start()
+    assert not old.exists()
+    assert recent.exists()
+    assert foreign.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user's part")
+def test_a_home_that_may_not_be_looked_into_is_passed_over(machine: Machine, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    script = (
+        # Loaded before, because the other user may not read this Python either.
+        "import __future__, atexit, contextlib, hashlib, importlib, os, pathlib, re, shutil, sys, tempfile, typing; "
+        "os.setuid(65534); sys.path.insert(0, sys.argv[1]); import octmargin; "
+        "print(os.environ['NUMBA_CACHE_DIR'])"
+    )
+    # Everybody may read the package and nobody write it.
+    for parent in (tmp_path, machine.site):
+        parent.chmod(0o755)
+    public = Path(tempfile.mkdtemp(prefix="octmargin-test-"))
+    try:
+        public.chmod(0o755)
+        site = shutil.copytree(machine.site, public / "site")
+        environment = {"HOME": str(hidden), "NUMBA_CACHE_DIR": str(hidden / "x"), "PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(site)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        shutil.rmtree(public)
+    assert done.returncode == 0, done.stderr
+    assert "octmargin-kernels-" in done.stdout
