@@ -6,6 +6,7 @@ Beside them may lie a series for the roll-off: the same mirror at several depths
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,7 @@ def _load_lines(path: Path) -> NDArray[np.float64]:
     """Spectra (n, samples) of a file that holds (samples,) or (n, samples)."""
     try:
         data = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise CalibrationError(
             f"{path}: not a readable .npy file ({error}); save it again with numpy.save"
         ) from error

@@ -195,11 +195,22 @@ def test_a_calibration_with_a_window_that_does_not_exist(tmp_path: Path) -> None
         np.save(tmp_path / f"{name}.npy", fringe + np.random.default_rng(0).normal(0, 0.01, 1024))
     missing = str(tmp_path / "window.npy")
     assert "window.npy: not a readable .npy" in complaint_of("calibrate", str(tmp_path), "--window", missing)
-    assert "no window is called 'round'" in complaint_of("calibrate", str(tmp_path), "--window", "round")
+    for name in ("round", "kaiser"):
+        said = complaint_of("calibrate", str(tmp_path), "--window", name)
+        assert (
+            f"window '{name}' cannot be made; name one of scipy.signal.windows that needs no parameter"
+            in said
+        )
     np.save(missing, np.ones(7))
     assert "window 7" in complaint_of("calibrate", str(tmp_path), "--window", missing)
     same = str(tmp_path / "cal.png")
     assert "name them apart" in complaint_of("calibrate", str(tmp_path), "-o", same)
+    assert "is a folder; name a file in it" in complaint_of("calibrate", str(tmp_path), "-o", str(tmp_path))
+    assert "is a folder; name a file in it" in complaint_of("calibrate", str(tmp_path), "-o", ".")
+    nowhere = str(tmp_path / "nowhere" / "cal.npz")
+    assert "there is no folder" in complaint_of("calibrate", str(tmp_path), "-o", nowhere)
+    (tmp_path / "mirror1.npy").write_bytes(b"PK\x03\x04 not a zip")
+    assert "mirror1.npy: not a readable .npy file" in complaint_of("calibrate", str(tmp_path))
 
 
 def test_a_port_that_is_taken(phantom: LayeredPhantom, tmp_path: Path) -> None:

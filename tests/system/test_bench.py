@@ -42,6 +42,7 @@ def test_kernels_give_every_row_with_its_conditions(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in report["rows"]}
     assert set(rows) >= {
         "scipy.fft", "FFTW, PATIENT plan", "numpy+scipy chain", "octmargin chain", "octmargin chain, 2 threads",
+        "octmargin chain, stream, 1 thread", "octmargin chain, stream, 2 threads",
         "surface", "attenuation", "flags", "texture", "chain + all of these",
     }  # fmt: skip
     for row in rows.values():

@@ -47,7 +47,8 @@ class EngineRun:
     lost_by_cause: dict[str, int]
     seconds: float
     alines_per_s: float
-    """Judged A-lines over the time from the first frame put to the last outcome delivered."""
+    """Judged A-lines over the time from the start of feeding (at a line rate, one frame period before the
+    first frame is put) to the last outcome delivered."""
     latency_p50_ms: float
     """From a frame's commit to the ring until its flags are delivered: the wait in the ring included."""
     latency_p99_ms: float

@@ -18,6 +18,7 @@ from octmargin.bench.peaks import Peaks, measure_peaks
 from octmargin.bench.statistics import Timing, summarise, time_rounds
 from octmargin.bench.synthetic import synthetic_frame
 from octmargin.errors import InputError, OctMarginError
+from octmargin.signal._fft_plan import is_supported, next_supported
 
 
 class CompareCpu(Enum):
@@ -51,6 +52,11 @@ class KernelPlan:
         if not 1 <= self.depth <= self.samples // 2:
             raise InputError(
                 f"--depth {self.depth}: {self.samples} samples give depths from 1 to {self.samples // 2}"
+            )
+        if not is_supported(self.samples):
+            raise InputError(
+                f"--samples {self.samples}: has factors other than 2, 3 and 5, which our FFT does not take by itself; "
+                f"use {next_supported(self.samples)}"
             )
 
 
@@ -108,7 +114,9 @@ def _timing(row: Row, durations_ns: list[int], unit_ns: list[int], alines: int) 
     return summarise([duration / row.frames for duration in durations_ns], unit_ns, alines)
 
 
-def measure_kernels_for_cpu(plan: KernelPlan, cpu: CompareCpu) -> KernelReport:
+def measure_kernels_for_cpu(
+    plan: KernelPlan, cpu: CompareCpu, *, timeout_s: float = _COMPARISON_TIMEOUT_S
+) -> KernelReport:
     """The same in a process of its own in which numba compiles for `cpu`.
 
     Its kernels go to a cache folder of their own. OctMarginError with the last words of a process that fails.
@@ -119,24 +127,20 @@ def measure_kernels_for_cpu(plan: KernelPlan, cpu: CompareCpu) -> KernelReport:
         environment["NUMBA_CACHE_DIR"] = folder
         path = Path(folder) / "report.json"
         options = [f"--{name.replace('_', '-')}={value}" for name, value in msgspec.to_builtins(plan).items()]
-        done = subprocess.run(  # noqa: S603 - this program itself
-            [
-                sys.executable,
-                "-m",
-                "octmargin",
-                "bench",
-                "kernels",
-                *options,
-                "--no-compare",
-                "--json",
-                str(path),
-            ],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_COMPARISON_TIMEOUT_S,
-            check=False,
-        )
+        command = [sys.executable, "-m", "octmargin", "bench", "kernels", *options]
+        try:
+            done = subprocess.run(  # noqa: S603 - this program itself
+                [*command, "--no-compare", "--json", str(path)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OctMarginError(
+                f"--compare-cpu {cpu.value}: not done after {timeout_s:.0f} s; ask for fewer --rounds"
+            ) from error
         if done.returncode:
             words = done.stderr.strip().splitlines() or ["(it said nothing)"]
             raise OctMarginError(f"--compare-cpu {cpu.value}: {words[-1].removeprefix('octmargin: ')}")

@@ -13,8 +13,8 @@ from octmargin.bench.kernels import KernelReport, MeasuredRow
 from octmargin.bench.machine import Machine
 
 
-def show_kernels(report: KernelReport, compared: KernelReport | None, console: Console) -> None:
-    """Print header, table and, where there is one, the comparison with another processor's instructions."""
+def show_kernels(report: KernelReport, console: Console) -> None:
+    """Print header and table."""
     plan, peaks = report.plan, report.peaks
     lines = [
         *_machine_lines(report.machine),
@@ -26,8 +26,11 @@ def show_kernels(report: KernelReport, compared: KernelReport | None, console: C
     _print_lines(console, lines)
     headings = ("", "min µs/A-line", "median µs/A-line", "A-lines/s", "x scipy.fft", "roof µs", "")
     _print_table(console, headings, [_kernel_cells(row) for row in report.rows])
-    if compared is not None:
-        _print_lines(console, _comparison_lines(report, compared))
+
+
+def show_comparison(report: KernelReport, compared: KernelReport, console: Console) -> None:
+    """Print what the same takes with another processor's instructions."""
+    _print_lines(console, _comparison_lines(report, compared))
 
 
 def show_engine(report: EngineReport, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from octmargin.bench.engine import EnginePlan, measure_engine
 from octmargin.bench.kernels import CompareCpu, KernelPlan, measure_kernels, measure_kernels_for_cpu
-from octmargin.bench.report import show_engine, show_kernels
+from octmargin.bench.report import show_comparison, show_engine, show_kernels
 from octmargin.cold_start import compiling_told
 from octmargin.errors import InputError
 
@@ -48,12 +49,15 @@ def kernels(
         report = measure_kernels(plan)
     if compare_cpu is None and report.machine.is_narrowed and not no_compare:
         compare_cpu = CompareCpu.HOST
-    compared = None
+    # Shown and written before what may still fail: it took minutes.
+    console = _console()
+    show_kernels(report, console)
+    _write(json_path, report)
     if compare_cpu is not None:
         _say(f"measuring again in a process that compiles for {compare_cpu.value} ...")
         compared = measure_kernels_for_cpu(plan, compare_cpu)
-    _write(json_path, report if compared is None else {**_fields(report), "compared": _fields(compared)})
-    show_kernels(report, compared, _console())
+        show_comparison(report, compared, console)
+        _write(json_path, {**_fields(report), "compared": _fields(compared)})
 
 
 @bench.command()
@@ -74,8 +78,8 @@ def engine(
     plan = EnginePlan(samples, alines, depth or samples // 2, frames, ring_frames, line_rate_hz)
     with compiling_told(_say):
         report = measure_engine(plan)
-    _write(json_path, report)
     show_engine(report, _console())
+    _write(json_path, report)
 
 
 def _say(text: str) -> None:
@@ -94,10 +98,20 @@ def _fields(report: object) -> dict[str, Any]:
 
 
 def _check_json(path: Path | None) -> None:
-    if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
+    if path is None:
+        return
+    if path.is_dir() or not path.resolve().parent.is_dir():
         raise InputError(f"--json {path}: cannot be written there; name a file in a folder that exists")
+    if not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
+        raise InputError(f"--json {path}: may not be written; name a file that may")
 
 
 def _write(path: Path | None, report: object) -> None:
-    if path is not None:
+    if path is None:
+        return
+    try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    except OSError as error:
+        raise InputError(
+            f"--json {path}: cannot be written ({error.strerror}); the figures stand above"
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
@@ -48,6 +49,7 @@ def calibrate(
     ] = None,
 ) -> None:
     """Find k-map and dispersion from two mirrors (Attendu 2019), and show and keep what they reach."""
+    picture = _picture_beside(output, picture)
     mirrors = load_mirrors(folder)
     calibration = Calibration.from_mirrors(
         *mirrors, window=_window(window), axial_um=axial_um, series=load_series(folder)
@@ -56,9 +58,6 @@ def calibrate(
         typer.echo(line)
     if sample is not None:
         typer.echo(_linearity_of_sample(calibration, sample))
-    picture = picture or output.with_suffix(".png")
-    if picture == output:
-        raise InputError(f"{output}: is both the calibration and its picture; name them apart")
     calibration.save(output)
     image = calibration_image(
         calibration, mirrors, title=f"calibration {output.name}", origin=f"mirrors in {folder.resolve().name}"
@@ -70,12 +69,25 @@ def calibrate(
     typer.echo(f"written: {output}, {picture}")
 
 
+def _picture_beside(output: Path, picture: Path | None) -> Path:
+    """Where the picture goes; InputError, before any work, where a file cannot be written."""
+    for option, path in (("--output", output), ("--picture", picture)):
+        if path is not None and (not path.name or path.is_dir()):
+            raise InputError(f"{option} {path}: is a folder; name a file in it")
+        if path is not None and not path.resolve().parent.is_dir():
+            raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    picture = picture or output.with_suffix(".png")
+    if picture == output:
+        raise InputError(f"{output}: is both the calibration and its picture; name them apart")
+    return picture
+
+
 def _window(given: str) -> str | NDArray[np.float64]:
     if not given.endswith(".npy"):
         return given
     try:
         window: NDArray[np.float64] = np.load(given, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"--window {given}: not a readable .npy file ({error})") from error
     return window
 

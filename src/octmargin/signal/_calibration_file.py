@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,18 @@ def write(
         if quality.rolloff is not None:
             names = _ROLLOFF_NUMBERS + _ROLLOFF_LINES
             entries |= {f"rolloff_{name}": np.asarray(getattr(quality.rolloff, name)) for name in names}
+    # Beside it first: where the disk is full the calibration that was there must stay.
+    new = path.with_name(f".{path.name}.new")
     try:
-        # An open file, because given a name savez appends .npz to it.
-        with path.open("wb") as file:
-            np.savez(file, format=np.asarray(FORMAT), version=np.int64(VERSION), **entries)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        try:
+            # An open file, because given a name savez appends .npz to it.
+            with new.open("wb") as file:
+                np.savez(file, format=np.asarray(FORMAT), version=np.int64(VERSION), **entries)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
     except OSError as error:
         raise CalibrationError(f"calibration file {path}: cannot be written ({error.strerror})") from error
 
@@ -50,7 +59,9 @@ def read(path: Path) -> dict[str, Any]:
     """Read the keyword arguments of `Calibration` from a file of `write`."""
     try:
         # numpy.load takes a bare .npy for an array and anything else for a pickle: only a zip is ours.
-        if not zipfile.is_zipfile(path) and path.exists():
+        with path.open("rb") as file:
+            is_ours = zipfile.is_zipfile(file)
+        if not is_ours:
             raise CalibrationError(
                 f"calibration file {path}: not an octmargin calibration; write one with save()"
             )

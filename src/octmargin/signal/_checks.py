@@ -40,7 +40,7 @@ def named_window(name: str, samples: int) -> NDArray[np.float64]:
         return np.asarray(get_window(name, samples, fftbins=False), dtype=np.float64)
     except ValueError as error:
         raise CalibrationError(
-            f"calibration: no window is called {name!r}; use one of scipy.signal.windows"
+            f"calibration: window {name!r} cannot be made; name one of scipy.signal.windows that needs no parameter"
         ) from error
 
 

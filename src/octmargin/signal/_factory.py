@@ -47,6 +47,11 @@ def k_map_and_step(coefficients_nm: Sequence[float], samples: int) -> tuple[NDAr
     rising = slice(None, None, 1 if steps[0] > 0 else -1)
     k_map = np.interp(wanted_nm, at_pixels[rising], pixels[rising])
     slope = wavelength_nm.deriv()
+    if not np.all(slope(pixels)):
+        raise CalibrationError(
+            "wavelengths: at some pixel the wavelength stands still, where none is told from the next; "
+            "check the coefficients and their order, lowest power first"
+        )
     for _ in range(_NEWTON_STEPS):
         k_map = k_map - (wavelength_nm(k_map) - wanted_nm) / slope(k_map)
     return k_map, float(abs(wavenumbers[1] - wavenumbers[0]))

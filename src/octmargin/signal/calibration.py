@@ -217,7 +217,7 @@ class Calibration:
 
     def with_background(self, counts: ArrayLike) -> Calibration:
         """Return the same with `counts` (samples,) as the background."""
-        return replace(self, background=np.asarray(counts, dtype=np.float64))
+        return replace(self, background=_checks.read_only_line("background", counts))
 
     @property
     def k_map_departure_px(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,8 +96,11 @@ def rolloff_of(series: list[PointSpread]) -> RollOff | None:
                 f"the noise, {_CLEAR_PEAK_DB:.0f} dB are needed; leave it out or record it again"
             )
     ordered = sorted(series, key=lambda peak: peak.depth_px)
-    steps = [deep.depth_px - shallow.depth_px for shallow, deep in pairwise(ordered)]
-    if 1 + sum(step >= _APART_PX for step in steps) < _FEWEST_DEPTHS:
+    counted_px: list[float] = []
+    for peak in ordered:
+        if not counted_px or peak.depth_px - counted_px[-1] >= _APART_PX:
+            counted_px.append(peak.depth_px)
+    if len(counted_px) < _FEWEST_DEPTHS:
         return None
     depths_px = np.array([peak.depth_px for peak in ordered])
     peaks_db = np.array([peak.peak_db for peak in ordered])

@@ -7,7 +7,7 @@ import pytest
 from scipy import fft
 
 from octmargin.bench.kernel_rows import UNIT, Workload, kernel_rows
-from octmargin.bench.kernels import KernelPlan
+from octmargin.bench.kernels import CompareCpu, KernelPlan, measure_kernels_for_cpu
 from octmargin.bench.plain_chain import PlainChain
 from octmargin.bench.synthetic import AXIAL_UM, FULL_SCALE, synthetic_frame
 from octmargin.errors import InputError, OctMarginError
@@ -85,3 +85,15 @@ def test_without_fftw_its_row_says_how_to_install_it(work: Workload, monkeypatch
 def test_a_depth_that_the_samples_do_not_give_is_refused() -> None:
     with pytest.raises(InputError, match="--depth 65"):
         KernelPlan(samples=128, depth=65)
+
+
+def test_a_length_that_the_fft_does_not_take_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--samples 1022: .*; use 1024"):
+        KernelPlan(samples=1022, depth=500)
+
+
+def test_a_comparison_that_takes_too_long_is_told() -> None:
+    with pytest.raises(
+        OctMarginError, match="--compare-cpu avx2: not done after 0 s; ask for fewer --rounds"
+    ):
+        measure_kernels_for_cpu(KernelPlan(samples=128, depth=64), CompareCpu.AVX2, timeout_s=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_its_arrays_are_its_own_and_read_only() -> None:
         ({"k_map": np.arange(8) * 2.0}, "k_map spans 0.00..14.00"),
         ({"dispersion_rad": [0.0, np.nan, 0.0, 0.0]}, "dispersion_rad holds a value that is not finite"),
         ({"background": "dark"}, "background is not an array of numbers"),
-        ({"window": "no such window"}, "no window is called 'no such window'"),
+        ({"window": "no such window"}, "window 'no such window' cannot be made"),
         ({"k_map": np.arange(8.0), "background": np.zeros(9)}, "differ in length.*k_map 8, background 9"),
         ({"axial_um": 0.0}, "axial_um is 0"),
     ],
@@ -98,6 +99,7 @@ def test_a_wavelength_polynomial_puts_a_reflector_at_its_depth_in_um(refractive_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"coefficients_nm": [1300.0, 0.0, 1e-4]}, "the wavelength stands still"),
         ({"coefficients_nm": []}, "wavelengths: give the polynomial's coefficients"),
         ({"coefficients_nm": [1300.0, np.nan]}, "wavelengths: give the polynomial's coefficients, finite"),
         ({"coefficients_nm": [1300.0]}, "strictly monotonic"),
@@ -233,6 +235,31 @@ def test_the_file_is_a_versioned_npz_without_pickle(tmp_path: Path) -> None:
 def write(path: Path, **entries: Any) -> Path:
     np.savez(path, **entries)
     return path
+
+
+def test_a_calibration_that_cannot_be_saved_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.npz"
+    Calibration(k_map=1000 * X).save(path)
+
+    def full_disk(file: Any, **_entries: Any) -> None:
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full_disk)
+        with pytest.raises(CalibrationError, match=r"c\.npz: cannot be written \(No space left on device\)"):
+            Calibration(k_map=999 * X).save(path)
+    np.testing.assert_array_equal(Calibration.load(path).k_map, 1000 * X)
+    assert [file.name for file in tmp_path.iterdir()] == ["c.npz"]
+    with pytest.raises(CalibrationError, match="cannot be written"):
+        Calibration().save(tmp_path)
+
+
+def test_a_background_that_is_no_line_of_numbers_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="background is not an array of numbers"):
+        Calibration().with_background("dark")
 
 
 def test_loading_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_fewer_than_three_depths_are_no_measurement() -> None:
     assert calibrated(same_again).rolloff is None
 
 
+def test_many_depths_close_together_are_a_series_all_the_same() -> None:
+    close = np.stack([mirror(d, db_per_px=0.05, seed=d) for d in range(20, 81, 3)])
+    rolloff = calibrated(close).rolloff
+    assert rolloff is not None
+    assert rolloff.db_per_px == pytest.approx(0.05, abs=0.005)
+
+
 def test_a_mirror_lost_in_the_noise_is_no_point_of_the_rolloff() -> None:
     lost = np.random.default_rng(5).normal(size=SAMPLES)
     series = np.stack([mirror(20), mirror(60), mirror(100), lost])
