@@ -1,4 +1,4 @@
-"""Sixteen A-lines side by side: a numba type whose values are sixteen float32 in vector registers.
+"""Sixteen A-lines, or depths, side by side: a numba type whose values are sixteen float32 in vector registers.
 
 Left to itself the compiler vectorises a loop over A-lines only when it can prove that no store touches what is
 still to be loaded, which in an FFT it mostly cannot. A value that *is* a vector leaves nothing to prove: every
