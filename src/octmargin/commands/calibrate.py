@@ -74,8 +74,9 @@ def _picture_beside(output: Path, picture: Path | None) -> Path:
     for option, path in (("--output", output), ("--picture", picture)):
         if path is not None and (not path.name or path.is_dir()):
             raise InputError(f"{option} {path}: is a folder; name a file in it")
-        if path is not None and not path.resolve().parent.is_dir():
-            raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    # A picture makes its folder.
+    if not output.resolve().parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}; make it first")
     picture = picture or output.with_suffix(".png")
     if picture == output:
         raise InputError(f"{output}: is both the calibration and its picture; name them apart")
