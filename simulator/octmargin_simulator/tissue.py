@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from octmargin_simulator.optics import returned_amplitude
 from octmargin_simulator.priors import PhantomPriors, Tissue
 
 
@@ -190,11 +191,12 @@ def scattering_amplitude(
     `tissue` uint8 (alines, depth). Beer-Lambert: intensity ~ backscatter * exp(-2 * integral of mu), taken at
     the centre of the pixel; `stroma_counts` is the amplitude of nominal stroma that nothing shades.
     """
-    half_pixel = np.exp(-specimen.attenuation_per_mm * (axial_um / 2000)).astype(np.float32)
-    brightness = (stroma_counts * np.sqrt(specimen.backscatter)).astype(np.float32)
-    amplitude = np.empty(tissue.shape, np.float32)
-    _attenuate(tissue, half_pixel, brightness, amplitude)
-    return amplitude
+    return returned_amplitude(
+        specimen.attenuation_per_mm[tissue],
+        specimen.backscatter[tissue],
+        axial_um=axial_um,
+        full_light_counts=stroma_counts,
+    )
 
 
 def _smooth(
@@ -232,19 +234,3 @@ def _label(
             for k in range(tumour_mm.shape[1]):
                 if tumour_mm[0, k, a] <= z < tumour_mm[1, k, a]:
                     labels[a, d] = 3
-
-
-@numba.njit(cache=True, nogil=True)
-def _attenuate(
-    tissue: NDArray[np.uint8],
-    half_pixel: NDArray[np.float32],
-    brightness: NDArray[np.float32],
-    amplitude: NDArray[np.float32],
-) -> None:
-    for a in range(tissue.shape[0]):
-        light = np.float32(1)
-        for d in range(tissue.shape[1]):
-            t = tissue[a, d]
-            light *= half_pixel[t]
-            amplitude[a, d] = brightness[t] * light
-            light *= half_pixel[t]

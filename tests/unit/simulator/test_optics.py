@@ -1,9 +1,13 @@
+"""The simulated optics against theory."""
+
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.polynomial import polynomial
 
 from octmargin.errors import InputError
-from octmargin_simulator.optics import ConsoleOptics, Interferometer
+from octmargin_simulator.optics import ConsoleOptics, Interferometer, Reflections, returned_amplitude
 
 from .chain64 import amplitudes, half_width_px
 
@@ -23,7 +27,7 @@ def test_camera_pixels_see_the_inverse_of_the_k_map(samples: int) -> None:
 
 @pytest.mark.parametrize("samples", [512, 1000, 2048])
 def test_fringes_are_the_sum_of_cosines_at_the_sampled_wavenumbers(samples: int) -> None:
-    optics = ConsoleOptics(samples=samples)
+    optics = ConsoleOptics(samples=samples, autocorrelation=False)
     rng = np.random.default_rng(3)
     scatterers = (
         rng.standard_normal((3, optics.depth_px)) + 1j * rng.standard_normal((3, optics.depth_px))
@@ -103,7 +107,7 @@ def test_the_camera_adds_its_stated_noise_to_the_reference() -> None:
 
 
 def test_counts_clip_at_full_scale_and_at_zero() -> None:
-    optics = ConsoleOptics(samples=512)
+    optics = ConsoleOptics(samples=512, autocorrelation=False)
     out = Interferometer(optics).mirror(60.0, amplitude_counts=20_000.0)
     assert out.max() == optics.full_scale == 4095
     assert out.min() == 0
@@ -132,3 +136,138 @@ def test_an_a_line_that_ends_a_batch_is_no_different() -> None:
     Interferometer(optics).expose(amplitude, np.random.default_rng(2), raw)
     spread = (raw - optics.level_counts)[:, 100:400].std(axis=1)
     assert spread.min() > 0.5 * spread.max()
+
+
+def intensities(optics: ConsoleOptics, raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(amplitudes(raw, optics.level_counts, calibration_of(optics))) ** 2
+
+
+def exposed(
+    optics: ConsoleOptics,
+    amplitude_counts: float,
+    *,
+    alines: int,
+    spacing_um: float | None = None,
+    reflections: Reflections | None = None,
+) -> np.ndarray[Any, Any]:
+    amplitude = np.full((alines, optics.depth_px), amplitude_counts, np.float32)
+    raw = np.empty((alines, optics.samples), np.uint16)
+    Interferometer(optics, spacing_um).expose(amplitude, np.random.default_rng(21), raw, reflections)
+    return raw
+
+
+def test_the_camera_sees_the_square_of_the_summed_fields() -> None:
+    optics = ConsoleOptics(samples=512, reference_counts=50.0)
+    depth_px = np.array([40, 52, 90])
+    counts = np.array([20.0, 12.0, 6.0])
+    scatterers = np.zeros((1, optics.depth_px), np.complex64)
+    scatterers[0, depth_px] = counts
+    phase = 2 * np.pi * np.outer(depth_px, optics.linear_index) / 512 + optics.dispersion_at_pixels
+    # Fields in units of the reference arm's: a reflector's fringe of amplitude a has a field of a / 2.
+    sample_field = (counts * optics.sensitivity(depth_px) / (2 * 50.0)) @ np.exp(1j * phase)
+    seen = 50.0 * optics.source_at_pixels * (np.abs(1 + sample_field) ** 2 - 1)
+    np.testing.assert_allclose(Interferometer(optics).fringes(scatterers)[0], seen, rtol=0, atol=2e-3)
+
+
+def test_reflections_that_interfere_with_each_other_appear_at_their_distance() -> None:
+    optics = ConsoleOptics(autocorrelation=True, dispersion_2_rad=0.0, dispersion_3_rad=0.0)
+    scatterers = np.zeros((1, optics.depth_px), np.complex64)
+    scatterers[0, [300, 350]] = 900.0
+    fringes = Interferometer(optics).fringes(scatterers)
+    profile = amplitudes(fringes, np.zeros(optics.samples), calibration_of(optics))[0]
+    assert 20 + np.argmax(profile[20:250]) == 50
+
+
+@pytest.mark.parametrize("spacing_um", [4.0, 10.0, 16.0])
+def test_speckle_of_neighbouring_a_lines_is_alike_as_far_as_the_beam_is_wide(spacing_um: float) -> None:
+    optics = ConsoleOptics(samples=512, beam_radius_um=12.0, focus_mm=0.3, rolloff_6db_mm=1e6)
+    intensity = intensities(optics, exposed(optics, 20.0, alines=6000, spacing_um=spacing_um))[:, 65:85]
+    deviation = intensity - intensity.mean(axis=0)
+    for lag in (1, 2, 3):
+        seen = (deviation[lag:] * deviation[:-lag]).mean() / (deviation**2).mean()
+        assert seen == pytest.approx(np.exp(-2 * (lag * spacing_um / 12.0) ** 2), abs=0.04)
+    assert (intensity.std(axis=0) / intensity.mean(axis=0)).mean() == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_line_spacing_does_not_change_the_brightness_of_tissue() -> None:
+    optics = ConsoleOptics(samples=512, beam_radius_um=12.0, rolloff_6db_mm=1e6)
+    wide, narrow = (
+        intensities(optics, exposed(optics, 20.0, alines=4000, spacing_um=um))[:, 30:140].mean()
+        for um in (100.0, 6.0)
+    )
+    assert narrow == pytest.approx(wide, rel=0.03)
+
+
+def test_tissue_out_of_focus_is_darker_by_the_confocal_function() -> None:
+    optics = ConsoleOptics(samples=1024, beam_radius_um=8.0, focus_mm=0.4, rolloff_6db_mm=1e6)
+    profile = intensities(optics, exposed(optics, 10.0, alines=6000)).mean(axis=0)
+    in_focus, below = profile[95:105].mean(), profile[295:305].mean()
+    rayleigh_mm = 1.38 * np.pi * 0.008**2 / 0.0013
+    expected = 1 / (1 + (0.8 / (2 * rayleigh_mm)) ** 2)
+    assert below / in_focus == pytest.approx(expected, rel=0.06)
+
+
+@pytest.mark.parametrize("mu", [1.0, 4.0, 8.0])
+def test_light_scattered_once_falls_by_beer_lambert(mu: float) -> None:
+    attenuation = np.full((1, 300), mu, np.float32)
+    amplitude = returned_amplitude(attenuation, np.full((1, 300), 2.0, np.float32), axial_um=4.0)
+    depth_mm = (np.arange(300) + 0.5) * 0.004
+    np.testing.assert_allclose(amplitude[0] ** 2, 2.0 * np.exp(-2 * mu * depth_mm), rtol=1e-4)
+
+
+def test_light_scattered_often_adds_the_tail_of_the_huygens_fresnel_model() -> None:
+    mu = np.zeros((1, 400), np.float32)
+    mu[:, 50:] = 5.0
+    amplitude = returned_amplitude(
+        mu, np.ones_like(mu), axial_um=4.0, scattering_angle_rad=0.35, beam_radius_um=10.0
+    )
+    depth_mm = (np.arange(350) + 0.5) * 0.004
+    tau = 5.0 * depth_mm
+    ratio = 1 + (0.35 * np.arange(350) * 0.004 / 1.38) ** 2 * tau / (3 * 0.010**2)
+    expected = (
+        np.exp(-2 * tau)
+        + 4 * np.exp(-tau) * (1 - np.exp(-tau)) / (1 + ratio)
+        + (1 - np.exp(-tau)) ** 2 / ratio
+    )
+    np.testing.assert_allclose(amplitude[0, :50], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(amplitude[0, 50:] ** 2, expected, rtol=2e-3)
+    assert expected[-1] > 30 * np.exp(-2 * tau[-1])
+
+
+def test_noise_of_the_source_adds_to_that_of_the_camera() -> None:
+    optics = ConsoleOptics(samples=512, excess_noise=0.01, power_fluctuation=0.005, pixel_gain_spread=0.02)
+    out = np.empty((4000, 512), np.uint16)
+    Interferometer(optics).detect(np.zeros((4000, 512), np.float32), np.random.default_rng(5), out)
+    light = optics.reference_light_counts
+    expected = np.sqrt(light / 45 + (0.01 * light) ** 2 + 1.5**2 + (0.005 * light) ** 2 + 1 / 12)
+    np.testing.assert_allclose(out.std(axis=0), expected, rtol=0.08)
+    bright = light > 0.5 * light.max()
+    power = (out[:, bright] / light[bright]).mean(axis=1)
+    assert power.std() == pytest.approx(0.005, rel=0.1)
+    relative = light[bright] / (2300.0 * optics.source_at_pixels[bright])
+    assert relative.std() == pytest.approx(0.02, rel=0.2)
+
+
+def test_an_etalon_is_a_line_at_one_depth_in_every_a_line() -> None:
+    optics = ConsoleOptics(etalons=((200.0, 4.0),))
+    without = ConsoleOptics()
+    raw = exposed(optics, 0.0, alines=64)
+    # Seen where only the reference arm is subtracted, as a console does whose etalons came later.
+    flat = {"k_map": optics.k_map_coefficients, "dispersion_rad": [0.0]}
+    profile = (amplitudes(raw, without.level_counts, flat) ** 2).mean(axis=0)
+    assert 100 + np.argmax(profile[100:600]) == 200
+    assert 10 * np.log10(profile[200] / np.median(profile[400:600])) > 15
+
+
+def test_a_reflecting_surface_stands_at_its_depth_and_may_saturate() -> None:
+    optics = ConsoleOptics(samples=1024)
+    depth_px = np.linspace(60.0, 80.0, 40, dtype=np.float32)[None, :]
+    depth_px[:, 30:] = np.nan
+    counts = np.full_like(depth_px, 1000.0)
+    counts[:, :10] = 3000.0
+    raw = exposed(optics, 0.2, alines=40, reflections=Reflections(depth_px, counts))
+    assert (raw[:10].max(axis=1) == optics.full_scale).all()
+    assert raw[10:].max() < optics.full_scale
+    profile = intensities(optics, raw)[:, 20:200]
+    np.testing.assert_allclose(20 + np.argmax(profile[10:30], axis=1), np.rint(depth_px[0, 10:30]), atol=1)
+    assert profile[30:].max() < 1e-3 * profile[10:30].max()
