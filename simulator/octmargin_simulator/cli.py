@@ -13,12 +13,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from octmargin.errors import DeviceBusyError
+from octmargin.errors import DeviceBusyError, InputError
 from octmargin_simulator.console import Console, Identity
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.recorded import RecordedSource
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.source import FrameSource
+from octmargin_simulator.tissue import Sort, TissueScan
+from octmargin_simulator.tissue.gallery import draw_gallery
 from octmargin_simulator.usb_device import UsbConsole
 
 
@@ -34,18 +36,24 @@ def simulate(
         WireKind, typer.Option(help="The wire: a USB device over USB/IP, or a serial port.")
     ] = WireKind.USB,
     source: Annotated[
-        str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')
+        str,
+        typer.Option(
+            help='What it looks at: "phantom", a simulated "lumpectomy", "shave" or "node", '
+            "or a file of spectra (.npy, .bin, .h5)."
+        ),
     ] = "phantom",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom or specimen.")] = 7,
     samples: Annotated[
-        int | None, typer.Option(min=64, max=65536, help="Samples per spectrum (phantom, .bin).")
+        int | None, typer.Option(min=64, max=65536, help="Samples per spectrum (not of a file that tells).")
     ] = None,
     alines: Annotated[
-        int | None, typer.Option(min=1, max=65536, help="A-lines per frame (phantom, .bin).")
+        int | None, typer.Option(min=1, max=65536, help="A-lines per frame (not of a file that tells).")
     ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, max=65536, help="Frames per sweep (phantom).")] = None,
-    width_mm: Annotated[float | None, typer.Option(help="Width of the scanned field (phantom).")] = None,
-    height_mm: Annotated[float | None, typer.Option(help="Height of the scanned field (phantom).")] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, max=65536, help="Frames per sweep (not of a file).")
+    ] = None,
+    width_mm: Annotated[float | None, typer.Option(help="Width of the scanned field.")] = None,
+    height_mm: Annotated[float | None, typer.Option(help="Height of the scanned field.")] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="The file's spectra were computed, not measured.")
     ] = False,
@@ -56,6 +64,12 @@ def simulate(
     ] = 3240,
     baud: Annotated[int, typer.Option(min=1, help="Pace of the serial line, bit/s.")] = 12_000_000,
     serial_number: Annotated[str, typer.Option(help="Serial number that the console reports.")] = "SIM-0001",
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw a contact sheet of every simulated tissue and artefact to this PNG, and stop."
+        ),
+    ] = None,
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print state as JSON lines, for other programs.")
     ] = False,
@@ -65,6 +79,9 @@ def simulate(
 ) -> None:
     """Serve a simulated OCT console until Ctrl-C."""
     reporter = _Reporter(as_json=json_lines)
+    if gallery is not None:
+        _draw_gallery(gallery, seed, reporter)
+        return
     sizes = {
         "samples": samples,
         "alines": alines,
@@ -73,8 +90,11 @@ def simulate(
         "height_mm": height_mm,
     }
     given = {name: value for name, value in sizes.items() if value is not None}
+    looked_at: FrameSource
     if source == "phantom":
-        looked_at: FrameSource = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
+        looked_at = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
+    elif source in set(Sort):
+        looked_at = TissueScan(seed, sort=Sort(source), progress=reporter.progress, **given)  # type: ignore[arg-type]
     else:
         looked_at = RecordedSource(Path(source), face=face, synthetic=synthetic, **given)  # type: ignore[arg-type]
     stop = threading.Event()
@@ -89,6 +109,20 @@ def simulate(
     served.close()
     model.close()
     reporter.ended(model)
+
+
+def _draw_gallery(path: Path, seed: int, reporter: _Reporter) -> None:
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--gallery {path}: the sheet is a PNG; name a file that ends in .png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        draw_gallery(path, seed, reporter.progress)
+    except OSError as error:
+        raise InputError(
+            f"--gallery {path}: cannot be written: {error.strerror}; name another file"
+        ) from error
+    typer.echo(f"{path}: every simulated tissue and artefact, B-scan and truth (SYNTHETIC)")
 
 
 def _wait_for_eof(stop: threading.Event) -> None:
@@ -121,7 +155,7 @@ class _Reporter:
             self._line({"event": "rendering", "done": done, "total": total})
         elif sys.stderr.isatty():
             end = "\n" if done == total else "\r"
-            print(f"rendering the phantom: {done} of {total} frames", end=end, file=sys.stderr, flush=True)  # noqa: T201
+            print(f"rendering: {done} of {total} frames", end=end, file=sys.stderr, flush=True)  # noqa: T201
 
     def ready(self, wire: WireKind, address: str, source: FrameSource) -> None:
         if self._as_json:

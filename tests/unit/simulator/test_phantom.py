@@ -5,11 +5,12 @@ import pytest
 
 from octmargin.errors import InputError
 from octmargin.frames import FACES, PixelFormat
+from octmargin_simulator.grid import ScanGrid
 from octmargin_simulator.optics import ConsoleOptics, Interferometer
 from octmargin_simulator.phantom import LayeredPhantom
-from octmargin_simulator.priors import PhantomPriors, Tissue, TissuePrior
+from octmargin_simulator.phantom.layers import Specimen, scattering_amplitude
+from octmargin_simulator.phantom.priors import PhantomPriors, Tissue, TissuePrior
 from octmargin_simulator.source import FrameSource
-from octmargin_simulator.tissue import ScanGrid, Specimen, scattering_amplitude
 
 from .chain64 import amplitudes
 

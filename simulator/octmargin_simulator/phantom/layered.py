@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from octmargin.errors import InputError
 from octmargin.frames import FACES, PixelFormat
+from octmargin_simulator.grid import ScanGrid
 from octmargin_simulator.optics import ConsoleOptics, Interferometer
-from octmargin_simulator.priors import PhantomPriors
-from octmargin_simulator.tissue import ScanGrid, Specimen, scattering_amplitude
+from octmargin_simulator.phantom.layers import Specimen, scattering_amplitude
+from octmargin_simulator.phantom.priors import PhantomPriors
 
 
 class LayeredPhantom:
