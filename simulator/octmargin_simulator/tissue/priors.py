@@ -199,6 +199,8 @@ class ConsolePrior(_Table, frozen=True):
     rolloff_6db_mm: Range
     beam_radius_um: Range
     focus_mm: Range
+    electrons_per_count: Range
+    read_noise_counts: Range
     excess_noise: Range
     power_fluctuation: Range
     pixel_gain_spread: Range

@@ -125,6 +125,8 @@ class TissueSpecimen:
             rolloff_6db_mm=draw(rng, prior.rolloff_6db_mm),
             beam_radius_um=draw(rng, prior.beam_radius_um),
             focus_mm=draw(rng, prior.focus_mm),
+            electrons_per_count=draw(rng, prior.electrons_per_count),
+            read_noise_counts=draw(rng, prior.read_noise_counts),
             excess_noise=draw(rng, prior.excess_noise),
             power_fluctuation=draw(rng, prior.power_fluctuation),
             pixel_gain_spread=draw(rng, prior.pixel_gain_spread),
