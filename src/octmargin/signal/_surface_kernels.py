@@ -14,6 +14,8 @@ from octmargin.signal._lanes import LANES, in_all, last_above, last_in_all, load
 _KEEPS_NAN = {"contract", "reassoc", "nsz", "arcp"}
 _CHUNK_PX = 64
 """Depths that are searched at once: a line is read no further than to its surface."""
+_CELL_PX = 16
+"""Depths whose mean counts where the brightest of an A-line is looked for."""
 _BIN_DB = 0.25
 _BINS = 1200
 """Bins from the floor upwards, to 200 dB: more than float32 counts can make. One more takes what does not count."""
@@ -81,8 +83,9 @@ def find_edges(
     first_px: int,
     window_px: int,
     radius: int,
-    level_db: np.float32,
+    noise_level_db: np.float32,
     above_level_db: np.float32,
+    below_brightest_db: np.float32,
     contrast_db: np.float32,
     sustained_share: np.float32,
     edge_px: NDArray[np.float32],
@@ -101,10 +104,12 @@ def find_edges(
     last = depth - window_px
     # An A-line that is NaN is so all over; what lies above the first depth may have been masked.
     probe_px = min(first_px, depth - 1)
+    cells_db = _cell_means(bscan_db, first_px)
     for i in range(alines):
         edge_px[i] = np.float32(np.nan)
         if np.isnan(bscan_db[i, probe_px]):
             continue
+        level_db = max(noise_level_db, _brightest_db(cells_db, i, radius) - below_brightest_db)
         best_px = -1
         ready = first_px
         for start in range(first_px + least_before, last + 1, _CHUNK_PX):
@@ -129,8 +134,42 @@ def find_edges(
         above = _mean(line, first_px, best_px)
         # Beside a hole the neighbours have an edge where this A-line has nothing.
         own = _mean(bscan_db[i], best_px, best_px + window_px)
-        if above <= above_level_db and own > level_db:
+        if above <= max(above_level_db, own - below_brightest_db) and own > level_db:
             edge_px[i] = np.float32(best_px)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+def _cell_means(bscan_db: NDArray[np.float32], first_px: int) -> NDArray[np.float32]:
+    """Mean of each whole run of `_CELL_PX` depths below `first_px`, (alines, cells)."""
+    alines, depth = bscan_db.shape
+    cells_db = np.empty((alines, max(0, depth - first_px) // _CELL_PX), dtype=np.float32)
+    for i in range(alines):
+        line = bscan_db[i, first_px:]
+        for c in range(cells_db.shape[1]):
+            cell = line[c * _CELL_PX : (c + 1) * _CELL_PX]
+            total = np.float32(0.0)
+            for z in range(_CELL_PX):
+                total += cell[z]
+            cells_db[i, c] = total * np.float32(1.0 / _CELL_PX)
+    return cells_db
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_KEEPS_NAN, boundscheck=False)
+def _brightest_db(cells_db: NDArray[np.float32], i: int, radius: int) -> np.float32:
+    """Brightest mean over A-line `i` and its neighbours; what is NaN is none of them."""
+    alines, cells = cells_db.shape
+    from_, to = max(0, i - radius), min(alines, i + radius + 1)
+    brightest = np.float32(-np.inf)
+    for c in range(cells):
+        total, lines = np.float32(0.0), np.float32(0.0)
+        for j in range(from_, to):
+            value = cells_db[j, c]
+            known = value == value  # noqa: PLR0124 - NaN alone is not itself, and this vectorises
+            total += value if known else np.float32(0.0)
+            lines += np.float32(1.0) if known else np.float32(0.0)
+        mean = total / max(lines, np.float32(1.0))
+        brightest = max(brightest, mean if lines > np.float32(0.0) else brightest)
+    return brightest
 
 
 @kernel

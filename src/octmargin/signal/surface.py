@@ -41,6 +41,7 @@ def find_surface(
     sustained_share: float = 0.6,
     ignore_um: float = 30.0,
     max_above_db: float = 20.0,
+    max_below_brightest_db: float = 16.0,
     average_alines: int = 5,
     lateral_alines: int = 21,
     max_jump_um: float = 80.0,
@@ -54,9 +55,13 @@ def find_surface(
     `window_um` exceeds the mean of the `window_um` before by `contrast_db` and the noise by `threshold_db`,
     moved to where that contrast is greatest. At least `sustained_share` of the pixels behind it must be clearly
     brighter than what lies before: a line of fixed pattern never is a surface. The first `ignore_um` are left
-    out (source spectrum, fixed pattern). An A-line that is NaN has no surface. Where what lies above the edge
-    is itself `max_above_db` above the noise, tissue reaches up to zero delay and the edge is inside it: NaN,
-    not a guess.
+    out (source spectrum, fixed pattern). An A-line that is NaN has no surface.
+
+    Light that is more than `max_below_brightest_db` darker than the brightest place of its A-line is no tissue
+    surface: layers that interfere with one another (autocorrelation) leave such light near zero delay, and so
+    does the skirt of the window function just above a bright surface. Where what lies above the edge is itself
+    `max_above_db` above the noise, and not by `max_below_brightest_db` darker than what lies behind it, tissue
+    reaches up to zero delay and the edge is inside it: NaN, not a guess.
 
     Among `lateral_alines` neighbours, an A-line whose surface lies more than `max_jump_um` from the neighbours'
     median, or most of whose neighbours have none, gets NaN; the others get a running median. Nothing is
@@ -83,6 +88,7 @@ def find_surface(
         average_alines // 2,
         np.float32(noise_db + threshold_db),
         np.float32(noise_db + max_above_db),
+        np.float32(max_below_brightest_db),
         np.float32(contrast_db),
         np.float32(sustained_share),
         edge_px,

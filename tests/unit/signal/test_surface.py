@@ -124,6 +124,25 @@ def test_a_constant_frame_has_no_surface(value: float) -> None:
     assert np.isnan(find_surface(np.full(SHAPE, value, np.float32), axial_um=AXIAL_UM)).all()
 
 
+@pytest.mark.parametrize("below_db", [20.0, 25.0])
+def test_faint_light_above_the_tissue_is_not_its_surface_where_the_tissue_is_much_brighter(
+    below_db: float,
+) -> None:
+    """Layers that interfere with one another leave such light near zero delay."""
+    tissue, ghost = bscan(FLAT, peak_db=40.0), bscan(np.full(SHAPE[0], 20.0), peak_db=40.0 - below_db, seed=1)
+    both = (10 * np.log10(10 ** (tissue / 10) + 10 ** (ghost / 10))).astype(np.float32)
+    found = find_surface(both, axial_um=AXIAL_UM, noise_db=NOISE_DB)
+    assert np.isfinite(found).mean() > 0.97
+    assert np.nanmax(np.abs(found - FLAT)) * AXIAL_UM <= 24
+
+
+def test_a_faint_layer_that_is_not_much_darker_than_what_lies_below_is_the_surface() -> None:
+    deep, faint = bscan(FLAT + 100, peak_db=30.0), bscan(FLAT, mu_per_mm=1.0, peak_db=20.0, seed=1)
+    both = (10 * np.log10(10 ** (deep / 10) + 10 ** (faint / 10))).astype(np.float32)
+    found = find_surface(both, axial_um=AXIAL_UM, noise_db=NOISE_DB)
+    assert np.nanmax(np.abs(found - FLAT)) * AXIAL_UM <= 24
+
+
 def test_the_first_micrometres_are_left_out() -> None:
     frame = bscan(FLAT)
     frame[:, :6] += 50.0

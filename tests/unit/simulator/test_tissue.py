@@ -11,6 +11,7 @@ import pytest
 from scipy import ndimage
 
 from octmargin.errors import ConfigError, InputError
+from octmargin.signal import Calibration, Reconstructor, find_surface
 from octmargin_simulator.grid import ScanGrid
 from octmargin_simulator.source import FrameSource
 from octmargin_simulator.tissue import (
@@ -285,6 +286,26 @@ class TestPriors:
 
     def test_the_file_says_that_it_is_not_literature(self) -> None:
         assert "NOT literature" in DEFAULT.read_text()
+
+
+@pytest.mark.parametrize("seed", [1000, 1003, 1005, 1008])
+def test_the_surface_of_a_clean_face_is_found_through_its_interference_with_itself(seed: int) -> None:
+    specimen = TissueSpecimen(seed)
+    optics = specimen.console()
+    grid = ScanGrid(GRID.alines, GRID.frames, optics.depth_px, GRID.width_mm, GRID.height_mm, optics.axial_um)
+    face = specimen.face("superior", grid, PLAIN)
+    raw = np.empty((grid.alines, optics.samples), np.uint16)
+    FaceScanner(specimen, "superior", face, optics).expose(3, raw)
+    calibration = Calibration.from_polynomial(
+        optics.k_map_coefficients,
+        optics.dispersion_coefficients,
+        samples=optics.samples,
+        axial_um=optics.axial_um,
+    )
+    bscan_db = Reconstructor(calibration, samples=optics.samples, depth=optics.depth_px).process(raw)
+    error_px = find_surface(bscan_db, axial_um=optics.axial_um) - face.surface_mm[3] / optics.axial_um * 1000
+    assert np.isfinite(error_px).mean() > 0.95
+    assert np.nanmean(np.abs(error_px) > 10) < 0.02
 
 
 def test_the_mean_brightness_of_a_scan_is_what_its_specimen_promises() -> None:
