@@ -1,4 +1,4 @@
-"""`octmargin simulate`: a simulated console as a process of its own."""
+"""`octmargin simulate`: a simulated console as a process of its own, or what it looks at as a recording."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from octmargin.archive import check_is_new, write_recording
 from octmargin.errors import DeviceBusyError, InputError
 from octmargin_simulator.console import Console, Identity
 from octmargin_simulator.phantom import LayeredPhantom
@@ -64,6 +65,12 @@ def simulate(
     ] = 3240,
     baud: Annotated[int, typer.Option(min=1, help="Pace of the serial line, bit/s.")] = 12_000_000,
     serial_number: Annotated[str, typer.Option(help="Serial number that the console reports.")] = "SIM-0001",
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what it looks at into this new folder, as a recording for `octmargin assess`, and stop."
+        ),
+    ] = None,
     gallery: Annotated[
         Path | None,
         typer.Option(
@@ -77,11 +84,13 @@ def simulate(
         bool, typer.Option(hidden=True, help="Stop when standard input is closed.")
     ] = False,
 ) -> None:
-    """Serve a simulated OCT console until Ctrl-C."""
+    """Serve a simulated OCT console until Ctrl-C, or record what it would send."""
     reporter = _Reporter(as_json=json_lines)
     if gallery is not None:
         _draw_gallery(gallery, seed, reporter)
         return
+    if record is not None:
+        check_is_new(record)
     sizes = {
         "samples": samples,
         "alines": alines,
@@ -97,6 +106,10 @@ def simulate(
         looked_at = TissueScan(seed, sort=Sort(source), progress=reporter.progress, **given)  # type: ignore[arg-type]
     else:
         looked_at = RecordedSource(Path(source), face=face, synthetic=synthetic, **given)  # type: ignore[arg-type]
+    if record is not None:
+        write_recording(record, looked_at)
+        reporter.recorded(record, looked_at)
+        return
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -180,6 +193,25 @@ class _Reporter:
         typer.echo(f"  faces: {', '.join(source.faces)}")
         typer.echo(f'  [device]\n  driver = "{wire.value}"\n  address = "{address}"')
         typer.echo("Ctrl-C stops it")
+
+    def recorded(self, path: Path, source: FrameSource) -> None:
+        if self._as_json:
+            self._line(
+                {
+                    "event": "recorded",
+                    "path": str(path),
+                    "source": source.name,
+                    "synthetic": source.synthetic,
+                    "faces": source.faces,
+                    "truth": dict(source.truth),
+                }
+            )
+            return
+        kind = "synthetic" if source.synthetic else "measured"
+        typer.echo(f"{path}: recording of {source.name} ({kind} spectra)")
+        typer.echo(
+            f"  faces: {', '.join(source.faces)}; {source.frames} frames of {source.alines} A-lines each"
+        )
 
     def ended(self, model: Console) -> None:
         status = model.status

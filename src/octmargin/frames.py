@@ -156,6 +156,8 @@ class LossCause(StrEnum):
     CONSUMER_SLOW = "arrived, but judging was too slow"
     UNUSABLE = "arrived, but the console says that it does not show the tissue"
     NOT_JUDGED = "arrived, but could not be judged"
+    UNRECORDED = "missing from the recording"
+    SPOILED = "recorded, but damaged since"
 
     @property
     def arrived(self) -> bool:

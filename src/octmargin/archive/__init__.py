@@ -1,0 +1,15 @@
+"""Recordings: the raw spectra of one specimen, kept whole in a folder. See docs/recordings.md."""
+
+from octmargin.archive.metadata import FORMAT, VERSION
+from octmargin.archive.recording import Recording
+from octmargin.archive.writing import RecordingWriter, SpectraSource, check_is_new, write_recording
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Recording",
+    "RecordingWriter",
+    "SpectraSource",
+    "check_is_new",
+    "write_recording",
+]

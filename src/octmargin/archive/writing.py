@@ -1,0 +1,264 @@
+"""Writing a recording: a folder appears under its name only when the last frame is in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from octmargin import __version__
+from octmargin.archive import metadata as described
+from octmargin.archive.metadata import (
+    CALIBRATION_FILE,
+    NOMINAL_LINE_RATE_HZ,
+    FaceEntry,
+    Metadata,
+    PolynomialCalibration,
+    StoredCalibration,
+)
+from octmargin.errors import InputError, OctMarginError
+from octmargin.frames import PixelFormat, ScanPlan
+from octmargin.signal import Calibration
+
+Progress = Callable[[int, int], None]
+
+
+class SpectraSource(Protocol):
+    """What a recording can be made of: spectra for every frame of every face."""
+
+    @property
+    def name(self) -> str:
+        """Shown to people."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the spectra were computed."""
+
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Names, each once."""
+
+    @property
+    def samples(self) -> int:
+        """Of each spectrum."""
+
+    @property
+    def alines(self) -> int:
+        """Of each frame."""
+
+    @property
+    def frames(self) -> int:
+        """Of each face."""
+
+    @property
+    def width_mm(self) -> float:
+        """Along a frame."""
+
+    @property
+    def height_mm(self) -> float:
+        """Across the frames."""
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Of the spectra."""
+
+    @property
+    def factory_calibration(self) -> Mapping[str, Any]:
+        """`k_map`, `dispersion_rad` (polynomials as `Calibration.from_polynomial` takes them), `axial_um`; or empty."""
+
+    @property
+    def truth(self) -> Mapping[str, str]:
+        """Per face "suspicious" or "clear", where that is known."""
+
+    def frame(self, face: str, index: int) -> NDArray[Any]:
+        """Spectra (alines, samples) of the pixel format's dtype."""
+
+
+def write_recording(
+    path: str | Path,
+    source: SpectraSource,
+    *,
+    calibration: Calibration | None = None,
+    line_rate_hz: float | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write every frame of `source` into a new folder `path`.
+
+    `calibration` is kept instead of the source's own. `progress(done, total)` is told of every written frame.
+    Raises InputError where `path` exists or cannot be written; nothing is left there then.
+    """
+    metadata = _describe(Path(path), source, calibration, line_rate_hz)
+    plans = [
+        ScanPlan(
+            face=entry.name,
+            samples=source.samples,
+            alines=source.alines,
+            frames=source.frames,
+            width_mm=entry.width_mm,
+            height_mm=entry.height_mm,
+            line_rate_hz=line_rate_hz or NOMINAL_LINE_RATE_HZ,
+            pixel_format=source.pixel_format,
+        )
+        for entry in metadata.faces
+    ]
+    total = len(plans) * source.frames
+    with RecordingWriter(Path(path), metadata, plans, calibration) as writer:
+        done = 0
+        for plan in plans:
+            for index in range(plan.frames):
+                writer.put(plan.face, index, source.frame(plan.face, index))
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+
+
+class RecordingWriter:
+    """Takes the frames of one specimen; a context manager.
+
+    Until it is left, the recording lies in a hidden folder beside `path` and says that it is not complete. Left
+    by an exception, it is removed. Frames that were never `put` are lost frames of the recording.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: Metadata,
+        plans: list[ScanPlan],
+        calibration: Calibration | None = None,
+    ) -> None:
+        """Begin; InputError where `path` exists or cannot be written."""
+        check_is_new(path)
+        self.path = path
+        self._metadata = metadata
+        self._hidden = path.with_name(f".{path.name}.new")
+        self._present = {plan.face: np.zeros(plan.frames, np.bool_) for plan in plans}
+        try:
+            # What a killed writer left behind is nobody's recording.
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            self._group = zarr.create_group(
+                self._hidden,
+                zarr_format=3,
+                attributes=msgspec.structs.replace(metadata, complete=False).attributes(),
+            )
+            self._spectra = {plan.face: self._create_spectra(plan) for plan in plans}
+            if calibration is not None:
+                calibration.save(self._hidden / CALIBRATION_FILE)
+        except (OSError, OctMarginError) as error:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            raise _unwritable(path, error) from error
+
+    def _create_spectra(self, plan: ScanPlan) -> zarr.Array[Any]:
+        return self._group.create_array(
+            described.spectra_path(plan.face),
+            shape=(plan.frames, plan.alines, plan.samples),
+            chunks=(1, plan.alines, plan.samples),
+            dtype=plan.pixel_format.dtype,
+            dimension_names=("frame", "aline", "sample"),
+            # The upper bits of 12-bit counts are all alike once the bits are sorted; their noise is incompressible.
+            compressors=(BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()),
+            fill_value=0,
+            # A frame of zeros that came is not a frame that did not.
+            config={"write_empty_chunks": True},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        except OSError as failure:
+            raise _unwritable(self.path, failure) from failure
+        finally:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def put(self, face: str, index: int, spectra: NDArray[Any]) -> None:
+        """Write one frame, (alines, samples) of the pixel format's dtype; InputError where it cannot be."""
+        array = self._spectra[face]
+        if spectra.shape != array.shape[1:] or spectra.dtype != array.dtype:
+            raise InputError(
+                f"{self.path}: frame {index} of {face} is {spectra.dtype} {spectra.shape}, planned was "
+                f"{array.dtype} {array.shape[1:]}; record spectra as they were planned"
+            )
+        try:
+            array[index] = spectra
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._present[face][index] = True
+
+    def _finish(self) -> None:
+        for face, present in self._present.items():
+            self._group.create_array(
+                described.present_path(face),
+                data=present,
+                chunks=present.shape,
+                dimension_names=("frame",),
+                compressors=(Crc32cCodec(),),
+                fill_value=False,
+                config={"write_empty_chunks": True},
+            )
+        self._group.update_attributes(msgspec.structs.replace(self._metadata, complete=True).attributes())
+        self._hidden.rename(self.path)
+
+
+def check_is_new(path: Path) -> None:
+    """InputError where `path` exists or its folder does not: better said before an hour of work than after it."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path}: exists already; a recording is never overwritten, name a new folder")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def _describe(
+    path: Path, source: SpectraSource, calibration: Calibration | None, line_rate_hz: float | None
+) -> Metadata:
+    factory = source.factory_calibration
+    kept: PolynomialCalibration | StoredCalibration | None = None
+    if calibration is not None:
+        calibration.check_fits(source.samples)
+        kept = StoredCalibration()
+    elif factory:
+        kept = PolynomialCalibration(
+            k_map=tuple(factory["k_map"]), dispersion_rad=tuple(factory["dispersion_rad"])
+        )
+    own_um = calibration.axial_um if calibration is not None else None
+    metadata = {
+        "complete": True,
+        "software_version": __version__,
+        "source": source.name,
+        "synthetic": source.synthetic,
+        "pixel_format": source.pixel_format.name,
+        "axial_um": own_um or factory.get("axial_um"),
+        "calibration": kept,
+        "faces": [
+            FaceEntry(
+                name=face,
+                width_mm=source.width_mm,
+                height_mm=source.height_mm,
+                line_rate_hz=line_rate_hz,
+                truth=source.truth.get(face),  # type: ignore[arg-type]  # checked by the conversion
+            )
+            for face in source.faces
+        ],
+    }
+    # There and back, because a struct that is made by hand is not checked.
+    try:
+        return msgspec.convert(msgspec.to_builtins(metadata), Metadata)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {source.name} cannot be recorded: {error}; correct the source") from error
+
+
+def _unwritable(path: Path, error: Exception) -> InputError:
+    why = getattr(error, "strerror", None) or error
+    return InputError(f"{path}: cannot be written ({why}); check the disk and the folder")
