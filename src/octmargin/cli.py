@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from octmargin import __version__
+from octmargin.commands.assess import assess
 from octmargin.commands.bench import bench
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.demo import demo
@@ -49,7 +50,7 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, doctor):
+for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, doctor):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 

@@ -19,9 +19,9 @@ from octmargin.picture_style import BACKGROUND as _BACKGROUND
 from octmargin.picture_style import TEXT as _TEXT
 from octmargin.picture_style import font as _font
 
-_SURFACE = (70, 200, 255)
+SURFACE = (70, 200, 255)
 # Okabe and Ito's colours, which colour-blind people tell apart.
-_COLOURS = {
+STATE_COLOURS = {
     BlockState.NOT_SCANNED: (45, 48, 54),
     BlockState.LOST: (120, 124, 130),
     BlockState.POOR: (240, 228, 66),
@@ -66,18 +66,13 @@ def bscan_image(
     """One B-scan, depth downwards: (alines, depth) in dB, its surface line, suspicious blocks barred on top."""
     width, height = size
     alines, depth = bscan_db.shape
-    image = Image.fromarray(_grey(bscan_db).T).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    image = Image.fromarray(grey_levels(bscan_db).T).resize(size, Image.Resampling.BILINEAR).convert("RGB")
     draw = ImageDraw.Draw(image)
-    scale_x, scale_y = width / alines, height / depth
-    surface = [
-        ((x + 0.5) * scale_x, z * scale_y) for x, z in enumerate(surface_px.tolist()) if np.isfinite(z)
-    ]  # fmt: skip
-    for (x0, y0), (x1, y1) in pairwise(surface):
-        if x1 - x0 < 3 * scale_x:  # a hole in the surface stays a hole
-            draw.line((x0, y0 - 3, x1, y1 - 3), fill=_SURFACE)
+    scale_x = width / alines
+    draw_surface(draw, surface_px, scale=(scale_x, height / depth))
     for block in np.flatnonzero(suspicious).tolist():
         left, right = block * ALINES_PER_BLOCK * scale_x, (block + 1) * ALINES_PER_BLOCK * scale_x
-        draw.rectangle((left + 1, 0, min(right, width) - 2, 7), fill=_COLOURS[BlockState.SUSPICIOUS])
+        draw.rectangle((left + 1, 0, min(right, width) - 2, 7), fill=STATE_COLOURS[BlockState.SUSPICIOUS])
     _scale_bar(draw, (width - _MARGIN, height - 14), width / width_mm, "1 mm")
     depth_px_per_mm = height / (depth * axial_um / 1000)
     draw.line((_MARGIN, height - 14 - depth_px_per_mm / 2, _MARGIN, height - 14), fill=_TEXT, width=3)
@@ -87,10 +82,27 @@ def bscan_image(
     return image
 
 
+def draw_surface(
+    draw: ImageDraw.ImageDraw,
+    surface_px: NDArray[np.float32],
+    *,
+    scale: tuple[float, float],
+    at: tuple[float, float] = (0.0, 0.0),
+) -> None:
+    """The surface line, just above the surface; `scale` pixels of the picture per A-line and per depth pixel."""
+    (scale_x, scale_y), (left, top) = scale, at
+    surface = [
+        (left + (x + 0.5) * scale_x, top + z * scale_y) for x, z in enumerate(surface_px.tolist()) if np.isfinite(z)
+    ]  # fmt: skip
+    for (x0, y0), (x1, y1) in pairwise(surface):
+        if x1 - x0 < 3 * scale_x:  # a hole in the surface stays a hole
+            draw.line((x0, y0 - 3, x1, y1 - 3), fill=SURFACE)
+
+
 def enface_image(enface_db: NDArray[np.float32], *, width_mm: float, size: tuple[int, int]) -> Image.Image:
     """En-face projection, (frames, alines) in dB; places without a surface (NaN) are a dark blue."""
     seen = np.isfinite(enface_db)
-    grey = _grey(np.where(seen, enface_db, np.nan))
+    grey = grey_levels(np.where(seen, enface_db, np.nan))
     rgb = np.repeat(grey[:, :, None], 3, axis=2)
     rgb[~seen] = (20, 24, 60)
     image = Image.fromarray(rgb).resize(size, Image.Resampling.NEAREST)
@@ -150,8 +162,8 @@ def save_png(image: Image.Image, path: Path) -> None:
     image.save(path, "PNG", compress_level=1)
 
 
-def _grey(values_db: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """DB to grey: the brightest 0.1 % white, `_DYNAMIC_RANGE_DB` below it black."""
+def grey_levels(values_db: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey of dB: the brightest 0.1 % white, `_DYNAMIC_RANGE_DB` below it black."""
     finite = values_db[np.isfinite(values_db)]
     white = float(np.quantile(finite, 0.999)) if finite.size else 0.0
     black = max(white - _DYNAMIC_RANGE_DB, float(np.quantile(finite, 0.02)) if finite.size else 0.0)
@@ -163,7 +175,7 @@ def _grey(values_db: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _draw_state(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], state: BlockState) -> None:
     """A block in its colour and pattern: suspicious cross-hatched, poor striped, lost dotted."""
     left, top, right, bottom = box
-    draw.rectangle(box, fill=_COLOURS[state])
+    draw.rectangle(box, fill=STATE_COLOURS[state])
     if state is BlockState.SUSPICIOUS:
         draw.line((left, top, right, bottom), fill=_BACKGROUND)
         draw.line((left, bottom, right, top), fill=_BACKGROUND)

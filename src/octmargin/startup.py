@@ -89,7 +89,7 @@ def describe(
         model=ModelDescription(name=assessor.model, version=__version__),
         calibration=CalibrationDescription(
             id=config.calibration.file or f"factory, console {info.serial}",
-            hash=_fingerprint(calibration),
+            hash=calibration_fingerprint(calibration),
         ),
         configuration_hash=config.fingerprint(),
         console=ConsoleDescription(
@@ -115,7 +115,8 @@ def describe(
     )
 
 
-def _fingerprint(calibration: Calibration) -> str:
+def calibration_fingerprint(calibration: Calibration) -> str:
+    """A short hash of everything that a calibration does to spectra, for the record."""
     digest = hashlib.sha256()
     for part in (calibration.k_map, calibration.dispersion_rad, calibration.background, calibration.window):
         is_array = isinstance(part, np.ndarray)

@@ -235,7 +235,8 @@ def test_watch_shows_that_nobody_publishes() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "watch", "devices", "calibrate", "reconstruct", "doctor", "simulate"]
+    "command",
+    ["demo", "run", "watch", "devices", "calibrate", "reconstruct", "assess", "doctor", "simulate"],
 )
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in output_of(command, "--help")

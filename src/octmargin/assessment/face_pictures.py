@@ -1,0 +1,135 @@
+"""The pictures of one face, as PNG: a sheet of its own, and the parts that the page of all faces shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from octmargin.assessment.face import AssessedFace, FaceAssessor
+from octmargin.assessment.findings import Finding
+from octmargin.assessment.key_bscan import key_bscan_image
+from octmargin.frame_judge import Judged
+from octmargin.picture_style import BACKGROUND, TEXT, font
+from octmargin.pictures import Caption, bscan_image, enface_image, face_sheet, map_image, save_png
+from octmargin.words import percent
+
+SHOWN_PER_FACE = 6
+"""Findings of a face whose B-scan is drawn, the most suspicious first."""
+PICTURES = "pictures"
+_PANEL_WIDTH, _LEAST_HEIGHT, _MOST_HEIGHT = 620, 160, 900
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPicture:
+    """The B-scan of one finding; `file` is relative to the output folder."""
+
+    finding: Finding
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class FacePictures:
+    """Files, relative to the output folder; `not_shown` findings have no picture."""
+
+    sheet: str
+    enface: str
+    map: str
+    located: str
+    """The map with the findings numbered."""
+    keys: tuple[KeyPicture, ...]
+    not_shown: tuple[Finding, ...]
+
+
+def draw_face(
+    assessed: AssessedFace, assessor: FaceAssessor, output: Path, *, axial_um: float, synthetic: bool
+) -> FacePictures:
+    """Write every picture of a face into `output`."""
+    plan = assessed.plan
+    shown, not_shown = assessed.findings[:SHOWN_PER_FACE], assessed.findings[SHOWN_PER_FACE:]
+    caption = Caption(f"{plan.face}: {_verdict_line(assessed)}", synthetic)
+    panel = _panel(plan.width_mm, plan.height_mm)
+    enface = enface_image(assessed.enface_db, width_mm=plan.width_mm, size=panel)
+    margin_map = map_image(assessed.map.state, size=panel)
+    located = margin_map.copy()
+    for image in (enface, located):
+        _draw_numbers(image, assessed, shown)
+    files = FacePictures(
+        sheet=f"face-{plan.face}.png",
+        enface=f"{PICTURES}/{plan.face}-enface.png",
+        map=f"{PICTURES}/{plan.face}-map.png",
+        located=f"{PICTURES}/{plan.face}-findings.png",
+        keys=tuple(
+            KeyPicture(
+                finding, f"{PICTURES}/{plan.face}-finding{finding.number}-frame{finding.frame:04d}.png"
+            )
+            for finding in shown
+        ),
+        not_shown=not_shown,
+    )
+    save_png(enface, output / files.enface)
+    save_png(margin_map, output / files.map)
+    save_png(located, output / files.located)
+    for key in files.keys:
+        image = key_bscan_image(
+            assessor.look(plan.face, key.finding.frame),
+            key.finding,
+            axial_um=axial_um,
+            width_mm=plan.width_mm,
+            caption=caption,
+        )
+        save_png(image, output / key.file)
+    first = assessed.most_suspicious_frame
+    sheet = face_sheet(
+        caption,
+        enface_db=assessed.enface_db,
+        state=assessed.map.state,
+        width_mm=plan.width_mm,
+        height_mm=plan.height_mm,
+        bscan=None if first is None else _bscan(assessor.look(plan.face, first), axial_um, plan.width_mm),
+    )
+    save_png(sheet, output / files.sheet)
+    return files
+
+
+def _verdict_line(assessed: AssessedFace) -> str:
+    verdict = assessed.verdict
+    depth_mm = verdict.visualised_depth_mm
+    return "  |  ".join(
+        (
+            verdict.outcome.value.replace("_", " "),
+            f"coverage {percent(verdict.coverage)}",
+            f"visualised depth {depth_mm:.2f} mm" if isfinite(depth_mm) else "nothing visualised",
+        )
+    )
+
+
+def _panel(width_mm: float, height_mm: float) -> tuple[int, int]:
+    return _PANEL_WIDTH, round(min(max(_PANEL_WIDTH * height_mm / width_mm, _LEAST_HEIGHT), _MOST_HEIGHT))
+
+
+def _draw_numbers(image: Image.Image, assessed: AssessedFace, shown: tuple[Finding, ...]) -> None:
+    """Where the B-scans of the findings lie: a line through the frame, a number beside the cluster."""
+    draw = ImageDraw.Draw(image)
+    row_px, block_px = image.height / assessed.map.frames, image.width / assessed.map.blocks
+    for finding in shown:
+        y = (finding.frame + 0.5) * row_px
+        draw.line((0, y, image.width, y), fill=TEXT)
+    for finding in shown:
+        y = min(max((finding.frame + 0.5) * row_px, 10), image.height - 11)
+        x = max(finding.cluster.first_block * block_px - 13, 11)
+        draw.rounded_rectangle((x - 10, y - 9, x + 10, y + 9), 4, fill=TEXT)
+        draw.text((x, y), str(finding.number), fill=BACKGROUND, font=font(14), anchor="mm")
+
+
+def _bscan(judged: Judged, axial_um: float, width_mm: float) -> Image.Image:
+    assert judged.bscan_db is not None  # noqa: S101 - `look` keeps it
+    return bscan_image(
+        judged.bscan_db,
+        axial_um=axial_um,
+        width_mm=width_mm,
+        surface_px=judged.flags.surface_px,
+        suspicious=judged.flags.suspicious,
+    )
