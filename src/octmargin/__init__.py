@@ -11,17 +11,27 @@ from typing import TYPE_CHECKING, Any
 from octmargin.kernel_cache import ensure_cache_folder
 
 if TYPE_CHECKING:
+    from octmargin.archive import Recording
     from octmargin.margin import Assessor
     from octmargin.signal import Calibration, Reconstructor, attenuation, find_surface
 
 __version__ = "0.1.0"
 
-__all__ = ["Assessor", "Calibration", "Reconstructor", "__version__", "attenuation", "find_surface"]
+__all__ = [
+    "Assessor",
+    "Calibration",
+    "Reconstructor",
+    "Recording",
+    "__version__",
+    "attenuation",
+    "find_surface",
+]
 
 _ROOMS = {
     "Assessor": "octmargin.margin",
     "Calibration": "octmargin.signal",
     "Reconstructor": "octmargin.signal",
+    "Recording": "octmargin.archive",
     "attenuation": "octmargin.signal",
     "find_surface": "octmargin.signal",
 }
