@@ -59,6 +59,8 @@ class ConsoleOptics:
     """Radius at 1/e^2 of the intensity in focus; None: every A-line sees scatterers of its own, at any depth alike."""
     focus_mm: float = 0.6
     """Depth of the focus below zero delay, in tissue."""
+    source_width: float = 1.0
+    """Width of the source spectrum over its usual one: a narrower one resolves less in depth."""
     wavelength_um: float = 1.3
     refractive_index: float = 1.38
 
@@ -69,6 +71,8 @@ class ConsoleOptics:
             raise InputError(
                 f"console optics: beam radius is {self.beam_radius_um} µm; give one above 0, or None"
             )
+        if not self.source_width > 0:
+            raise InputError(f"console optics: source width is {self.source_width}; give one above 0")
 
     @property
     def full_scale(self) -> int:
@@ -110,7 +114,7 @@ class ConsoleOptics:
 
     def source_shape(self, linear_index: NDArray[np.float64]) -> NDArray[np.float64]:
         """Source spectrum at fractional linear-wavenumber indices, peak 1: two overlapping emitters."""
-        x = linear_index / (self.samples - 1)
+        x = 0.5 + (linear_index / (self.samples - 1) - 0.5) / self.source_width
         humps = 0.95 * np.exp(-0.5 * ((x - 0.34) / 0.15) ** 2) + np.exp(-0.5 * ((x - 0.67) / 0.15) ** 2)
         return np.asarray(humps / 1.1124)
 

@@ -1,0 +1,24 @@
+"""A model must not be tested on specimens that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from octmargin.errors import InputError
+
+
+def training_seeds_of(model: str) -> tuple[range, ...]:  # noqa: ARG001 - rule-1 is the only model, and was trained on none
+    """Seeds of the specimens on which a model was trained; rule-1 was set by hand."""
+    return ()
+
+
+def check_unseen(model: str, seeds: Iterable[int], training_seeds: Iterable[range]) -> None:
+    """Raise InputError where a seed of the study is among the seeds that `model` was trained on."""
+    ranges = tuple(training_seeds)
+    for seed in seeds:
+        for trained in ranges:
+            if seed in trained:
+                raise InputError(
+                    f"seed {seed}: model {model} was trained on the specimens {trained.start} to "
+                    f"{trained[-1]}; give a --seed such that no specimen of the study is among them"
+                )
