@@ -33,6 +33,8 @@ def study(
     faces_per_specimen: Annotated[
         int | None, typer.Option(min=1, help="Examine so many faces of a specimen; all without it.")
     ] = None,
+    alines: Annotated[int, typer.Option(min=16, help="A-lines per frame.")] = 512,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per face.")] = 40,
     output: Annotated[
         Path | None,
         typer.Option(help='Folder for results and report; "study", or that of --from, without it.'),
@@ -64,6 +66,8 @@ def study(
             paired_specimens=paired_specimens,
             parts=tuple(part for part in PARTS if part in _named(worlds)),
             faces_per_specimen=faces_per_specimen,
+            alines=alines,
+            frames=frames,
         )
         plan = msgspec.structs.replace(given, **_QUICK) if quick else given
         _check_folder(output)
@@ -74,7 +78,7 @@ def study(
     write_report(summary, output)
     typer.echo(f"SYNTHETIC tissue, model {results.plan.model}, {results.plan.specimens} specimens:")
     for row in summary.endpoints.rows:
-        typer.echo(f"  {shown(row.values['estimate'], row.label):24}  {row.label}")
+        typer.echo(f"  {shown(row.values['estimate']):34}  {row.label}")
     typer.echo(f"{output / REPORT_FILE}: the report; beside it {MARKDOWN_FILE} and the results")
 
 

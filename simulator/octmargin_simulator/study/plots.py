@@ -28,7 +28,6 @@ _STYLE: Any = {
     "axes.grid": True,
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
-    "legend.frameon": False,
 }
 
 
@@ -48,7 +47,7 @@ def roc_plot(curve: Curve | None, point: tuple[float, float] | None, area: Estim
         axes.plot(*point, "o", color=RED, markersize=8, markeredgecolor="white", label="called suspicious")
     axes.set(xlabel=f"share of negative {what} called", ylabel=f"share of positive {what} called")
     if curve is not None:
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", frameon=False)
     return _svg(figure, f"roc-{what}")
 
 
@@ -60,7 +59,7 @@ def reliability_plot(metrics: BlockMetrics) -> str:
     label = f"calibration error {_number(metrics.ece_equal_mass)}"
     axes.plot(curve.x, curve.y, "o-", color=BLUE, linewidth=1.5, markersize=5, label=label, clip_on=False)
     axes.set(xlabel="mean suspicion of the bin", ylabel="share of malignant blocks")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", frameon=False)
     return _svg(figure, "reliability")
 
 
@@ -83,7 +82,7 @@ def shares_plot(table: Table, columns: Sequence[str], name: str, width_in: float
     )
     axes.set(xlim=(-0.02, 1.02), ylim=(len(table.rows) - 0.5, -0.5))
     axes.grid(visible=False, axis="y")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(columns), borderaxespad=0)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(columns), borderaxespad=0, frameon=False)
     return _svg(figure, name)
 
 
@@ -138,7 +137,7 @@ def _svg(figure: Figure, salt: str) -> str:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 52 else label[:50] + "…"
+    return label if len(label) <= 64 else label[:62] + "…"
 
 
 def _number(estimate: Estimate) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -123,14 +125,15 @@ class StudyResults:
         """Read what `save` wrote. Raises InputError for what is missing or does not fit."""
         try:
             head = msgspec.json.decode((folder / FACES_FILE).read_bytes(), type=_FacesFile)
-            with np.load(folder / BLOCKS_FILE) as file:
+            # Opened here: numpy leaves a damaged file open.
+            with (folder / BLOCKS_FILE).open("rb") as opened, np.load(opened) as file:
                 blocks = Blocks(*(file[f.name] for f in fields(Blocks)))
         except OSError as error:
             raise InputError(
                 f"{folder}: no results of a study: {error.strerror}: {Path(error.filename or folder).name}; "
                 "give the folder that a study wrote"
             ) from error
-        except (msgspec.MsgspecError, ValueError, KeyError, EOFError) as error:
+        except (msgspec.MsgspecError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             raise InputError(f"{folder}: results cannot be read: {error}; run the study again") from error
         if head.format != _FORMAT:
             raise InputError(

@@ -17,7 +17,8 @@ from octmargin_simulator.study.tables import Summary
 REPORT_FILE, SUMMARY_FILE, MARKDOWN_FILE = "report.html", "summary.json", "summary.md"
 _TEMPLATE = "report.html.j2"
 _MISSED_SHOWN = 60
-_SCORES = ("AUROC", "calibration error", "Brier")
+_MANY = 100
+"""Of fewer faces a percentage has no decimal."""
 _IN_PLOTS = {strata.BY_SIZE, strata.BY_DEPTH}
 
 
@@ -58,9 +59,10 @@ def html(summary: Summary) -> str:
         ),
         "reliability": plots.reliability_plot(summary.blocks),
         "confusion": plots.confusion_plot(summary.confusion),
-        "sizes": plots.shares_plot(by_title[strata.BY_SIZE], found, "sizes"),
-        "depths": plots.shares_plot(by_title[strata.BY_DEPTH], found, "depths"),
     }
+    for name, title in (("sizes", strata.BY_SIZE), ("depths", strata.BY_DEPTH)):
+        if by_title[title].rows:
+            drawings[name] = plots.shares_plot(by_title[title], found, name)
     if summary.worlds is not None:
         columns = (strata.SENSITIVITY, strata.SPECIFICITY, "AUROC of blocks")
         drawings["worlds"] = plots.shares_plot(summary.worlds, columns, "worlds", width_in=9.6)
@@ -94,20 +96,20 @@ def markdown(summary: Summary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def shown(estimate: Estimate, label: str = "") -> str:
-    """An estimate in words: shares as percentages with count and number, scores as they are."""
+def shown(estimate: Estimate) -> str:
+    """An estimate in words: shares as percentages and as count of number, scores as they are."""
     if estimate.value is None:
         return "–"
-    if estimate.count is None or any(score in label for score in _SCORES):
-        interval = _interval(estimate, "{:.3f}", 1)
-        return f"{estimate.value:.3f}{interval}"
-    return f"{100 * estimate.value:.1f} %{_interval(estimate, '{:.1f}', 100)}"
+    if estimate.count is None:
+        return _with_interval(estimate, 1, 3)
+    decimals = 1 if estimate.of >= _MANY else 0
+    return f"{_with_interval(estimate, 100, decimals, ' %')}, {estimate.count}/{estimate.of}"
 
 
-def _interval(estimate: Estimate, pattern: str, factor: float) -> str:
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f" ({pattern.format(factor * estimate.low)} to {pattern.format(factor * estimate.high)})"
+def _with_interval(estimate: Estimate, factor: float, decimals: int, unit: str = "") -> str:
+    numbers = [n for n in (estimate.value, estimate.low, estimate.high) if n is not None]
+    value, *interval = [f"{factor * number:.{decimals}f}" for number in numbers]
+    return f"{value}{unit} ({' to '.join(interval)})" if interval else f"{value}{unit}"
 
 
 def _endpoint(summary: Summary, label: str) -> Estimate:
@@ -122,7 +124,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    return [row.label, f"{row.number}", *(shown(value, key) for key, value in row.values.items())]
+    return [row.label, f"{row.number}", *(shown(value) for value in row.values.values())]
 
 
 def _markdown_line(cells: Sequence[str]) -> str:

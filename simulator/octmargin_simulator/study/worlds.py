@@ -21,23 +21,22 @@ REFERENCE = "reference"
 FOLDER = Path(__file__).with_name("worlds")
 
 
-class OpticsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a world changes of the console beyond its priors."""
-
-    source_width: float = 1.0
-
-
 class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One change. `scale` and `add` name priors by dotted path, `*` for every table of that level.
+    """Changes of the reference. `scale` and `add` name priors by dotted path, `*` for every table of that level.
 
-    `aline_spacing` is relative; the scanned field stays as wide, so that the same tissue lies in it.
+    `source_width` and `aline_spacing` are relative; the scanned field stays as wide: the same tissue lies in it.
     """
 
     title: str
     scale: dict[str, float] = {}
     add: dict[str, float] = {}
-    optics: OpticsChange = OpticsChange()
+    source_width: float = 1.0
     aline_spacing: float = 1.0
+
+    @property
+    def changes(self) -> int:
+        """How many things it changes."""
+        return len(self.scale) + len(self.add) + (self.aline_spacing != 1.0)
 
     def priors(self) -> TissuePriors:
         """The default priors as this world has them. Raises ConfigError for a path that leads to no prior."""
@@ -53,18 +52,19 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def console(self, drawn: ConsoleOptics) -> ConsoleOptics:
         """The specimen's console as this world has it."""
-        return replace(drawn, source_width=drawn.source_width * self.optics.source_width)
+        return replace(drawn, source_width=drawn.source_width * self.source_width)
 
 
 def world_names() -> tuple[str, ...]:
-    """The worlds that come with the simulator, without the reference."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+    """The worlds that come with the simulator, without the reference; those that change most come last."""
+    names = sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return tuple(sorted(names, key=lambda name: load_world(name).changes))
 
 
 def load_world(name: str) -> World:
     """Read a world; the reference changes nothing. Raises ConfigError for one that does not exist or fit."""
     if name == REFERENCE:
-        return World(title="the default priors")
+        return World(title="reference")
     path = FOLDER / f"{name}.toml"
     try:
         return msgspec.toml.decode(path.read_bytes(), type=World)
