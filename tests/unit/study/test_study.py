@@ -211,3 +211,15 @@ class TestCommand:
         _, error = run(*arguments, code=2)
         assert said in error
         assert error.count("\n") == 1
+
+    def test_without_matplotlib_it_says_what_to_install_before_it_computes(self) -> None:
+        # An entry of None is how Python itself marks a module that cannot be imported.
+        program = "import sys; sys.modules['matplotlib'] = None; from octmargin.__main__ import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", program, "study"], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 2
+        assert (
+            done.stderr
+            == "octmargin: study: the report's plots need matplotlib; pip install octmargin[study]\n"
+        )
