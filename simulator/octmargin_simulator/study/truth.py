@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin_simulator.grid import ScanGrid
-from octmargin_simulator.tissue.materials import KIND, MALIGNANT, Kind, Material
-from octmargin_simulator.tissue.scan import REACH_MM
-from octmargin_simulator.tissue.truth import BAND_UM, FrameTruth
+from octmargin_simulator.tissue.materials import Kind
+from octmargin_simulator.tissue.truth import FrameTruth
+from octmargin_simulator.tissue.truth import block_truth as tissue_block_truth
 
 KINDS = tuple(Kind)
-LEAST_MALIGNANT_MM2 = 0.01
-"""Of malignant tissue in the first millimetre: from here on a block is malignant, with less it is only touched."""
-_BENIGN_REACH_MM = 0.5
-_OF_KIND = np.array([[KIND.get(material) is kind for material in Material] for kind in KINDS])
-_INVASIVE, _DCIS = KINDS.index(Kind.INVASIVE), KINDS.index(Kind.DCIS)
+_MALIGNANT = {Kind.INVASIVE, Kind.DCIS}
 
 
 class Malignant(IntEnum):
@@ -42,25 +38,11 @@ class Lesion:
 
 
 def block_truth(truth: FrameTruth, grid: ScanGrid) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """`Malignant` and index into `KINDS` of each block, uint8 (blocks,) both.
-
-    A block is malignant with at least `LEAST_MALIGNANT_MM2` of malignant tissue within `REACH_MM` below its surface.
-    Its kind is then the more frequent of invasive and DCIS; else the most frequent of the other kinds in the first
-    half millimetre, with what lies on the surface.
-    """
-    pixel_mm2 = grid.axial_um / 1000 * grid.width_mm / grid.alines
-    within = truth.material_px[:, : _bands(REACH_MM)].sum(axis=1, dtype=np.int64)
-    area_mm2 = within[:, MALIGNANT].sum(axis=1) * pixel_mm2
-    malignant = np.where(area_mm2 > 0, Malignant.TOUCHED, Malignant.NO)
-    malignant[area_mm2 >= LEAST_MALIGNANT_MM2] = Malignant.YES
-
-    near = truth.material_px[:, : _bands(_BENIGN_REACH_MM)].sum(axis=1, dtype=np.int64) + truth.above_px
-    benign_px = near @ _OF_KIND.T
-    benign_px[:, [_INVASIVE, _DCIS]] = -1
-    invasive_px, dcis_px = within @ _OF_KIND[_INVASIVE], within @ _OF_KIND[_DCIS]
-    tumour = np.where(invasive_px >= dcis_px, _INVASIVE, _DCIS)
-    kind = np.where(malignant == Malignant.YES, tumour, benign_px.argmax(axis=1))
-    return malignant.astype(np.uint8), kind.astype(np.uint8)
+    """`Malignant` and index into `KINDS` of each block, uint8 (blocks,) both; see `tissue.truth.block_truth`."""
+    kinds, touched = tissue_block_truth(truth, grid.axial_um, 1000 * grid.width_mm / grid.alines)
+    malignant = np.array([Malignant.YES if kind in _MALIGNANT else Malignant.NO for kind in kinds], np.uint8)
+    malignant[touched] = Malignant.TOUCHED
+    return malignant, np.array([KINDS.index(kind) for kind in kinds], np.uint8)
 
 
 def lesion_of(truths: Sequence[FrameTruth], grid: ScanGrid) -> Lesion | None:
@@ -72,10 +54,6 @@ def lesion_of(truths: Sequence[FrameTruth], grid: ScanGrid) -> Lesion | None:
     along_mm = _extent(np.flatnonzero(there.any(axis=0))) * grid.width_mm / grid.alines
     across_mm = _extent(np.flatnonzero(there.any(axis=1))) * grid.height_mm / grid.frames
     return Lesion(max(along_mm, across_mm), float(np.nanmin(depth_mm)))
-
-
-def _bands(depth_mm: float) -> int:
-    return round(depth_mm * 1000 / BAND_UM)
 
 
 def _extent(at: NDArray[np.int64]) -> int:

@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.frames import ALINES_PER_BLOCK
-from octmargin_simulator.tissue.materials import MALIGNANT, Material
+from octmargin_simulator.tissue.materials import KIND, MALIGNANT, Kind, Material
 from octmargin_simulator.tissue.specimen import FaceTissue
 
 BAND_UM = 100.0
 BANDS = 20
+REACH_BANDS = 10
+"""Of the first millimetre: what makes a block malignant lies there."""
+LEAST_MALIGNANT_MM2 = 0.01
+"""Malignant tissue that makes a block malignant; a block with less, but some, is merely touched."""
+_NEAR_BANDS = 5
+"""Of the first half millimetre: what names a block that is not malignant."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,37 @@ class FrameTruth:
     material_px: NDArray[np.uint16]
     above_px: NDArray[np.uint16]
     malignant_mm: NDArray[np.float32]
+
+
+def block_truth(truth: FrameTruth, axial_um: float, aline_um: float) -> tuple[list[Kind], NDArray[np.bool_]]:
+    """What each block is, and whether a lesion merely touches it, bool (blocks,).
+
+    A block is invasive or DCIS, whichever is more, where at least `LEAST_MALIGNANT_MM2` of it lies in the first
+    millimetre; else an artefact where that makes up half as much as the benign tissue of the first half
+    millimetre, what lies on the surface included; else the benign kind of which there is most in it.
+    """
+    kinds = list(Kind)
+    px = {kind: np.zeros(truth.material_px.shape[:2], np.int64) for kind in kinds}
+    above_px = np.zeros(len(truth.above_px), np.int64)
+    for material, kind in KIND.items():
+        px[kind] += truth.material_px[:, :, material]
+        if kind is Kind.ARTEFACT:
+            above_px += truth.above_px[:, material]
+    px_mm2 = axial_um * aline_um * 1e-6
+    invasive_mm2, dcis_mm2 = (px[k][:, :REACH_BANDS].sum(axis=1) * px_mm2 for k in (Kind.INVASIVE, Kind.DCIS))
+    malignant_mm2 = invasive_mm2 + dcis_mm2
+    near = {kind: px[kind][:, :_NEAR_BANDS].sum(axis=1) for kind in kinds}
+    benign = [Kind.ADIPOSE, Kind.STROMA, Kind.OTHER_BENIGN]
+    benign_px = np.stack([near[kind] for kind in benign])
+    named: list[Kind] = []
+    for block in range(len(malignant_mm2)):
+        if malignant_mm2[block] >= LEAST_MALIGNANT_MM2:
+            named.append(Kind.INVASIVE if invasive_mm2[block] >= dcis_mm2[block] else Kind.DCIS)
+        elif 2 * (near[Kind.ARTEFACT][block] + above_px[block]) > benign_px[:, block].sum():
+            named.append(Kind.ARTEFACT)
+        else:
+            named.append(benign[int(benign_px[:, block].argmax())])
+    return named, (malignant_mm2 > 0) & (malignant_mm2 < LEAST_MALIGNANT_MM2)
 
 
 def frame_truth(face: FaceTissue, frame: int, labels: NDArray[np.uint8]) -> FrameTruth:

@@ -76,8 +76,8 @@ def test_another_block_is_what_its_first_half_millimetre_is_mostly() -> None:
     assert judged((Material.STROMA, 0, 300), (Material.INVASIVE, 0, 100))[1] is Kind.STROMA
 
 
-def test_what_lies_on_it_makes_it_an_artefact_where_it_is_most() -> None:
-    tissue = ((Material.STROMA, 0, 300), (Material.CAUTERY, 0, 200))
+def test_what_lies_on_it_or_in_it_makes_it_an_artefact_from_half_its_tissue_on() -> None:
+    tissue = ((Material.STROMA, 0, 300), (Material.CAUTERY, 0, 100))
     assert judged(*tissue)[1] is Kind.STROMA
     assert judged(*tissue, above=((Material.BLOOD, 150),))[1] is Kind.ARTEFACT
 
