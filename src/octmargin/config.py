@@ -13,7 +13,7 @@ import msgspec
 from octmargin.bus import BrokerSettings
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
-from octmargin.margin import Policy, RuleParameters
+from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -63,6 +63,23 @@ class EngineSection(_Section, frozen=True):
     ring_frames: Annotated[int, msgspec.Meta(ge=4)] = 32
 
 
+class ModelSection(_Section, frozen=True):
+    """Which margin model judges, "NAME" or "NAME:ARGUMENT", and from which suspicion on a block is suspicious."""
+
+    name: str = DEFAULT_MODEL
+    suspicious_at: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    """The model's own operating point unless given."""
+
+
+class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables that say how blocks and faces are judged, live or from a recording."""
+
+    policy: Policy = Policy()
+    model: ModelSection = ModelSection()
+    quality: QualityParameters = QualityParameters()
+    rule: RuleParameters = RuleParameters()
+
+
 class CaseSection(_Section, frozen=True):
     """Opaque identifiers that go on the bus; never a patient's identity."""
 
@@ -77,7 +94,7 @@ class PicturesSection(_Section, frozen=True):
     every: Count = 8
 
 
-class Config(_Section, frozen=True):
+class Config(_Section, JudgingSection, frozen=True):
     """The whole file."""
 
     site: Name
@@ -88,8 +105,6 @@ class Config(_Section, frozen=True):
     calibration: CalibrationSection = CalibrationSection()
     engine: EngineSection = EngineSection()
     case: CaseSection = CaseSection()
-    policy: Policy = Policy()
-    rule: RuleParameters = RuleParameters()
     pictures: PicturesSection | None = None
 
     def fingerprint(self) -> str:
@@ -137,8 +152,8 @@ def load_config(path: str | Path) -> Config:
 
 
 def _refuse_unknown_thresholds(content: dict[str, Any]) -> None:
-    """Policy and rule are plain dataclasses, whose unknown keys msgspec would pass over in silence."""
-    for section in ("policy", "rule"):
+    """Policy, quality and rule are plain dataclasses, whose unknown keys msgspec would pass over in silence."""
+    for section in ("policy", "quality", "rule"):
         table = content.get(section, {})
         for key in table if isinstance(table, dict) else ():
             if key not in _keys_of(section):

@@ -22,10 +22,9 @@ from octmargin.engine import Engine, EngineSettings, Outcome
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
-from octmargin.margin import Assessor
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
-from octmargin.startup import check_scan, choose_calibration, describe
+from octmargin.startup import check_scan, choose_calibration, describe, make_assessor
 from octmargin.totals import Totals
 
 HEALTH_INTERVAL_S = 1.0
@@ -104,6 +103,8 @@ class Daemon:
             desk=desk,
             totals=self._totals,
             policy=config.policy,
+            # Its own: the engine threads have theirs.
+            model=make_assessor(config).model,
             gallery=gallery,
             on_fault=self._raise_alarm,
             on_recovered=self._clear_alarm,
@@ -120,9 +121,8 @@ class Daemon:
                 axial_um=axial_um,
                 samples=plan.samples,
                 depth=min(config.engine.depth, plan.samples // 2),
-                make_assessor=lambda: Assessor(
-                    parameters=config.rule, rolloff_db_per_mm=calibration.rolloff_db_per_mm(axial_um)
-                ),
+                make_assessor=lambda: make_assessor(config, calibration.rolloff_db_per_mm(axial_um)),
+                aline_um=1000 * plan.width_mm / plan.alines,
                 picture_every=config.pictures.every if config.pictures else 0,
                 interpolation=config.engine.interpolation,
                 running_mean_frames=config.engine.running_mean_frames,

@@ -12,7 +12,7 @@ from octmargin.engine import Judged, Outcome
 from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMarginError
 from octmargin.frames import LossCause, LostFrames, ScanPlan
 from octmargin.gallery import Gallery
-from octmargin.margin import Policy
+from octmargin.margin import MarginModel, Policy
 from octmargin.results import ResultDesk
 from octmargin.ring import Cursor, FrameRing
 from octmargin.sweeps import SweepBook
@@ -41,6 +41,7 @@ class FaceScanner:
         desk: ResultDesk,
         totals: Totals,
         policy: Policy,
+        model: MarginModel,
         gallery: Gallery | None,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
@@ -52,6 +53,7 @@ class FaceScanner:
         self._desk = desk
         self._totals = totals
         self._policy = policy
+        self._model = model
         self._gallery = gallery
         self._on_fault = on_fault
         self._on_recovered = on_recovered
@@ -63,7 +65,7 @@ class FaceScanner:
 
     async def scan(self, plan: ScanPlan, stop: asyncio.Event) -> bool:
         """Scan a face and say its verdict; False where the console failed and it is worth another try."""
-        book = self.book = SweepBook(plan, self._policy)
+        book = self.book = SweepBook(plan, self._policy, self._model)
         self._totals.face_begins()
         numbered: int | None = None
         again = False

@@ -20,13 +20,17 @@ _DISTRUSTED = FrameFlags.LASER_OFF | FrameFlags.SHUTTER_CLOSED | FrameFlags.TRIG
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How frames are reconstructed and judged; `picture_every` keeps the B-scan of each n-th frame (0: none)."""
+    """How frames are reconstructed and judged; `picture_every` keeps the B-scan of each n-th frame (0: none).
+
+    `aline_um` is the distance of A-lines, None where nobody knows.
+    """
 
     calibration: Calibration
     axial_um: float
     samples: int
     depth: int
     make_assessor: Callable[[], Assessor]
+    aline_um: float | None = None
     picture_every: int = 0
     interpolation: str = "cubic"
     running_mean_frames: int | None = None
@@ -52,6 +56,8 @@ class FrameJudge:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
+        self.aline_um = settings.aline_um
+        """Distance of A-lines of the frames to come, µm; None where nobody knows."""
         self._assessor = settings.make_assessor()
         self._reconstructor = Reconstructor(
             settings.calibration,
@@ -94,6 +100,7 @@ class FrameJudge:
         flags = self._assessor.assess(
             self._bscan_db,
             axial_um=self._settings.axial_um,
+            aline_um=self.aline_um,
             intensity=self._intensity,
             saturated=spectra.max(axis=1) >= header.pixel_format.full_scale,
         )

@@ -68,13 +68,15 @@ class BlockQuality(IntFlag):
 
     OK = 0
     NO_SURFACE = 1 << 0
-    """More than half of its A-lines show no tissue surface."""
+    """More than half of its A-lines show no tissue surface, or cannot be used for it and other reasons together."""
     SATURATED = 1 << 1
     """More than a quarter of its spectra are saturated."""
     LOW_SIGNAL = 1 << 2
     """The tissue below the surface hardly rises above the noise."""
     SHALLOW = 1 << 3
     """The profile is lost in the noise before anything can be judged."""
+    UNFAMILIAR = 1 << 4
+    """Its pixels are of sizes that the model was not validated for."""
 
 
 @dataclass(frozen=True, slots=True)

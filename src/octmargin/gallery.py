@@ -67,7 +67,7 @@ class Gallery:
             f"visualised depth {depth_mm:.2f} mm" if np.isfinite(depth_mm) else "nothing visualised",
         )
         caption = Caption("  |  ".join(parts), self._synthetic)
-        state = book.map.state.copy()
+        state = book.state
 
         def write() -> None:
             sheet = face_sheet(

@@ -91,7 +91,7 @@ class ResultDesk:
         )
 
     def _map_message(self, book: SweepBook, acquired_at: datetime) -> MapMessage:
-        state = book.map.state
+        state = book.state
         return MapMessage(
             acquired_at=acquired_at,
             synthetic=self._synthetic,
@@ -119,7 +119,7 @@ class ResultDesk:
             visualised_depth_mm=_or_none(verdict.visualised_depth_mm),
             distance_mm=_or_none(verdict.nearest_distance_mm),
             clusters=len(verdict.clusters),
-            counts=count_states(book.map.state),
+            counts=count_states(book.state),
             reasons=list(verdict.reasons),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -18,10 +19,10 @@ from octmargin.bus import (
     ScanDescription,
     utc_from_ns,
 )
-from octmargin.config import CalibrationSection, Config, ScanSection
+from octmargin.config import CalibrationSection, Config, JudgingSection, ScanSection
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
-from octmargin.margin import Assessor
+from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.signal import Calibration
 
 
@@ -70,6 +71,18 @@ def check_scan(scan: ScanSection, capabilities: dict[str, Any]) -> None:
             raise ConfigError(f"scan.{key} is {wanted:g}, but the console offers at most {limit:g}; lower it")
 
 
+def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> Assessor:
+    """Make an assessor as configured. Raises ConfigError for a model that does not exist or cannot be read."""
+    name = judging.model.name
+    model: str | MarginModel = RuleModel(judging.rule) if name == "rule-1" else name
+    return Assessor(
+        model,
+        suspicious_at=judging.model.suspicious_at,
+        quality=judging.quality,
+        rolloff_db_per_mm=rolloff_db_per_mm,
+    )
+
+
 def describe(
     config: Config,
     info: ConsoleInfo,
@@ -80,13 +93,15 @@ def describe(
     synthetic: bool,
 ) -> Description:
     """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
-    assessor = Assessor(parameters=config.rule)
+    model = make_assessor(config).model
     return Description(
         acquired_at=utc_from_ns(time.time_ns()),
         synthetic=synthetic,
         instance_id=session,
         software_version=__version__,
-        model=ModelDescription(name=assessor.model, version=__version__),
+        model=ModelDescription(
+            name=model.identity.name, version=model.identity.version, hash=model.identity.fingerprint
+        ),
         calibration=CalibrationDescription(
             id=config.calibration.file or f"factory, console {info.serial}",
             hash=calibration_fingerprint(calibration),
@@ -111,7 +126,8 @@ def describe(
             line_rate_hz=plan.line_rate_hz,
             alines_per_block=ALINES_PER_BLOCK,
         ),
-        policy=msgspec.to_builtins(config.policy),
+        policy=msgspec.to_builtins(config.policy)
+        | asdict(config.policy.operating_point(model.operating_point)),
     )
 
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import time
 from collections import Counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from octmargin.device import SweepStarted
 from octmargin.engine import Judged
 from octmargin.errors import LocalProtocolError
 from octmargin.frames import BlockState, LossCause, LostFrames, ScanPlan
-from octmargin.margin import Policy, SweepMap, Verdict, judge
+from octmargin.margin import MarginModel, Policy, SweepMap, Verdict, judge
 
 
 class SweepBook:
     """Collects the outcomes of one sweep into its map; pure, lives on the event loop.
 
     Outcomes come until the engine is through; then `close` says how many frames the console numbered, and
-    processed + lost = numbered, exactly.
+    processed + lost = numbered, exactly. `model` gathers the evidence, as in `SweepMap`.
     """
 
-    def __init__(self, plan: ScanPlan, policy: Policy) -> None:
+    def __init__(self, plan: ScanPlan, policy: Policy, model: MarginModel | None = None) -> None:
         self.plan = plan
         self._started: SweepStarted | None = None
-        self.map = SweepMap(plan.frames, plan.blocks)
+        self.map = SweepMap(plan.frames, plan.blocks, model)
         self.processed = 0
         self.lost_by_cause: Counter[LossCause] = Counter()
         self._early_losses: list[LostFrames] = []
@@ -92,6 +95,12 @@ class SweepBook:
         The console's count does not tell: it may include frames from before this sweep.
         """
         return self.is_closed and not bool((self.map.state == BlockState.NOT_SCANNED).any())
+
+    @property
+    def state(self) -> NDArray[np.uint8]:
+        """`BlockState` of the map as the evidence gives it, (frames, blocks): what the verdict counts."""
+        point = self._policy.operating_point(self.map.operating_point)
+        return self.map.state_by_evidence(point.suspicious_at)
 
     def verdict(self) -> Verdict:
         """The verdict as it stands; provisional until the book is closed."""

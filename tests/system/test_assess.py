@@ -70,7 +70,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory, phantom: LayeredPhantom)
 def result(tmp_path_factory: pytest.TempPathFactory, recording: Path) -> tuple[Path, str]:
     """The folder that was written, and what was said in the terminal."""
     folder = tmp_path_factory.mktemp("results") / "out"
-    return folder, output_of("assess", str(recording), "-o", str(folder))
+    return folder, output_of("assess", str(recording), "-o", str(folder), "--model", "rule-1")
 
 
 def document(folder: Path) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_lost_frames_are_holes_and_never_nothing_suspicious(tmp_path: Path, reco
     chunks = holed / "faces/superior/spectra/c"
     shutil.rmtree(chunks / "2")
     (chunks / "4/0/0").write_bytes(b"not what was written")
-    said = output_of("assess", str(holed), "-o", str(tmp_path / "out"))
+    said = output_of("assess", str(holed), "-o", str(tmp_path / "out"), "--model", "rule-1")
     assert "superior   indeterminate      coverage 66.6%" in said
     assert "2 of 6 frames lost" in said
     face = face_of(tmp_path / "out", "superior")
@@ -206,6 +206,7 @@ def test_a_file_of_spectra_is_judged_as_the_recording_of_it(
     ).save(tmp_path / "cal.npz")
     output_of(
         "assess", str(tmp_path / "s.npy"), "-o", str(tmp_path / "out"), "--calibration", str(tmp_path / "cal.npz"),
+        "--model", "rule-1",
         "--width-mm", str(phantom.width_mm), "--height-mm", str(phantom.height_mm), "--synthetic", "--bits", "12",
         "--face", "posterior",
     )  # fmt: skip

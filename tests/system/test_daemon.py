@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
-from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ScanSection
+from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ModelSection, ScanSection
 from octmargin.daemon import Daemon
 from octmargin.errors import DeviceTimeoutError
 from octmargin.frames import ConsoleInfo, LossCause
@@ -57,6 +57,8 @@ class Room:
             scan=ScanSection(faces=FACES, passes=passes, line_rate_hz=line_rate_hz),
             engine=EngineSection(depth=320),
             case=CaseSection(case_id="case-7", specimen_id="s-1"),
+            # What was set on the phantom's layers.
+            model=ModelSection(name="rule-1"),
         )
 
     @asynccontextmanager

@@ -27,6 +27,7 @@ def flags(*, suspicious: bool = False) -> BlockFlags:
         probabilities=np.zeros((blocks, 3), np.float32),
         suspicious=np.full(blocks, suspicious),
         distance_mm=np.full(blocks, 0.1 if suspicious else np.nan, np.float32),
+        feature_mm=np.full(blocks, 0.1, np.float32),
         visualised_depth_mm=np.full(blocks, 1.0, np.float32),
         quality=np.zeros(blocks, np.uint8),
         surface_mm=np.zeros(blocks, np.float32),
@@ -34,6 +35,7 @@ def flags(*, suspicious: bool = False) -> BlockFlags:
         brightness_db=values.copy(),
         surface_px=np.zeros(ALINES, np.float32),
         enface_db=np.zeros(ALINES, np.float32),
+        context=np.empty((blocks, 0), np.float32),
     )
 
 

@@ -25,12 +25,14 @@ Progress = Callable[[int, int], None]
 class AssessedFace:
     """What is said of one face and what it rests on.
 
+    `state` uint8 (frames, blocks) of `BlockState`, as the evidence gives it;
     `enface_db` (frames, alines), NaN where there is no surface or no frame; `probabilities` (frames, blocks,
     classes), NaN where unknown; `lost` frames by cause; `failures`, each once, why frames could not be judged.
     """
 
     plan: ScanPlan
     map: SweepMap
+    state: NDArray[np.uint8]
     verdict: Verdict
     findings: tuple[Finding, ...]
     enface_db: NDArray[np.float32]
@@ -43,10 +45,10 @@ class AssessedFace:
         """The frame to look at first: of the first finding, else the one with most suspicion; None without any."""
         if self.findings:
             return self.findings[0].frame
-        known = np.isfinite(self.map.suspicion)
+        known = np.isfinite(self.map.evidence)
         if not known.any():
             return None
-        return int(np.where(known, self.map.suspicion, 0.0).sum(axis=1).argmax())
+        return int(np.where(known, self.map.evidence, 0.0).sum(axis=1).argmax())
 
 
 class FaceAssessor:
@@ -61,7 +63,9 @@ class FaceAssessor:
         self._subject = subject
         self._policy = policy
         self._threads = threads
-        self._classes = len(settings.make_assessor().classes)
+        self._model = settings.make_assessor().model
+        self._classes = len(self._model.classes)
+        policy.operating_point(self._model.operating_point)
         self._free: SimpleQueue[FrameJudge] = SimpleQueue()
         for _ in range(threads):
             self._free.put(FrameJudge(settings))
@@ -73,7 +77,7 @@ class FaceAssessor:
         `progress(done, total)` is told of every frame, in the caller's thread.
         """
         plan = self._subject.plan(face)
-        sweep_map = SweepMap(plan.frames, plan.blocks)
+        sweep_map = SweepMap(plan.frames, plan.blocks, self._model)
         enface_db = np.full((plan.frames, plan.alines), np.nan, np.float32)
         probabilities = np.full((plan.frames, plan.blocks, self._classes), np.nan, np.float32)
         lost: Counter[LossCause] = Counter()
@@ -92,11 +96,14 @@ class FaceAssessor:
                 progress(index + 1, plan.frames)
         complete = not bool((sweep_map.state == BlockState.NOT_SCANNED).any())
         verdict = judge(sweep_map, self._policy, complete=complete)
+        point = self._policy.operating_point(sweep_map.operating_point)
+        state = sweep_map.state_by_evidence(point.suspicious_at)
         return AssessedFace(
             plan=plan,
             map=sweep_map,
+            state=state,
             verdict=verdict,
-            findings=rank(verdict.clusters, sweep_map, probabilities),
+            findings=rank(verdict.clusters, state, sweep_map.evidence, probabilities),
             enface_db=enface_db,
             probabilities=probabilities,
             lost=lost,
@@ -132,5 +139,6 @@ class FaceAssessor:
             return LostFrames(index, 1, LossCause.SPOILED, str(error))
         if spectra is None:
             return LostFrames(index, 1, LossCause.UNRECORDED)
+        frame_judge.aline_um = 1000 * plan.width_mm / plan.alines
         header = FrameHeader(index, 1, index, 0, plan.alines, plan.samples, plan.pixel_format)
         return frame_judge.judge(Frame(header, spectra))

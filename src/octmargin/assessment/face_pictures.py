@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from octmargin.assessment.face import AssessedFace, FaceAssessor
 from octmargin.assessment.findings import Finding
 from octmargin.assessment.key_bscan import key_bscan_image
 from octmargin.frame_judge import Judged
+from octmargin.frames import BlockState
 from octmargin.picture_style import BACKGROUND, TEXT, font
 from octmargin.pictures import Caption, bscan_image, enface_image, face_sheet, map_image, save_png
 from octmargin.words import percent
@@ -52,7 +55,7 @@ def draw_face(
     caption = Caption(f"{plan.face}: {_verdict_line(assessed)}", synthetic)
     panel = _panel(plan.width_mm, plan.height_mm)
     enface = enface_image(assessed.enface_db, width_mm=plan.width_mm, size=panel)
-    margin_map = map_image(assessed.map.state, size=panel)
+    margin_map = map_image(assessed.state, size=panel)
     located = margin_map.copy()
     for image in (enface, located):
         _draw_numbers(image, assessed, shown)
@@ -76,6 +79,7 @@ def draw_face(
         image = key_bscan_image(
             assessor.look(plan.face, key.finding.frame),
             key.finding,
+            suspicious=_suspicious(assessed, key.finding.frame),
             axial_um=axial_um,
             width_mm=plan.width_mm,
             caption=caption,
@@ -85,10 +89,10 @@ def draw_face(
     sheet = face_sheet(
         caption,
         enface_db=assessed.enface_db,
-        state=assessed.map.state,
+        state=assessed.state,
         width_mm=plan.width_mm,
         height_mm=plan.height_mm,
-        bscan=None if first is None else _bscan(assessor.look(plan.face, first), axial_um, plan.width_mm),
+        bscan=None if first is None else _bscan(assessed, assessor.look(plan.face, first), axial_um),
     )
     save_png(sheet, output / files.sheet)
     return files
@@ -124,12 +128,16 @@ def _draw_numbers(image: Image.Image, assessed: AssessedFace, shown: tuple[Findi
         draw.text((x, y), str(finding.number), fill=BACKGROUND, font=font(14), anchor="mm")
 
 
-def _bscan(judged: Judged, axial_um: float, width_mm: float) -> Image.Image:
+def _suspicious(assessed: AssessedFace, frame: int) -> NDArray[np.bool_]:
+    return np.asarray(assessed.state[frame] == BlockState.SUSPICIOUS)
+
+
+def _bscan(assessed: AssessedFace, judged: Judged, axial_um: float) -> Image.Image:
     assert judged.bscan_db is not None  # noqa: S101 - `look` keeps it
     return bscan_image(
         judged.bscan_db,
         axial_um=axial_um,
-        width_mm=width_mm,
+        width_mm=assessed.plan.width_mm,
         surface_px=judged.flags.surface_px,
-        suspicious=judged.flags.suspicious,
+        suspicious=_suspicious(assessed, judged.header.index),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.frames import BlockState
-from octmargin.margin import Cluster, SweepMap
+from octmargin.margin import Cluster
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,38 +17,41 @@ class Finding:
     """One cluster of suspicious blocks.
 
     `number` counts from 1, the most suspicious first; `frame` is the one in which it is most suspicious;
-    `summed_suspicion` of its blocks, so that size and suspicion both count; `probabilities` (classes,) their mean.
+    `summed_evidence` of its blocks, so that size and evidence both count; `probabilities` (classes,) their mean.
     """
 
     number: int
     cluster: Cluster
     frame: int
-    summed_suspicion: float
+    summed_evidence: float
     probabilities: NDArray[np.float32]
 
 
 def rank(
-    clusters: Iterable[Cluster], sweep_map: SweepMap, probabilities: NDArray[np.float32]
+    clusters: Iterable[Cluster],
+    state: NDArray[np.uint8],
+    evidence: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
 ) -> tuple[Finding, ...]:
-    """Order clusters by the summed suspicion of their blocks; `probabilities` (frames, blocks, classes).
+    """Order clusters by the summed evidence of their blocks; `probabilities` (frames, blocks, classes).
 
     A cluster is known by its extent: where the extents of two overlap, their shared blocks count for both.
     """
-    suspicion = np.where(sweep_map.state == BlockState.SUSPICIOUS, np.nan_to_num(sweep_map.suspicion), 0.0)
+    suspicious = np.where(state == BlockState.SUSPICIOUS, np.nan_to_num(evidence), 0.0)
 
     def describe(cluster: Cluster) -> Finding:
         place = extent(cluster)
-        inside = sweep_map.state[place] == BlockState.SUSPICIOUS
-        per_frame = suspicion[place].sum(axis=1)
+        inside = state[place] == BlockState.SUSPICIOUS
+        per_frame = suspicious[place].sum(axis=1)
         return Finding(
             number=0,
             cluster=cluster,
             frame=cluster.first_frame + int(per_frame.argmax()),
-            summed_suspicion=float(per_frame.sum()),
+            summed_evidence=float(per_frame.sum()),
             probabilities=probabilities[place][inside].mean(axis=0),
         )
 
-    ordered = sorted(map(describe, clusters), key=lambda finding: -finding.summed_suspicion)
+    ordered = sorted(map(describe, clusters), key=lambda finding: -finding.summed_evidence)
     return tuple(replace(finding, number=number) for number, finding in enumerate(ordered, start=1))
 
 

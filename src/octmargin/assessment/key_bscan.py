@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from octmargin.assessment.findings import Finding
@@ -21,11 +22,19 @@ _LEAST_TICK_PX = 44
 
 
 def key_bscan_image(
-    judged: Judged, finding: Finding, *, axial_um: float, width_mm: float, caption: Caption
+    judged: Judged,
+    finding: Finding,
+    *,
+    suspicious: NDArray[np.bool_],
+    axial_um: float,
+    width_mm: float,
+    caption: Caption,
 ) -> Image.Image:
     """Draw a frame that was judged with its B-scan, depth downwards, at tissue's proportions where they fit.
 
-    Above: a bar over each suspicious block, those of `finding` filled and numbered. In it: the surface, the
+    `suspicious` (blocks,) is what the evidence says.
+
+    Above: a bar over each of these blocks, those of `finding` filled and numbered. In it: the surface, the
     depth of the nearest suspicious feature of each suspicious block, and how deep each block was seen.
     """
     assert judged.bscan_db is not None  # noqa: S101 - the caller asked for it
@@ -38,8 +47,8 @@ def key_bscan_image(
     draw = ImageDraw.Draw(image)
     scale = (_WIDTH / alines, height / depth)
     draw_surface(draw, judged.flags.surface_px, scale=scale, at=(_LEFT, _TOP))
-    _draw_depths(draw, judged.flags, scale=scale, axial_um=axial_um)
-    _draw_bars(draw, judged.flags, finding, scale[0])
+    _draw_depths(draw, judged.flags, suspicious, scale=scale, axial_um=axial_um)
+    _draw_bars(draw, suspicious, finding, scale[0])
     _draw_rulers(draw, (_WIDTH, height), width_mm=width_mm, depth_mm=depth_mm)
     _draw_key(draw, image.height - 18, caption)
     return image
@@ -53,7 +62,12 @@ def _blocks_px(block: int, scale_x: float) -> tuple[float, float]:
 
 
 def _draw_depths(
-    draw: ImageDraw.ImageDraw, flags: BlockFlags, *, scale: tuple[float, float], axial_um: float
+    draw: ImageDraw.ImageDraw,
+    flags: BlockFlags,
+    suspicious: NDArray[np.bool_],
+    *,
+    scale: tuple[float, float],
+    axial_um: float,
 ) -> None:
     px_per_mm = 1000 / axial_um * scale[1]
     for block in range(flags.blocks):
@@ -62,8 +76,8 @@ def _draw_depths(
         if np.isfinite(seen_mm):
             y = _TOP + seen_mm * px_per_mm
             _dotted(draw, left, right, y)
-        suspicious_mm = float(flags.surface_mm[block] + flags.distance_mm[block])
-        if flags.suspicious[block] and np.isfinite(suspicious_mm):
+        suspicious_mm = float(flags.surface_mm[block] + flags.feature_mm[block])
+        if suspicious[block] and np.isfinite(suspicious_mm):
             y = _TOP + suspicious_mm * px_per_mm
             draw.line((left + 1, y, right - 2, y), fill=_SUSPICIOUS, width=2)
 
@@ -73,11 +87,13 @@ def _dotted(draw: ImageDraw.ImageDraw, left: float, right: float, y: float) -> N
         draw.line((x, y, x + 1, y), fill=_SEEN)
 
 
-def _draw_bars(draw: ImageDraw.ImageDraw, flags: BlockFlags, finding: Finding, scale_x: float) -> None:
+def _draw_bars(
+    draw: ImageDraw.ImageDraw, suspicious: NDArray[np.bool_], finding: Finding, scale_x: float
+) -> None:
     cluster = finding.cluster
     own = range(cluster.first_block, cluster.last_block + 1)
     own_edges: list[float] = []
-    for block in np.flatnonzero(flags.suspicious).tolist():
+    for block in np.flatnonzero(suspicious).tolist():
         left, right = _blocks_px(block, scale_x)
         fill = _SUSPICIOUS if block in own else None
         draw.rectangle((left + 1, _TOP - 10, right - 2, _TOP - 3), fill=fill, outline=_SUSPICIOUS)

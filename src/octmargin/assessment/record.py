@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from octmargin.assessment.face import AssessedFace
 from octmargin.assessment.findings import Finding
 from octmargin.bus import StateCounts, count_states, grid_letters, rounded
-from octmargin.frames import ALINES_PER_BLOCK
+from octmargin.frames import ALINES_PER_BLOCK, BlockState
 
 SCHEMA = 1
 NOTICE = "Research use only. Not a medical device."
@@ -29,9 +29,14 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     """What judged, and the classes that it tells apart."""
 
     name: str
+    version: str
+    hash: str
+    """Of the model's file; empty where nothing was trained."""
     classes: list[str]
-    rule: dict[str, Any]
-    """The rule's parameters, as configured."""
+    suspicious_at: float
+    """Of a block as its frame alone shows it."""
+    operating_point: dict[str, Any]
+    """Of the evidence over a sweep."""
 
 
 class ClusterRecord(Struct, frozen=True, kw_only=True):
@@ -45,7 +50,8 @@ class ClusterRecord(Struct, frozen=True, kw_only=True):
     last_block: int
     distance_mm: float | None
     key_frame: int
-    summed_suspicion: float
+    evidence: float
+    """Highest of its blocks, gathered over neighbouring blocks and frames."""
     probabilities: dict[str, float | None]
     """Mean over its blocks, by class."""
 
@@ -75,7 +81,10 @@ class FaceRecord(Struct, frozen=True, kw_only=True):
     """The most suspicious first."""
     grid: list[str]
     """A row per frame, a letter per block: . not scanned, L lost, P poor, N nothing suspicious, S suspicious."""
+    evidence_map: Rows
+    """Gathered over neighbouring blocks and frames: what the verdict rests on."""
     suspicion_map: Rows
+    """As each frame alone shows it."""
     distance_map_mm: Rows
     """From the surface to the nearest suspicious feature."""
     visualised_depth_map_mm: Rows
@@ -118,13 +127,16 @@ def face_record(assessed: AssessedFace, classes: tuple[str, ...], truth: str | N
         blocks=plan.blocks,
         width_mm=plan.width_mm,
         height_mm=plan.height_mm,
-        counts=count_states(sweep_map.state),
+        counts=count_states(assessed.state),
         lost_frames={cause.value: count for cause, count in assessed.lost.items()},
         failures=list(assessed.failures),
         clusters=[_cluster_record(finding, classes) for finding in assessed.findings],
-        grid=grid_letters(sweep_map.state),
+        grid=grid_letters(assessed.state),
+        evidence_map=_rows(sweep_map.evidence, 3),
         suspicion_map=_rows(sweep_map.suspicion, 3),
-        distance_map_mm=_rows(sweep_map.distance_mm, 3),
+        distance_map_mm=_rows(
+            np.where(assessed.state == BlockState.SUSPICIOUS, sweep_map.feature_mm, np.float32(np.nan)), 3
+        ),
         visualised_depth_map_mm=_rows(sweep_map.visualised_depth_mm, 2),
     )
 
@@ -145,7 +157,7 @@ def _cluster_record(finding: Finding, classes: tuple[str, ...]) -> ClusterRecord
         last_block=cluster.last_block,
         distance_mm=known(cluster.nearest_distance_mm),
         key_frame=finding.frame,
-        summed_suspicion=round(finding.summed_suspicion, 3),
+        evidence=round(cluster.evidence, 3),
         probabilities=dict(zip(classes, rounded(finding.probabilities, 3), strict=True)),
     )
 

@@ -27,8 +27,6 @@ class ShownFinding:
     file: str
     at_mm: float
     """Where its frame lies across the frames."""
-    likeliest: str
-    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +71,11 @@ def _findings(record: FaceRecord, pictures: FacePictures) -> list[ShownFinding]:
     shown = []
     for key in pictures.keys:
         cluster = by_number[key.finding.number]
-        likeliest = max(cluster.probabilities, key=lambda name: cluster.probabilities[name] or 0.0)
         shown.append(
             ShownFinding(
                 cluster=cluster,
                 file=key.file,
                 at_mm=(cluster.key_frame + 0.5) * record.height_mm / record.frames,
-                likeliest=likeliest.replace("_", " "),
-                probability=cluster.probabilities[likeliest] or 0.0,
             )
         )
     return shown

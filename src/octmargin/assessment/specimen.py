@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -16,11 +16,13 @@ from octmargin.assessment.record import Assessment, FaceRecord, ModelRecord, fac
 from octmargin.assessment.sheet import render_sheet
 from octmargin.assessment.subject import Subject
 from octmargin.bus import utc_from_ns
+from octmargin.config import JudgingSection
 from octmargin.errors import InputError
 from octmargin.frame_judge import EngineSettings
-from octmargin.margin import Assessor, Policy, RuleParameters
+from octmargin.margin import Assessor
 from octmargin.signal import Calibration
 from octmargin.startup import calibration_fingerprint
+from octmargin.startup import make_assessor as make_assessor_of
 
 DOCUMENT, SHEET = "assessment.json", "index.html"
 
@@ -30,11 +32,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessmentSettings:
-    """How to judge; `model` is the assessor's own choice unless named, `depth` the depth pixels kept at most."""
+    """How to judge; `depth` is the depth pixels kept at most."""
 
-    policy: Policy
-    rule: RuleParameters
-    model: str | None = None
+    judging: JudgingSection
     depth: int = 640
     threads: int = 1
 
@@ -59,15 +59,11 @@ def assess_specimen(
     settings or calibration do not fit.
     """
     faces = subject.faces if faces is None else faces
-    samples = {subject.plan(face).samples for face in faces}.pop()
+    plan = subject.plan(faces[0])
+    samples = plan.samples
 
     def make_assessor() -> Assessor:
-        named = {} if settings.model is None else {"model": settings.model}
-        return Assessor(
-            **named,
-            parameters=settings.rule,
-            rolloff_db_per_mm=calibration.rolloff_db_per_mm(axial_um),
-        )
+        return make_assessor_of(settings.judging, calibration.rolloff_db_per_mm(axial_um))
 
     assessor = FaceAssessor(
         subject,
@@ -78,7 +74,7 @@ def assess_specimen(
             depth=min(settings.depth, samples // 2),
             make_assessor=make_assessor,
         ),
-        settings.policy,
+        settings.judging.policy,
         threads=settings.threads,
     )
     judging = make_assessor()
@@ -100,13 +96,18 @@ def assess_specimen(
             source=subject.name,
             synthetic=subject.synthetic,
             model=ModelRecord(
-                name=judging.model,
+                name=judging.model.identity.name,
+                version=judging.model.identity.version,
+                hash=judging.model.identity.fingerprint,
                 classes=list(judging.classes),
-                rule=msgspec.to_builtins(settings.rule),
+                suspicious_at=judging.suspicious_at,
+                operating_point=asdict(
+                    settings.judging.policy.operating_point(judging.model.operating_point)
+                ),
             ),
             calibration_hash=calibration_fingerprint(calibration),
             axial_um=axial_um,
-            policy=msgspec.to_builtins(settings.policy),
+            policy=msgspec.to_builtins(settings.judging.policy),
             faces=records,
         )
         (output / DOCUMENT).write_bytes(assessment.to_json())

@@ -53,10 +53,11 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class ModelDescription(Struct, frozen=True, kw_only=True):
-    """The classifier in use."""
+    """The model in use; `hash` is of its file, empty where nothing was trained."""
 
     name: str
     version: str
+    hash: str = ""
 
 
 class CalibrationDescription(Struct, frozen=True, kw_only=True):
@@ -137,7 +138,9 @@ class FlagMessage(Message, frozen=True, kw_only=True):
     visualised_depth_mm: list[Millimetres | None]
     quality: Annotated[
         list[Count],
-        Meta(description="Sum of 1 no surface, 2 saturated, 4 low signal, 8 shallow; 0 is sound."),
+        Meta(
+            description="Sum of 1 no surface, 2 saturated, 4 low signal, 8 shallow, 16 unfamiliar; 0 is sound."
+        ),
     ]
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from octmargin.archive import Recording
@@ -21,9 +22,8 @@ from octmargin.assessment import (
     assess_specimen,
 )
 from octmargin.cold_start import compiling_told
-from octmargin.config import EngineSection, load_config
+from octmargin.config import EngineSection, JudgingSection, ModelSection, load_config
 from octmargin.errors import CalibrationError, ConfigError, InputError
-from octmargin.margin import Policy, RuleParameters
 from octmargin.mirrors import calibration_beside
 from octmargin.signal import Calibration
 from octmargin.spectra import SpectraFile
@@ -79,10 +79,13 @@ def assess(
     if not path.exists():
         raise InputError(f"{path}: no such recording or file of spectra; check the path")
     configured = load_config(config) if config is not None else None
+    judging: JudgingSection = configured or JudgingSection()
+    if model is not None:
+        judging = msgspec.structs.replace(
+            judging, model=ModelSection(name=model, suspicious_at=judging.model.suspicious_at)
+        )
     settings = AssessmentSettings(
-        model=model,
-        policy=configured.policy if configured else Policy(),
-        rule=configured.rule if configured else RuleParameters(),
+        judging=judging,
         depth=(configured.engine if configured else EngineSection()).depth,
         threads=threads,
     )

@@ -47,7 +47,8 @@ def reconstruct(
     loaded = Calibration.load(calibration) if calibration else calibration_beside(source)
     keep = depth or source.samples // 2
     reconstructor = Reconstructor(loaded, samples=source.samples, depth=keep)
-    assessor = Assessor()
+    # For surface and projection alone: what is suspicious is not shown.
+    assessor = Assessor("rule-1")
     enface = np.full((source.frames, source.alines), np.nan, np.float32)
     intensity = np.empty((source.alines, keep), np.float32)
     for index in range(source.frames):

@@ -9,81 +9,91 @@ from numpy.typing import ArrayLike, NDArray
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import ALINES_PER_BLOCK, BlockQuality
-from octmargin.margin import _block_kernels, _segments, _suspicion
+from octmargin.margin import _block_kernels
 from octmargin.margin.flags import BlockFlags
-from octmargin.margin.rule import CLASSES, RuleParameters
+from octmargin.margin.model import FrameView, MarginModel, Profile
+from octmargin.margin.quality import QualityParameters
+from octmargin.margin.registry import load_model
 from octmargin.signal import find_surface, noise_floor_db
 
-MODELS = ("rule-1",)
+DEFAULT_MODEL = "margin-1"
 _BRIGHTNESS_TO_UM = 150.0
-_LEAST_VARIANCE = 0.005
-_ADIPOSE_SPREAD = 0.15
+_LEAST_USED_SHARE = 0.5
+"""Of the A-lines of a whole block, also where the frame ends within it."""
 
 
 class Assessor:
-    """Judges the blocks of B-scans by rule-1 (docs/margin-rule.md).
+    """Judges the blocks of B-scans with a margin model (docs/assessment.md).
 
-    `model` names the rule; its outputs are not calibrated probabilities. `rolloff_db_per_mm`, the console's fall of
-    sensitivity with depth in tissue, is not read as attenuation. Holds work buffers, so one object
-    serves one thread at a time. Raises ConfigError for a model that does not exist.
+    `model` is a name that `load_model` knows, or a model; `suspicious_at` the suspicion from which a block is
+    suspicious, the model's own unless given; `rolloff_db_per_mm`, the console's fall of sensitivity with depth in
+    tissue, is not read as attenuation. Holds work buffers, so one object serves one thread at a time. Raises
+    ConfigError for a model that does not exist and for numbers that make no sense.
     """
-
-    classes = CLASSES
 
     def __init__(
         self,
-        model: str = "rule-1",
-        parameters: RuleParameters | None = None,
+        model: str | MarginModel = DEFAULT_MODEL,
         *,
+        suspicious_at: float | None = None,
+        quality: QualityParameters | None = None,
         rolloff_db_per_mm: float = 0.0,
     ) -> None:
-        if model not in MODELS:
-            raise ConfigError(f"model {model!r} does not exist; use one of {', '.join(MODELS)}")
-        self.model = model
-        self.parameters = parameters or RuleParameters()
+        self.model = load_model(model) if isinstance(model, str) else model
+        self.classes = self.model.classes
+        self.suspicious_at = self.model.suspicious_at if suspicious_at is None else suspicious_at
+        if not 0 < self.suspicious_at < 1:
+            raise ConfigError(f"suspicious_at is {self.suspicious_at}; give a suspicion between 0 and 1")
+        self.quality = quality or QualityParameters()
         if not (np.isfinite(rolloff_db_per_mm) and rolloff_db_per_mm >= 0):
             raise ConfigError(
                 f"rolloff_db_per_mm is {rolloff_db_per_mm}; give the fall of sensitivity in dB per mm, at least 0"
             )
         self._rolloff_per_mm = rolloff_db_per_mm * np.log(10.0) / 10.0
-        self._rule = _suspicion.pack(self.parameters)
         self._intensity = np.empty((0, 0), dtype=np.float32)
         self._profile = np.empty((0, 0), dtype=np.float32)
-        self._bins, self._scratch = 0, _segments.layer_scratch(0)
 
     def assess(
         self,
         bscan_db: NDArray[Any],
         *,
         axial_um: float,
+        aline_um: float | None = None,
         intensity: NDArray[np.float32] | None = None,
         saturated: ArrayLike | None = None,
     ) -> BlockFlags:
         """Flag the blocks of one B-scan.
 
-        `bscan_db` (alines, depth) float, dB; `axial_um` the depth pixel in tissue; `intensity` the same
-        linearly, float32, derived from the dB unless given; `saturated` (alines,) bool. Raises InputError for
-        shapes that do not fit.
+        `bscan_db` (alines, depth) float, dB; `axial_um` the depth pixel in tissue; `aline_um` the distance of
+        A-lines, None where it is not known; `intensity` the same linearly, float32, derived from the dB unless
+        given; `saturated` (alines,) bool. Raises InputError for shapes and distances that do not fit.
         """
+        if aline_um is not None and not (np.isfinite(aline_um) and aline_um > 0):
+            raise InputError(f"aline_um is {aline_um}; give the distance of A-lines in µm, or None")
         noise_db = noise_floor_db(bscan_db, axial_um=axial_um)
         bscan_db = _as_kernel_input(bscan_db)
         surface_px = find_surface(bscan_db, axial_um=axial_um, noise_db=noise_db)
         linear = _as_kernel_input(self._linear(bscan_db, intensity))
         clipped = _checked_saturated(saturated, len(bscan_db))
         noise = 10.0 ** (noise_db / 10.0) if np.isfinite(noise_db) else np.inf
+        usable = np.isfinite(surface_px) & ~clipped
 
-        with_surface = np.isfinite(surface_px)
-        profile, profile_px = self._average(linear, surface_px, with_surface & ~clipped, axial_um)
-        found, seen_mm = self._judge_profiles(profile, profile_px, noise, axial_um)
-        first_px, to_px = (round(um / axial_um) for um in (self.parameters.specular_um, _BRIGHTNESS_TO_UM))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            brightness_db = 10.0 * np.log10(
-                profile[:, first_px : max(to_px, first_px + 1)].mean(axis=1) / noise
+        averaged, averaged_px = self._average(linear, surface_px, usable, axial_um)
+        profile = self._binned(averaged, averaged_px, noise, axial_um)
+        judged = self.model.judge(
+            FrameView(
+                bscan_db, linear, surface_px, usable, noise, axial_um, aline_um, ALINES_PER_BLOCK, profile
             )
-        brightness_db[profile_px == 0] = np.nan
+        )
+        seen = profile.bins_seen
+        seen_mm = np.where(seen > 0, profile.first_mm + seen * profile.bin_mm, 0.0)
+        # What the model does not judge was not seen, however far the light came.
+        seen_mm = np.minimum(seen_mm, self.model.judged_mm)
+        brightness_db = self._brightness_db(averaged, averaged_px, noise, axial_um)
         quality, median_px = self._quality(surface_px, clipped, brightness_db, seen_mm)
-        suspicion = found[:, _suspicion.SUSPICION]
-        suspicious = (suspicion >= self.parameters.suspicious_at) & (quality == BlockQuality.OK)
+        quality[_used_share(usable, len(quality)) < _LEAST_USED_SHARE] |= np.uint8(BlockQuality.NO_SURFACE)
+        quality[judged.unfamiliar] |= np.uint8(BlockQuality.UNFAMILIAR)
+        suspicious = (judged.suspicion >= self.suspicious_at) & (quality == BlockQuality.OK)
         enface_db = np.empty(len(bscan_db), dtype=np.float32)
         _block_kernels.project_enface(
             bscan_db,
@@ -93,17 +103,19 @@ class Assessor:
             enface_db,
         )
         return BlockFlags(
-            suspicion=suspicion.astype(np.float32),
-            probabilities=self._probabilities(suspicion, found[:, _suspicion.MEAN_ATTENUATION]),
+            suspicion=judged.suspicion,
+            probabilities=judged.probabilities,
             suspicious=suspicious,
-            distance_mm=np.where(suspicious, found[:, _suspicion.TOP_MM], np.nan).astype(np.float32),
+            distance_mm=np.where(suspicious, judged.distance_mm, np.float32(np.nan)),
+            feature_mm=judged.distance_mm,
             visualised_depth_mm=seen_mm.astype(np.float32),
             quality=quality,
             surface_mm=median_px * np.float32(axial_um / 1000.0),
-            attenuation_per_mm=found[:, _suspicion.ATTENUATION].astype(np.float32),
+            attenuation_per_mm=judged.attenuation_per_mm,
             brightness_db=brightness_db.astype(np.float32),
             surface_px=surface_px,
             enface_db=enface_db,
+            context=judged.context,
         )
 
     def _linear(
@@ -128,8 +140,8 @@ class Assessor:
         axial_um: float,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         # Nothing reads a profile below the assessed depth, and a frame is deeper than that.
-        wanted_um = max(self.parameters.assessed_depth_um, self.parameters.specular_um, _BRIGHTNESS_TO_UM)
-        wanted_px = round((wanted_um + self.parameters.bin_um) / axial_um) + 2
+        wanted_um = max(self.quality.assessed_depth_um, self.quality.specular_um, _BRIGHTNESS_TO_UM)
+        wanted_px = round((wanted_um + self.quality.bin_um) / axial_um) + 2
         shape = (-(-len(linear) // ALINES_PER_BLOCK), min(linear.shape[1], wanted_px))
         if self._profile.shape != shape:
             self._profile = np.empty(shape, dtype=np.float32)
@@ -137,44 +149,37 @@ class Assessor:
         _block_kernels.average_blocks(linear, surface_px, usable, ALINES_PER_BLOCK, self._profile, profile_px)
         return self._profile, profile_px
 
-    def _judge_profiles(
-        self, profile: NDArray[np.float32], profile_px: NDArray[np.int64], noise: float, axial_um: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Most suspicious layer (blocks, columns of `_suspicion`) and visualised depth in mm (blocks,)."""
-        p = self.parameters
-        bin_px, first_px = max(1, round(p.bin_um / axial_um)), round(p.specular_um / axial_um)
+    def _binned(
+        self, averaged: NDArray[np.float32], averaged_px: NDArray[np.int64], noise: float, axial_um: float
+    ) -> Profile:
+        q = self.quality
+        bin_px, first_px = max(1, round(q.bin_um / axial_um)), round(q.specular_um / axial_um)
         bin_mm, first_mm = bin_px * axial_um / 1000.0, first_px * axial_um / 1000.0
-        bins = max(1, int((p.assessed_depth_um / 1000.0 - first_mm) / bin_mm))
-        if bins != self._bins:
-            self._bins, self._scratch = bins, _segments.layer_scratch(bins)
-        log_bins = np.empty((len(profile), bins))
-        bins_seen = np.empty(len(profile), dtype=np.int64)
-        needed = noise * 10.0 ** (p.cut_over_noise_db / 10.0)
+        bins = max(1, int((q.assessed_depth_um / 1000.0 - first_mm) / bin_mm))
+        log_bins = np.empty((len(averaged), bins))
+        bins_seen = np.empty(len(averaged), dtype=np.int64)
         _block_kernels.bin_profiles(
-            profile,
-            profile_px,
+            averaged,
+            averaged_px,
             noise,
-            needed,
+            noise * 10.0 ** (q.cut_over_noise_db / 10.0),
             bin_px,
             first_px,
             self._rolloff_per_mm * bin_mm,
             log_bins,
             bins_seen,
         )
-        variance = _segments.residual_variance(log_bins, bins_seen, _LEAST_VARIANCE)
-        found = np.empty((len(profile), _suspicion.COLUMNS))
-        _suspicion.judge_layers(
-            log_bins,
-            bins_seen,
-            variance,
-            self._rule,
-            bin_mm,
-            first_mm,
-            self._scratch,
-            np.empty((bins, _segments.COLUMNS)),
-            found,
-        )
-        return found, np.where(bins_seen > 0, first_mm + bins_seen * bin_mm, 0.0)
+        return Profile(log_bins, bins_seen, first_mm, bin_mm)
+
+    def _brightness_db(
+        self, averaged: NDArray[np.float32], averaged_px: NDArray[np.int64], noise: float, axial_um: float
+    ) -> NDArray[np.floating[Any]]:
+        first_px, to_px = (round(um / axial_um) for um in (self.quality.specular_um, _BRIGHTNESS_TO_UM))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below = averaged[:, first_px : max(to_px, first_px + 1)].mean(axis=1)
+            brightness_db: NDArray[np.floating[Any]] = 10.0 * np.log10(below / noise)
+        brightness_db[averaged_px == 0] = np.nan
+        return brightness_db
 
     def _quality(
         self,
@@ -184,7 +189,7 @@ class Assessor:
         seen_mm: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Quality bits and median surface in pixels, both (blocks,)."""
-        p = self.parameters
+        q = self.quality
         missing_share, clipped_share = np.empty(len(seen_mm)), np.empty(len(seen_mm))
         median_px = np.empty(len(seen_mm), dtype=np.float32)
         _block_kernels.summarise_blocks(
@@ -192,19 +197,18 @@ class Assessor:
         )
         quality = np.zeros(len(seen_mm), dtype=np.uint8)
         # Each written so that NaN is poor.
-        quality[~(missing_share <= p.max_missing_surface_share)] |= np.uint8(BlockQuality.NO_SURFACE)
-        quality[~(clipped_share <= p.max_saturated_share)] |= np.uint8(BlockQuality.SATURATED)
-        quality[~(brightness_db >= p.min_brightness_db)] |= np.uint8(BlockQuality.LOW_SIGNAL)
-        quality[~(seen_mm >= p.min_visualised_depth_um / 1000.0)] |= np.uint8(BlockQuality.SHALLOW)
+        quality[~(missing_share <= q.max_missing_surface_share)] |= np.uint8(BlockQuality.NO_SURFACE)
+        quality[~(clipped_share <= q.max_saturated_share)] |= np.uint8(BlockQuality.SATURATED)
+        quality[~(brightness_db >= q.min_brightness_db)] |= np.uint8(BlockQuality.LOW_SIGNAL)
+        quality[~(seen_mm >= q.min_visualised_depth_um / 1000.0)] |= np.uint8(BlockQuality.SHALLOW)
         return quality, median_px
 
-    def _probabilities(
-        self, suspicion: NDArray[np.float64], mean_attenuation_per_mm: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        weak = np.log(np.maximum(mean_attenuation_per_mm, 1e-3) / self.parameters.adipose_attenuation_per_mm)
-        adipose = 1.0 / (1.0 + np.exp(weak / _ADIPOSE_SPREAD))
-        rest = 1.0 - suspicion
-        return np.stack([rest * adipose, rest * (1.0 - adipose), suspicion], axis=1).astype(np.float32)
+
+def _used_share(usable: NDArray[np.bool_], blocks: int) -> NDArray[np.float64]:
+    """Share of the A-lines of each whole block that can be used, (blocks,)."""
+    whole = np.zeros(blocks * ALINES_PER_BLOCK, np.bool_)
+    whole[: len(usable)] = usable
+    return np.asarray(whole.reshape(blocks, ALINES_PER_BLOCK).mean(axis=1), np.float64)
 
 
 def _as_kernel_input(values: NDArray[Any]) -> NDArray[np.float32]:

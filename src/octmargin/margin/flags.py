@@ -20,26 +20,31 @@ class BlockFlags:
     """
 
     suspicion: NDArray[np.float32]
-    """0..1, not calibrated: an order, not a probability."""
+    """0..1: probability that the block is malignant, as calibrated on synthetic tissue; in rule-1 an order only."""
     probabilities: NDArray[np.float32]
-    """(blocks, classes) in the order of `Assessor.classes`; rows sum to 1; not calibrated in rule-1."""
+    """(blocks, classes) in the order of `Assessor.classes`; rows sum to 1."""
     suspicious: NDArray[np.bool_]
     distance_mm: NDArray[np.float32]
-    """From the surface to the nearest suspicious layer; NaN where there is none."""
+    """From the surface to the nearest suspicious feature; NaN where there is none."""
+    feature_mm: NDArray[np.float32]
+    """Depth of what the suspicion rests on, however small that is; NaN where nothing could be judged."""
     visualised_depth_mm: NDArray[np.float32]
-    """From the surface to where the averaged profile is lost in the noise; 0 where nothing was seen."""
+    """From the surface to where the averaged profile is lost in the noise, or to where the model stops judging; 0 where
+    nothing was seen."""
     quality: NDArray[np.uint8]
     """Bits of `BlockQuality`."""
     surface_mm: NDArray[np.float32]
     """Median depth of the surface below zero delay; NaN where there is none."""
     attenuation_per_mm: NDArray[np.float32]
-    """Of the most suspicious layer."""
+    """Mean of what is visualised; in rule-1 of the most suspicious layer."""
     brightness_db: NDArray[np.float32]
     """Mean of the first 150 µm below the surface, over the noise."""
     surface_px: NDArray[np.float32]
     """Per A-line."""
     enface_db: NDArray[np.float32]
     """Per A-line: mean dB from 50 to 500 µm below the surface; NaN where there is none."""
+    context: NDArray[np.float32]
+    """(blocks, n): what the model wants back when the evidence of the sweep is gathered."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

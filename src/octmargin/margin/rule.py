@@ -17,13 +17,6 @@ class RuleParameters:
     Attenuation in 1/mm with the double-pass convention I ~ exp(-2 mu z); lengths in µm of tissue.
     """
 
-    bin_um: float = 20.0
-    """Depth over which the averaged profile is binned before its logarithm is taken."""
-    specular_um: float = 24.0
-    """Left out below the surface: its reflection is not scattering."""
-    assessed_depth_um: float = 1600.0
-    cut_over_noise_db: float = 6.0
-    """The averaged profile counts as visualised down to where it falls below the noise by this much."""
     segment_penalty: float = 25.0
     """What a further segment must gain, in squared residuals over their variance."""
     suspicious_attenuation_per_mm: float = 4.7
@@ -45,12 +38,7 @@ class RuleParameters:
     surface_run_um: float = 100.0
     """A segment that begins at the surface has nothing above to be compared with: it must be this long."""
     suspicious_at: float = 0.5
-    min_brightness_db: float = 10.0
-    """Below this brightness under the surface a block is poor (low signal)."""
-    min_visualised_depth_um: float = 100.0
-    """Below this visualised depth a block is poor (shallow)."""
-    max_missing_surface_share: float = 0.5
-    max_saturated_share: float = 0.25
+    """Suspicion from which a block is suspicious, unless the configuration's `model.suspicious_at` says otherwise."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -9,10 +10,18 @@ import numpy as np
 from scipy import ndimage
 
 from octmargin.errors import ConfigError
-from octmargin.frames import BlockState
+from octmargin.frames import BlockQuality, BlockState
+from octmargin.margin.model import OperatingPoint
 from octmargin.margin.sweep import SweepMap
 
 _DEPTH_QUANTILE = 0.1
+_QUALITY_WORDS = {
+    BlockQuality.NO_SURFACE: "without a surface",
+    BlockQuality.SATURATED: "saturated",
+    BlockQuality.LOW_SIGNAL: "too dark",
+    BlockQuality.SHALLOW: "too shallow",
+    BlockQuality.UNFAMILIAR: "unfamiliar to the model",
+}
 
 
 class Outcome(StrEnum):
@@ -28,13 +37,16 @@ class Policy:
     """What counts as a margin and what a verdict needs; set by the site.
 
     `min_coverage` share of planned blocks that must be usable; `min_visualised_depth_mm` that almost every
-    usable block must reach; `min_cluster_blocks` neighbouring suspicious blocks that make a face suspicious;
+    usable block must reach; `suspicious_at` and `doubtful_at`, evidence from which blocks make a face suspicious or
+    leave it open, and `min_cluster_blocks` that must touch: the model's operating point unless given;
     `invasive_margin_mm` 0 is "no ink on tumour" (SSO-ASTRO 2014), `dcis_margin_mm` 2 is SSO-ASTRO-ASCO 2016.
     """
 
     min_coverage: float = 0.95
     min_visualised_depth_mm: float = 0.3
-    min_cluster_blocks: int = 3
+    suspicious_at: float | None = None
+    doubtful_at: float | None = None
+    min_cluster_blocks: int | None = None
     invasive_margin_mm: float = 0.0
     dcis_margin_mm: float = 2.0
 
@@ -47,16 +59,39 @@ class Policy:
             raise ConfigError(
                 f"policy: min_visualised_depth_mm is {self.min_visualised_depth_mm}; give a depth above 0"
             )
-        if self.min_cluster_blocks < 1:
+        for name in ("suspicious_at", "doubtful_at"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ConfigError(f"policy: {name} is {value}; give evidence between 0 and 1")
+        if self.min_cluster_blocks is not None and self.min_cluster_blocks < 1:
             raise ConfigError(f"policy: min_cluster_blocks is {self.min_cluster_blocks}; give at least 1")
         for name in ("invasive_margin_mm", "dcis_margin_mm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"policy: {name} is {getattr(self, name)}; give a distance of at least 0")
 
+    def operating_point(self, of_model: OperatingPoint) -> OperatingPoint:
+        """Return the model's, with what the site has set; ConfigError where doubt would begin above suspicion."""
+        suspicious_at = of_model.suspicious_at if self.suspicious_at is None else self.suspicious_at
+        doubtful_at = (
+            min(of_model.doubtful_at, suspicious_at) if self.doubtful_at is None else self.doubtful_at
+        )
+        if doubtful_at > suspicious_at:
+            raise ConfigError(
+                f"policy: doubtful_at is {doubtful_at}, above suspicious_at, {suspicious_at}; lower it"
+            )
+        return OperatingPoint(
+            suspicious_at,
+            doubtful_at,
+            of_model.min_cluster_blocks if self.min_cluster_blocks is None else self.min_cluster_blocks,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Suspicious blocks that touch, also diagonally; ranges are inclusive."""
+    """Suspicious blocks that touch, also diagonally; ranges are inclusive.
+
+    `evidence` is the highest of its blocks, that of block `peak_block` of frame `peak_frame`.
+    """
 
     blocks: int
     first_frame: int
@@ -64,6 +99,9 @@ class Cluster:
     first_block: int
     last_block: int
     nearest_distance_mm: float
+    evidence: float
+    peak_frame: int
+    peak_block: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +110,8 @@ class Verdict:
 
     `coverage` usable over planned blocks; `visualised_depth_mm` what nine in ten usable blocks reach, NaN
     without any; `nearest_distance_mm` of a suspicious feature from the surface, NaN without any; `counts`
-    blocks per state; `clusters` all of them, largest first, also those too small to make a face suspicious.
+    blocks per state, as the evidence gives it; `clusters` of suspicious blocks, largest first, also those too small
+    to make a face suspicious.
     """
 
     outcome: Outcome
@@ -87,13 +126,14 @@ class Verdict:
 def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
     """Judge one sweep; `complete` says that the console has ended it and nothing more will come.
 
-    A cluster of at least `policy.min_cluster_blocks` suspicious blocks is suspicious, however little was
-    covered. Else an incomplete sweep, too little coverage or depth, or a single suspicious block is
-    indeterminate. Only what was seen well enough everywhere else is nothing suspicious: lost, poor and not
-    scanned blocks never are.
+    A cluster of enough suspicious blocks (`Policy.operating_point`) is suspicious, however little was
+    covered. Else an incomplete sweep, too little coverage or depth, fewer suspicious blocks than that, or a cluster
+    of doubtful ones is indeterminate. Only what was seen well enough everywhere else is nothing suspicious:
+    lost, poor and not scanned blocks never are.
     """
-    state = sweep_map.state
-    usable = (state == BlockState.NOTHING_SUSPICIOUS) | (state == BlockState.SUSPICIOUS)
+    point = policy.operating_point(sweep_map.operating_point)
+    state = sweep_map.state_by_evidence(point.suspicious_at)
+    usable = sweep_map.sound
     coverage = float(usable.mean())
     depths_mm = sweep_map.visualised_depth_mm[usable]
     # The value of a real block, not one between two; a depth that is not known was not reached.
@@ -102,27 +142,23 @@ def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
         if depths_mm.size
         else float("nan")
     )
-    clusters = _clusters(sweep_map)
-    distances_mm = [c.nearest_distance_mm for c in clusters if np.isfinite(c.nearest_distance_mm)]
-    nearest_mm = min(distances_mm, default=float("nan"))
-
-    found = [cluster for cluster in clusters if cluster.blocks >= policy.min_cluster_blocks]
-    shortfalls = _shortfalls(policy, coverage, depth_mm, complete)
+    clusters = find_clusters(sweep_map, point.suspicious_at)
+    found = [cluster for cluster in clusters if cluster.blocks >= point.min_cluster_blocks]
+    # What is suspicious is also doubtful: a cluster may be of both.
+    doubtful = [
+        cluster
+        for cluster in find_clusters(sweep_map, point.doubtful_at)
+        if cluster.blocks >= point.min_cluster_blocks
+    ]
+    shortfalls = _shortfalls(sweep_map, policy, coverage, depth_mm, complete)
+    nearest_mm = _nearest(found or clusters)
     if found:
         outcome = Outcome.SUSPICIOUS
         reasons = [_finding(found, nearest_mm, policy), *shortfalls]
-    elif clusters:
-        outcome = Outcome.INDETERMINATE
-        reasons = [
-            (
-                f"suspicious blocks in clusters of {clusters[0].blocks} at most, "
-                f"below {policy.min_cluster_blocks}"
-            ),
-            *shortfalls,
-        ]
     else:
-        outcome = Outcome.INDETERMINATE if shortfalls else Outcome.NOTHING_SUSPICIOUS
-        reasons = shortfalls
+        doubts = _doubts(clusters, doubtful, point)
+        outcome = Outcome.INDETERMINATE if doubts or shortfalls else Outcome.NOTHING_SUSPICIOUS
+        reasons = [*doubts, *shortfalls]
     return Verdict(
         outcome=outcome,
         coverage=coverage,
@@ -134,13 +170,36 @@ def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
     )
 
 
-def _shortfalls(policy: Policy, coverage: float, depth_mm: float, complete: bool) -> list[str]:
+def _nearest(clusters: Sequence[Cluster]) -> float:
+    distances_mm = [c.nearest_distance_mm for c in clusters if np.isfinite(c.nearest_distance_mm)]
+    return min(distances_mm, default=float("nan"))
+
+
+def _doubts(clusters: Sequence[Cluster], doubtful: Sequence[Cluster], point: OperatingPoint) -> list[str]:
+    if clusters:
+        return [
+            f"suspicious blocks in clusters of {clusters[0].blocks} at most, below {point.min_cluster_blocks}"
+        ]
+    if doubtful:
+        highest = max(cluster.evidence for cluster in doubtful)
+        limits = f"below {point.suspicious_at:g}, but not below {point.doubtful_at:g}"
+        return [f"{doubtful[0].blocks} neighbouring blocks with evidence of {highest:.2f}, {limits}"]
+    return []
+
+
+def _shortfalls(
+    sweep_map: SweepMap, policy: Policy, coverage: float, depth_mm: float, complete: bool
+) -> list[str]:
     shortfalls = []
     if not complete:
         shortfalls.append("the sweep is not complete")
     if not coverage >= policy.min_coverage:
         # Rounded down, so that 0.9499 does not read as 0.95.
-        shortfalls.append(f"coverage {np.floor(coverage * 100) / 100:.2f} is below {policy.min_coverage:g}")
+        causes = _uncovered(sweep_map)
+        shortfalls.append(
+            f"coverage {np.floor(coverage * 100) / 100:.2f} is below {policy.min_coverage:g}"
+            + (f" ({causes})" if causes else "")
+        )
     if np.isnan(depth_mm):
         shortfalls.append("no block is usable")
     elif depth_mm < policy.min_visualised_depth_mm:
@@ -149,6 +208,19 @@ def _shortfalls(policy: Policy, coverage: float, depth_mm: float, complete: bool
             f"is below {policy.min_visualised_depth_mm:g} mm"
         )
     return shortfalls
+
+
+def _uncovered(sweep_map: SweepMap) -> str:
+    """Why blocks are not covered, the commonest cause first; a block may have several."""
+    state = sweep_map.state
+    poor = state == BlockState.POOR
+    causes = {
+        _QUALITY_WORDS[bit]: int((poor & ((sweep_map.quality & bit) > 0)).sum()) for bit in _QUALITY_WORDS
+    }
+    causes["lost"] = int((state == BlockState.LOST).sum())
+    causes["not scanned"] = int((state == BlockState.NOT_SCANNED).sum())
+    said = sorted((-count, cause) for cause, count in causes.items() if count)
+    return ", ".join(f"{-count} {cause}" for count, cause in said)
 
 
 def _finding(found: list[Cluster], nearest_mm: float, policy: Policy) -> str:
@@ -173,14 +245,18 @@ def _uncertified_margins(policy: Policy, depth_mm: float) -> list[str]:
     ]
 
 
-def _clusters(sweep_map: SweepMap) -> tuple[Cluster, ...]:
-    suspicious = sweep_map.state == BlockState.SUSPICIOUS
-    labels, _ = ndimage.label(suspicious, structure=np.ones((3, 3)))
+def find_clusters(sweep_map: SweepMap, at: float) -> tuple[Cluster, ...]:
+    """Find blocks that touch and have evidence of at least `at`, largest cluster first."""
+    evidence = sweep_map.evidence
+    with np.errstate(invalid="ignore"):
+        labels, _ = ndimage.label(evidence >= at, structure=np.ones((3, 3)))
     clusters = []
     for number, place in enumerate(ndimage.find_objects(labels), start=1):
         members = labels[place] == number
-        distances_mm = sweep_map.distance_mm[place][members]
+        distances_mm = sweep_map.feature_mm[place][members]
         known_mm = distances_mm[np.isfinite(distances_mm)]
+        within = np.where(members, evidence[place], -1.0)
+        peak = np.unravel_index(int(within.argmax()), within.shape)
         frames, blocks = place
         clusters.append(
             Cluster(
@@ -190,6 +266,26 @@ def _clusters(sweep_map: SweepMap) -> tuple[Cluster, ...]:
                 first_block=blocks.start,
                 last_block=blocks.stop - 1,
                 nearest_distance_mm=float(known_mm.min()) if known_mm.size else float("nan"),
+                evidence=float(within[peak]),
+                peak_frame=frames.start + int(peak[0]),
+                peak_block=blocks.start + int(peak[1]),
             )
         )
-    return tuple(sorted(clusters, key=lambda cluster: -cluster.blocks))
+    return tuple(sorted(clusters, key=lambda cluster: (-cluster.blocks, -cluster.evidence)))
+
+
+def face_score(sweep_map: SweepMap, min_cluster_blocks: int) -> float:
+    """Highest evidence at which a cluster of `min_cluster_blocks` stands: what an operating point is chosen on.
+
+    0 where there is no sound block.
+    """
+    evidence = np.nan_to_num(sweep_map.evidence, nan=-1.0)
+    levels = np.unique(evidence[evidence >= 0])
+    # A cluster that stands at one level stands at all lower ones: search by halves.
+    low, high = 0, len(levels)
+    while low < high:
+        middle = (low + high) // 2
+        labels, count = ndimage.label(evidence >= levels[middle], structure=np.ones((3, 3)))
+        stands = bool(count) and np.bincount(labels.ravel())[1:].max() >= min_cluster_blocks
+        low, high = (middle + 1, high) if stands else (low, middle)
+    return float(levels[low - 1]) if low else 0.0

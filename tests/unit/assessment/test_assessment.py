@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from octmargin.assessment import AssessedFace, AssessmentSettings, FaceAssessor, FileSubject, assess_specimen
+from octmargin.config import JudgingSection, ModelSection
 from octmargin.errors import ConfigError, InputError
 from octmargin.frame_judge import EngineSettings
 from octmargin.frames import BlockState, LossCause, ScanPlan
-from octmargin.margin import Assessor, Outcome, Policy, RuleParameters
+from octmargin.margin import Assessor, Outcome, Policy
 from octmargin.signal import Calibration, Reconstructor
 from octmargin.spectra import SpectraFile
 from octmargin_simulator.phantom import LayeredPhantom
@@ -28,6 +29,11 @@ def phantom() -> LayeredPhantom:
     return LayeredPhantom(
         samples=SAMPLES, alines=ALINES, frames=FRAMES, faces=FACES, tumour_faces=("posterior",)
     )
+
+
+def rule() -> Assessor:
+    """What was set on the phantom's layers."""
+    return Assessor("rule-1")
 
 
 class Seen:
@@ -53,7 +59,7 @@ class Seen:
 def settings(phantom: LayeredPhantom) -> EngineSettings:
     factory = phantom.factory_calibration
     calibration = Calibration.from_polynomial(factory["k_map"], factory["dispersion_rad"], samples=SAMPLES)
-    return EngineSettings(calibration, factory["axial_um"], SAMPLES, DEPTH, Assessor)
+    return EngineSettings(calibration, factory["axial_um"], SAMPLES, DEPTH, rule)
 
 
 def assessed(subject: Any, settings: EngineSettings, face: str, **options: Any) -> AssessedFace:
@@ -67,7 +73,7 @@ def test_a_face_is_judged_as_its_frames_are(phantom: LayeredPhantom, settings: E
         raw = phantom.frame("posterior", index)
         intensity = np.empty((ALINES, DEPTH), np.float32)
         bscan_db = reconstructor.process(raw, intensity=intensity)
-        flags = Assessor().assess(
+        flags = rule().assess(
             bscan_db,
             axial_um=settings.axial_um,
             intensity=intensity,
@@ -132,7 +138,7 @@ def test_a_model_that_does_not_exist_is_refused_before_anything_is_written(
             settings.calibration,
             settings.axial_um,
             tmp_path / "out",
-            AssessmentSettings(model="none", policy=Policy(), rule=RuleParameters()),
+            AssessmentSettings(judging=JudgingSection(model=ModelSection(name="none"))),
         )
     assert not (tmp_path / "out").exists()
 
@@ -147,7 +153,7 @@ def test_names_cannot_break_out_of_the_sheet(
         settings.calibration,
         settings.axial_um,
         tmp_path / "out",
-        AssessmentSettings(policy=Policy(), rule=RuleParameters()),
+        AssessmentSettings(judging=JudgingSection(model=ModelSection(name="rule-1"))),
         faces=("superior",),
     )
     page = (tmp_path / "out/index.html").read_text()

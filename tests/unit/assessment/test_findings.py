@@ -15,10 +15,10 @@ FRAMES, BLOCKS = 6, 8
 
 
 def filled(suspicion: np.ndarray) -> SweepMap:
-    """A map in which every block above a half is suspicious."""
+    """A map in which every block of a half or more is suspicious."""
     sweep_map = SweepMap(*suspicion.shape)
     sweep_map.suspicion[:] = suspicion
-    sweep_map.state[:] = np.where(suspicion > 0.5, BlockState.SUSPICIOUS, BlockState.NOTHING_SUSPICIOUS)
+    sweep_map.state[:] = np.where(suspicion >= 0.5, BlockState.SUSPICIOUS, BlockState.NOTHING_SUSPICIOUS)
     sweep_map.visualised_depth_mm[:] = 1.0
     return sweep_map
 
@@ -26,7 +26,8 @@ def filled(suspicion: np.ndarray) -> SweepMap:
 def ranked(sweep_map: SweepMap) -> tuple:
     verdict = judge(sweep_map, Policy(), complete=True)
     probabilities = np.stack([1 - sweep_map.suspicion, sweep_map.suspicion], axis=2)
-    return verdict, rank(verdict.clusters, sweep_map, probabilities)
+    state = sweep_map.state_by_evidence(0.5)
+    return verdict, rank(verdict.clusters, state, sweep_map.evidence, probabilities)
 
 
 @settings(deadline=None)
@@ -36,12 +37,12 @@ def test_every_cluster_is_found_once_in_falling_order(suspicion: np.ndarray) -> 
     verdict, findings = ranked(sweep_map)
     assert [f.number for f in findings] == list(range(1, len(verdict.clusters) + 1))
     assert {id(f.cluster) for f in findings} == {id(c) for c in verdict.clusters}
-    sums = [f.summed_suspicion for f in findings]
+    sums = [f.summed_evidence for f in findings]
     assert sums == sorted(sums, reverse=True)
     for finding in findings:
         cluster = finding.cluster
         assert cluster.first_frame <= finding.frame <= cluster.last_frame
-        key_row = sweep_map.state[finding.frame, extent(cluster)[1]]
+        key_row = sweep_map.state_by_evidence(0.5)[finding.frame, extent(cluster)[1]]
         assert (key_row == BlockState.SUSPICIOUS).any(), "the key frame shows the finding"
         assert np.isclose(finding.probabilities.sum(), 1, atol=1e-5)
 

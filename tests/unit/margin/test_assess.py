@@ -9,14 +9,14 @@ import pytest
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin import Assessor, Outcome, Policy, RuleParameters, SweepMap, judge
+from octmargin.margin import Assessor, Outcome, Policy, QualityParameters, RuleParameters, SweepMap, judge
 
 AXIAL_UM = 4.0
 
 
 @pytest.fixture(scope="module")
 def assessor() -> Assessor:
-    return Assessor()
+    return Assessor("rule-1")
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -53,8 +53,8 @@ def test_reads_the_attenuation_of_a_uniform_tissue(mu: float, assessor: Assessor
 
 def test_the_roll_off_of_the_console_is_not_read_as_attenuation(tissue: Any) -> None:
     frame = tissue.bscan_db([((3.0, 1.0), 9.0)], snr_db=30.0, rolloff_db_per_mm=8.0)
-    corrected = Assessor(rolloff_db_per_mm=8.0).assess(frame, axial_um=AXIAL_UM)
-    as_if_none = Assessor().assess(frame, axial_um=AXIAL_UM)
+    corrected = Assessor("rule-1", rolloff_db_per_mm=8.0).assess(frame, axial_um=AXIAL_UM)
+    as_if_none = Assessor("rule-1").assess(frame, axial_um=AXIAL_UM)
     assert np.median(corrected.attenuation_per_mm) == pytest.approx(3.0, rel=0.1)
     assert np.median(as_if_none.attenuation_per_mm) > 3.6
 
@@ -168,10 +168,18 @@ def test_a_sweep_over_a_tumour_is_suspicious_and_one_beside_it_is_not(
 
 def test_says_what_is_wrong(assessor: Assessor) -> None:
     frame = np.zeros((32, 100), dtype=np.float32)
-    with pytest.raises(ConfigError, match="model 'rule-9' does not exist; use one of rule-1"):
-        Assessor(model="rule-9")
-    with pytest.raises(ConfigError, match="rule parameter bin_um is 0"):
-        RuleParameters(bin_um=0)
+    with pytest.raises(ConfigError, match="model 'rule-9' does not exist; use one of margin-1, onnx, rule-1"):
+        Assessor("rule-9")
+    with pytest.raises(ConfigError, match=r"model rule-1:x: rule-1 takes no argument"):
+        Assessor("rule-1:x")
+    with pytest.raises(ConfigError, match="quality parameter bin_um is 0"):
+        QualityParameters(bin_um=0)
+    with pytest.raises(ConfigError, match="rule parameter min_run_um is 0"):
+        RuleParameters(min_run_um=0)
+    with pytest.raises(ConfigError, match="suspicious_at is 1"):
+        Assessor("rule-1", suspicious_at=1.0)
+    with pytest.raises(InputError, match="aline_um is 0"):
+        assessor.assess(frame, axial_um=AXIAL_UM, aline_um=0.0)
     with pytest.raises(InputError, match=r"B-scan: expected float \(alines, depth\)"):
         assessor.assess(frame[0], axial_um=AXIAL_UM)
     with pytest.raises(InputError, match=r"intensity: expected shape \(32, 100\) .* got \(32, 99\)"):

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from octmargin import margin, signal
-from octmargin.margin import Assessor, _block_kernels, _segments, _suspicion
+from octmargin.margin import (
+    Assessor,
+    SweepMap,
+    _block_kernels,
+    _cell_kernels,
+    _network_kernels,
+    _segments,
+    _suspicion,
+)
 from octmargin.signal import (
     Calibration,
     Reconstructor,
@@ -26,6 +34,8 @@ def kernels() -> Iterator[Any]:
 
     modules: list[ModuleType] = [
         _block_kernels,
+        _cell_kernels,
+        _network_kernels,
         _segments,
         _suspicion,
         _chain_kernels,
@@ -38,15 +48,21 @@ def kernels() -> Iterator[Any]:
 
 
 def compiled() -> dict[str, int]:
-    return {kernel.py_func.__qualname__: len(kernel.nopython_signatures) for kernel in kernels()}
+    return {
+        f"{kernel.py_func.__module__}.{kernel.py_func.__qualname__}": len(kernel.nopython_signatures)
+        for kernel in kernels()
+    }
 
 
 def test_nothing_is_compiled_after_warming_up() -> None:
     signal.warm_up()
     margin.warm_up()
     before = compiled()
-    assert before["average_blocks"] == before["store_db"] == before["find_edges"] == 1
-    assert before["reconstruct_frame"] == before["transform_frame"] == 3
+    by_name = {name.rpartition(".")[2]: count for name, count in before.items()}
+    assert (
+        by_name["average_blocks"] == by_name["store_db"] == by_name["find_edges"] == by_name["convolve"] == 1
+    )
+    assert by_name["reconstruct_frame"] == by_name["transform_frame"] == 3
     rng = np.random.default_rng(0)
     reconstructor = Reconstructor(Calibration(), samples=512, depth=256)
     thorough = Reconstructor(Calibration(), samples=512, depth=256, threads=2, remove_fixed_pattern=True)
@@ -58,8 +74,12 @@ def test_nothing_is_compiled_after_warming_up() -> None:
             bscan_db = reconstructor.process(raw, None, intensity)
             thorough.process(raw)
         bscan_db.flags.writeable = False
-        Assessor().assess(bscan_db, axial_um=4.0)
-        Assessor().assess(bscan_db.copy(), axial_um=4.0, intensity=intensity)
+        for model in ("margin-1", "rule-1"):
+            assessor = Assessor(model)
+            sweep_map = SweepMap(2, 3, assessor.model)
+            sweep_map.place(0, assessor.assess(bscan_db, axial_um=4.0))
+            assert sweep_map.evidence.shape == (2, 3)
+            Assessor(model).assess(bscan_db.copy(), axial_um=4.0, intensity=intensity)
         attenuate(intensity, 0.004)
         intensity.flags.writeable = False
         attenuate(intensity, 0.004, noise=1.0)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin import BlockFlags, Outcome, Policy, SweepMap, judge
+from octmargin.margin import BlockFlags, Outcome, Policy, RuleModel, SweepMap, face_score, judge
+from octmargin.margin.model import OperatingPoint
 
 
 def flags(
@@ -23,6 +28,7 @@ def flags(
         probabilities=np.full((count, 3), 1 / 3, dtype=np.float32),
         suspicious=is_suspicious,
         distance_mm=np.where(is_suspicious, distance_mm, np.nan).astype(np.float32),
+        feature_mm=np.full(count, distance_mm, dtype=np.float32),
         visualised_depth_mm=np.full(count, depth_mm, dtype=np.float32),
         quality=np.array(quality or [0] * count, dtype=np.uint8),
         surface_mm=np.full(count, 0.2, dtype=np.float32),
@@ -30,6 +36,7 @@ def flags(
         brightness_db=np.full(count, 20.0, dtype=np.float32),
         surface_px=np.full(16 * count, 50.0, dtype=np.float32),
         enface_db=np.full(16 * count, 20.0, dtype=np.float32),
+        context=np.empty((count, 0), dtype=np.float32),
     )
 
 
@@ -38,7 +45,8 @@ def sweep(state: np.ndarray, depth_mm: float = 1.0) -> SweepMap:  # type: ignore
     sweep_map.state[:] = state
     usable = state >= BlockState.NOTHING_SUSPICIOUS
     sweep_map.visualised_depth_mm[usable] = depth_mm
-    sweep_map.distance_mm[state == BlockState.SUSPICIOUS] = 0.2
+    sweep_map.suspicion[usable] = np.where(state[usable] == BlockState.SUSPICIOUS, 0.9, 0.1)
+    sweep_map.feature_mm[usable] = 0.2
     return sweep_map
 
 
@@ -138,7 +146,7 @@ def test_the_reasons_for_an_indeterminate_face_are_in_plain_words() -> None:
     assert verdict.outcome is Outcome.INDETERMINATE
     assert verdict.reasons[:3] == (
         "the sweep is not complete",
-        "coverage 0.60 is below 0.95",
+        "coverage 0.60 is below 0.95 (40 lost)",
         "visualised depth 0.25 mm is below 0.3 mm",
     )
     empty = judge(SweepMap(3, 3), Policy(), complete=True)
@@ -212,3 +220,99 @@ def test_says_what_is_wrong() -> None:
         Policy(min_visualised_depth_mm=0)
     with pytest.raises(ConfigError, match="dcis_margin_mm is -1"):
         Policy(dcis_margin_mm=-1)
+
+
+class TestEvidence:
+    """Blocks of a sweep speak together: what stands at which evidence."""
+
+    @staticmethod
+    def map_of(evidence: np.ndarray) -> SweepMap:  # type: ignore[type-arg]
+        sweep_map = SweepMap(*evidence.shape)
+        sweep_map.enter(
+            np.nan_to_num(evidence).astype(np.float32), np.empty((*evidence.shape, 0), np.float32),
+            np.isfinite(evidence),
+        )  # fmt: skip
+        sweep_map.visualised_depth_mm[:] = 1.0
+        return sweep_map
+
+    @given(
+        evidence=arrays(
+            np.float32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.floats(0, 1, width=16)
+        ),
+        least=st.integers(1, 4),
+    )
+    def test_a_face_scores_the_highest_evidence_at_which_a_cluster_stands(
+        self,
+        evidence: np.ndarray,
+        least: int,  # type: ignore[type-arg]
+    ) -> None:
+        def stands(level: float) -> bool:
+            labels, count = ndimage.label(evidence >= level, structure=np.ones((3, 3)))
+            return any((labels == number).sum() >= least for number in range(1, count + 1))
+
+        standing = [level for level in np.unique(evidence).tolist() if stands(level)]
+        assert face_score(self.map_of(evidence), least) == max(standing, default=0.0)
+
+    def test_what_a_model_says_of_what_it_could_not_judge_does_not_count(self) -> None:
+        class Careless(RuleModel):
+            def gather(self, *_: Any) -> Any:
+                return np.array([[0.9, np.nan, 0.1]], np.float32)
+
+        sweep_map = SweepMap(1, 3, Careless())
+        sweep_map.place(0, flags([False] * 3, [BlockQuality.SHALLOW, 0, 0]))
+        assert sweep_map.state_by_evidence(0.5).tolist() == [
+            [BlockState.POOR, BlockState.POOR, BlockState.NOTHING_SUSPICIOUS]
+        ]
+        verdict = judge(sweep_map, Policy(), complete=True)
+        assert verdict.coverage == pytest.approx(1 / 3)
+        assert verdict.outcome is Outcome.INDETERMINATE
+
+    def test_one_model_judges_a_whole_sweep(self) -> None:
+        sweep_map = SweepMap(2, 3)
+        sweep_map.place(0, flags([False] * 3))
+        other = replace(flags([False] * 3), context=np.zeros((3, 4), np.float32))
+        with pytest.raises(InputError, match="one model must judge a whole sweep"):
+            sweep_map.place(1, other)
+        assert (sweep_map.state[1] == BlockState.NOT_SCANNED).all()
+
+    def test_doubt_is_neither_suspicious_nor_nothing(self) -> None:
+        evidence = np.full((6, 6), 0.01)
+        evidence[2:4, 2] = 0.4
+        policy = Policy(suspicious_at=0.6, doubtful_at=0.3, min_cluster_blocks=2)
+        verdict = judge(self.map_of(evidence), policy, complete=True)
+        assert verdict.outcome is Outcome.INDETERMINATE
+        assert (
+            verdict.reasons[0] == "2 neighbouring blocks with evidence of 0.40, below 0.6, but not below 0.3"
+        )
+        evidence[3, 2] = 0.2
+        assert judge(self.map_of(evidence), policy, complete=True).outcome is Outcome.NOTHING_SUSPICIOUS
+
+    def test_a_block_that_is_not_sound_has_no_evidence_and_is_said_with_its_reason(self) -> None:
+        sweep_map = SweepMap(4, 4)
+        for frame in range(3):
+            sweep_map.place(frame, flags([False] * 4, [BlockQuality.SATURATED if frame else 0] * 4))
+        sweep_map.mark_lost(3)
+        assert np.isnan(sweep_map.evidence[1:]).all()
+        verdict = judge(sweep_map, Policy(), complete=True)
+        assert verdict.outcome is Outcome.INDETERMINATE
+        assert verdict.reasons[0] == "coverage 0.25 is below 0.95 (8 saturated, 4 lost)"
+
+    def test_the_site_may_move_the_operating_point_of_the_model(self) -> None:
+        of_model = OperatingPoint(0.7, 0.4, 2)
+        assert Policy().operating_point(of_model) == of_model
+        assert Policy(suspicious_at=0.3).operating_point(of_model) == OperatingPoint(0.3, 0.3, 2)
+        assert Policy(doubtful_at=0.1, min_cluster_blocks=5).operating_point(of_model) == OperatingPoint(
+            0.7, 0.1, 5
+        )
+        with pytest.raises(ConfigError, match=r"doubtful_at is 0\.8, above suspicious_at, 0\.7"):
+            Policy(doubtful_at=0.8).operating_point(of_model)
+        with pytest.raises(ConfigError, match=r"suspicious_at is 1"):
+            Policy(suspicious_at=1)
+
+    def test_a_cluster_knows_where_its_evidence_is_highest(self) -> None:
+        evidence = np.full((5, 6), 0.01)
+        evidence[1, 2:5], evidence[2, 4] = (0.7, 0.8, 0.9), 0.95
+        (cluster,) = judge(self.map_of(evidence), Policy(), complete=True).clusters
+        assert (cluster.peak_frame, cluster.peak_block) == (2, 4)
+        assert cluster.evidence == pytest.approx(0.95)
+        assert cluster.blocks == 4

@@ -1,0 +1,255 @@
+"""The networks of the trained model: cells of a frame to scores of its blocks, blocks of a sweep to their evidence.
+
+Three strided convolutions bring 8 columns x 8 rows of cells to one place, a block of 16 A-lines and 128 µm of depth;
+two residual pairs (He 2016, doi 10.1109/CVPR.2016.90) look at the neighbours, between them each place learns what its
+whole column holds. One head scores every place, one every block, from its column down to a millimetre. What the latter
+knows of each block, three more convolutions gather over neighbouring blocks and frames. All of it runs as numba
+kernels; training/network.py is the same in jax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octmargin.buffers import aligned_zeros
+from octmargin.errors import ConfigError
+from octmargin.margin import _network_kernels as kernels
+from octmargin.margin._cell_kernels import BORDER, FEATURES, ROWS
+from octmargin.margin.model import CLASSES
+from octmargin.margin.model_file import ModelFile
+
+BANDS = ROWS // 8
+"""Places below a block: 128 µm each, the first half above the surface."""
+POOLED_BANDS = 9
+"""Down to a millimetre: what a block's score rests on."""
+NEAR_BANDS = 3
+COLUMNS_PER_BLOCK = 8
+LAYERS = {
+    "entry": (4, 4),
+    "second": (3, 3),
+    "third": (3, 3),
+    "first_a": (3, 3),
+    "first_b": (3, 3),
+    "column": (3, 1),
+    "last_a": (3, 3),
+    "last_b": (3, 3),
+    "place": (1, 1),
+    "block_a": (3, 1),
+    "block_b": (1, 1),
+}
+"""Taps along and down, in the order of computation."""
+GATHER_LAYERS = {"gather_a": (3, 3), "gather_b": (3, 3), "gather_c": (3, 3)}
+"""Across frames and along blocks."""
+_LANES = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weights:
+    """One layer, its channels out padded to a multiple of sixteen."""
+
+    taps: tuple[int, int]
+    channels_in: int
+    channels_out: int
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+class Network:
+    """Runs the network of a model file; holds buffers for one frame size at a time, for one thread.
+
+    Raises ConfigError for a file whose layers are not those of this network.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        self._layers = {name: _unpacked(model, name, taps) for name, taps in LAYERS.items()}
+        layers = self._layers
+        width = layers["third"].channels_out
+        expected = {
+            "entry": FEATURES,
+            "second": layers["entry"].channels_out,
+            "third": layers["second"].channels_out,
+            **dict.fromkeys(("first_a", "first_b", "last_a", "last_b", "place"), width),
+            "column": 2 * width,
+            "block_a": 4 * width,
+            "block_b": layers["block_a"].channels_out,
+        }
+        for name, channels in expected.items():
+            if layers[name].channels_in != channels:
+                raise ConfigError(
+                    f"model {model.name}: layer {name} takes {layers[name].channels_in} channels, here come "
+                    f"{channels}; the file does not fit this version"
+                )
+        for name in ("first_a", "first_b", "last_a", "last_b", "column"):
+            _expect(model, name, layers[name].channels_out, width)
+        _expect(model, "block_b", model.layer("block_b").shape[3], len(CLASSES))
+        _expect(model, "place", model.layer("place").shape[3], len(CLASSES) + 1)
+        self._blocks = 0
+
+    def features_for(self, blocks: int) -> NDArray[np.float32]:
+        """Where the features of a frame of `blocks` go: (columns + 2, ROWS + 2, FEATURES), zeros at its border."""
+        if blocks != self._blocks:
+            self._allocate(blocks)
+        return self._features
+
+    def run(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scores of the blocks, (blocks, n), and of the places, (blocks, BANDS, n): n classes, padded with nothing."""
+        blocks = self._blocks
+        columns = blocks * COLUMNS_PER_BLOCK
+        entry, second, x = self._entry, self._second, self._x
+        features = self._features.reshape(-1)
+        self._convolve("entry", features, ROWS + 2, (columns // 2, ROWS // 2), entry, step=(2, 2))
+        self._convolve("second", entry, ROWS // 2 + 2, (columns // 4, ROWS // 4), second, step=(2, 2))
+        self._convolve("third", second, ROWS // 4 + 2, (blocks, BANDS), x, step=(2, 2))
+        shape = (blocks, BANDS, self._layers["third"].channels_out)
+        self._residual("first")
+        kernels.pool_rows(x, shape, BANDS, self._pooled_all, 2 * shape[2], 0)
+        self._convolve("column", self._pooled_all, 1, (blocks, 1), self._column, border=0)
+        kernels.add_to_rows(x, shape, self._column)
+        self._residual("last")
+        self._convolve(
+            "place",
+            x[(BANDS + 3) * shape[2] :],
+            BANDS + 2,
+            (blocks, BANDS),
+            self._places,
+            border=0,
+            rectify=False,
+        )
+        kernels.pool_rows(x, shape, POOLED_BANDS, self._pooled, 4 * shape[2], 0)
+        kernels.pool_rows(x, shape, NEAR_BANDS, self._pooled, 4 * shape[2], 2 * shape[2])
+        self._convolve("block_a", self._pooled, 1, (blocks, 1), self._hidden, border=0)
+        self._convolve("block_b", self._hidden, 1, (blocks, 1), self._scores, border=0, rectify=False)
+        return (
+            self._scores.reshape(blocks, -1),
+            self._places.reshape(blocks, BANDS, -1),
+        )
+
+    @property
+    def hidden(self) -> NDArray[np.float32]:
+        """What the last layer but one holds of each block, (blocks, n), after `run`."""
+        return self._hidden.reshape(self._blocks, -1)
+
+    def _residual(self, name: str) -> None:
+        shape = (self._blocks, BANDS)
+        self._convolve(f"{name}_a", self._x, BANDS + 2, shape, self._h)
+        self._convolve(f"{name}_b", self._h, BANDS + 2, shape, self._y, rectify=False)
+        kernels.add_rectified(self._x, self._y)
+
+    def _convolve(
+        self,
+        name: str,
+        source: NDArray[np.float32],
+        rows_in: int,
+        size: tuple[int, int],
+        out: NDArray[np.float32],
+        *,
+        step: tuple[int, int] = (1, 1),
+        border: int = BORDER,
+        rectify: bool = True,
+    ) -> None:
+        layer = self._layers[name]
+        kernels.convolve(
+            source,
+            (0, rows_in, layer.channels_in),
+            layer.taps,
+            step,
+            layer.weights,
+            layer.bias,
+            out,
+            (*size, layer.channels_out),
+            border,
+            rectify,
+        )
+
+    def _allocate(self, blocks: int) -> None:
+        layers, columns = self._layers, blocks * COLUMNS_PER_BLOCK
+        width = layers["third"].channels_out
+
+        def bordered(along: int, down: int, channels: int) -> NDArray[np.float32]:
+            return aligned_zeros(((along + 2) * (down + 2) * channels,), np.float32)
+
+        self._features = aligned_zeros((columns + 2, ROWS + 2, FEATURES), np.float32)
+        self._entry = bordered(columns // 2, ROWS // 2, layers["entry"].channels_out)
+        self._second = bordered(columns // 4, ROWS // 4, layers["second"].channels_out)
+        self._x, self._h, self._y = (bordered(blocks, BANDS, width) for _ in range(3))
+        self._pooled_all = aligned_zeros(((blocks + 2) * 2 * width,), np.float32)
+        self._pooled = aligned_zeros(((blocks + 2) * 4 * width,), np.float32)
+        self._column = aligned_zeros((blocks * layers["column"].channels_out,), np.float32)
+        self._hidden = aligned_zeros((blocks * layers["block_a"].channels_out,), np.float32)
+        self._scores = aligned_zeros((blocks * layers["block_b"].channels_out,), np.float32)
+        self._places = aligned_zeros((blocks * BANDS * layers["place"].channels_out,), np.float32)
+        self._blocks = blocks
+
+
+class GatherNetwork:
+    """Scores of a sweep's blocks from what the frames' network said of them; keeps nothing between calls.
+
+    Raises ConfigError for a file whose layers are not those of this network.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        self._layers = [_unpacked(model, name, taps) for name, taps in GATHER_LAYERS.items()]
+        for layer, following in pairwise(self._layers):
+            if layer.channels_out != following.channels_in:
+                raise ConfigError(f"model {model.name}: its layers that gather do not fit each other")
+        self.channels_in = self._layers[0].channels_in
+        known = model.layer("block_a").shape[3] + len(CLASSES) + 1
+        if self.channels_in != known:
+            raise ConfigError(
+                f"model {model.name}: layer gather_a takes {self.channels_in} channels, here come {known}; "
+                "the file does not fit this version"
+            )
+        _expect(model, "gather_c", model.layer("gather_c").shape[3], len(CLASSES))
+
+    def run(self, known: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores (frames, blocks, n), padded with nothing, from `known` float32 (frames, blocks, channels_in)."""
+        frames, blocks, _ = known.shape
+        inside = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+        source = np.zeros((frames + 2, blocks + 2, self.channels_in), np.float32)
+        source[inside] = known
+        for layer in self._layers:
+            out = np.zeros((frames + 2, blocks + 2, layer.channels_out), np.float32)
+            kernels.convolve(
+                source.reshape(-1),
+                (0, blocks + 2, layer.channels_in),
+                layer.taps,
+                (1, 1),
+                layer.weights,
+                layer.bias,
+                out.reshape(-1),
+                (frames, blocks, layer.channels_out),
+                BORDER,
+                layer is not self._layers[-1],
+            )
+            source = out
+        return source[inside]
+
+
+def _expect(model: ModelFile, name: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise ConfigError(
+            f"model {model.name}: layer {name} gives {found} channels, expected {expected}; "
+            "the file does not fit this version"
+        )
+
+
+def _unpacked(model: ModelFile, name: str, taps: tuple[int, int]) -> _Weights:
+    weights, bias = model.layer(name).unpack()
+    if weights.shape[:2] != taps:
+        raise ConfigError(
+            f"model {model.name}: layer {name} has {weights.shape[:2]} taps, expected {taps}; "
+            "the file does not fit this version"
+        )
+    missing = -weights.shape[3] % _LANES
+    padded = np.pad(weights, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    return _Weights(
+        taps,
+        weights.shape[2],
+        padded.shape[3],
+        np.ascontiguousarray(padded).reshape(-1),
+        np.pad(bias, (0, missing)),
+    )

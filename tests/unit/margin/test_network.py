@@ -1,0 +1,148 @@
+"""The networks' kernels against NumPy, and as a whole against the same networks in jax."""
+
+from __future__ import annotations
+
+import jax
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from octmargin.errors import ConfigError
+from octmargin.margin import _network_kernels as kernels
+from octmargin.margin.model import CLASSES
+from octmargin.margin.model_file import Layer, ModelFile, read_model
+from octmargin.margin.network import BANDS, GatherNetwork, Network
+from training.fit import packed
+from training.network import (
+    CONTEXT,
+    Parameters,
+    gathered_scores,
+    initial_gathering,
+    initial_parameters,
+    scores,
+)
+
+
+def random(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    columns=st.integers(1, 6),
+    rows=st.integers(1, 30),
+    taps=st.sampled_from([(1, 1), (3, 1), (3, 3), (4, 4)]),
+    step=st.sampled_from([(1, 1), (2, 2)]),
+    channels_in=st.integers(1, 9),
+    groups=st.integers(1, 3),
+    rectify=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_convolution_is_a_sum_over_its_taps(
+    columns: int, rows: int, taps: tuple[int, int], step: tuple[int, int], channels_in: int, groups: int,
+    rectify: bool, seed: int,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    channels_out = 16 * groups
+    source = random(rng, columns * step[0] + taps[0], rows * step[1] + taps[1], channels_in)
+    weights, bias = random(rng, *taps, channels_in, channels_out), random(rng, channels_out)
+    out = np.zeros((columns + 2, rows + 2, channels_out), np.float32)
+    kernels.convolve(
+        source.reshape(-1), source.shape, taps, step, weights.reshape(-1), bias, out.reshape(-1),
+        (columns, rows, channels_out), 1, rectify,
+    )  # fmt: skip
+    windows = sliding_window_view(source.astype(np.float64), taps, axis=(0, 1))[:: step[0], :: step[1]]
+    expected = np.einsum("xycij,ijco->xyo", windows[:columns, :rows], weights) + bias
+    np.testing.assert_allclose(
+        out[1:-1, 1:-1], np.maximum(expected, 0) if rectify else expected, rtol=1e-4, atol=1e-4
+    )
+    out[1:-1, 1:-1] = 0
+    assert not out.any(), "the border stays zero"
+
+
+def test_pooling_takes_maximum_and_mean_of_the_first_rows() -> None:
+    x = random(np.random.default_rng(0), 5, 9, 16)
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    pooled = np.zeros((7, 40), np.float32)
+    kernels.pool_rows(padded.reshape(-1), x.shape, 4, pooled.reshape(-1), 40, 8)
+    np.testing.assert_array_equal(pooled[1:-1, 8:24], x[:, :4].max(axis=1))
+    np.testing.assert_allclose(pooled[1:-1, 24:40], x[:, :4].mean(axis=1), atol=1e-6)
+    assert not pooled[:, :8].any()
+    assert not pooled[[0, -1]].any()
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[ModelFile, Parameters, Parameters]:
+    """A model file of random weights, and these weights, rounded as the file rounds them."""
+    layers, parameters = [], []
+    for initial in (initial_parameters(jax.random.key(3)), initial_gathering(jax.random.key(4))):
+        rng = np.random.default_rng(5)
+        rounded = {
+            name: (
+                (3 * np.asarray(w)).astype(np.float16).astype(np.float32),
+                (0.1 * random(rng, *b.shape)).astype(np.float16).astype(np.float32),
+            )
+            for name, (w, b) in initial.items()
+        }
+        parameters.append(rounded)
+        layers += packed(rounded)  # type: ignore[arg-type]
+    model = msgspec.structs.replace(read_model("margin-1"), layers=layers)
+    return model, parameters[0], parameters[1]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 7, 32])
+def test_the_kernels_compute_what_was_trained(
+    drawn: tuple[ModelFile, Parameters, Parameters], blocks: int
+) -> None:
+    model, parameters, _ = drawn
+    network = Network(model)
+    features = network.features_for(blocks)
+    for seed in range(2):  # the second frame finds what the first one left
+        features[1:-1, 1:-1] = random(np.random.default_rng(seed), *features[1:-1, 1:-1].shape)
+        of_blocks, of_places = network.run()
+        expected_blocks, expected_places = jax.jit(scores)(parameters, features[None, 1:-1, 1:-1])
+        largest = max(np.abs(expected_blocks).max(), np.abs(expected_places).max())
+        np.testing.assert_allclose(of_blocks[:, :6], expected_blocks[0], atol=2e-5 * largest)
+        np.testing.assert_allclose(of_places[:, :BANDS, :7], expected_places[0], atol=2e-5 * largest)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 32), (40, 20)])
+def test_evidence_is_gathered_as_it_was_trained(
+    drawn: tuple[ModelFile, Parameters, Parameters], shape: tuple[int, int]
+) -> None:
+    model, _, parameters = drawn
+    known = random(np.random.default_rng(0), *shape, CONTEXT)
+    expected = np.asarray(jax.jit(gathered_scores)(parameters, known[None])[0])
+    found = GatherNetwork(model).run(known)[..., : len(CLASSES)]
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_a_file_whose_layers_do_not_fit_is_refused(drawn: tuple[ModelFile, Parameters, Parameters]) -> None:
+    model = drawn[0]
+    without = [layer for layer in model.layers if layer.name != "second"]
+    with pytest.raises(ConfigError, match="layer second is missing"):
+        Network(msgspec.structs.replace(model, layers=without))
+    narrow = Layer.pack("second", np.zeros((3, 3, 8, 32)), np.zeros(32))
+    with pytest.raises(ConfigError, match="layer second takes 8 channels, here come 16"):
+        Network(msgspec.structs.replace(model, layers=[*without, narrow]))
+    wide = [layer for layer in model.layers if layer.name != "first_a"]
+    with pytest.raises(ConfigError, match="layer first_a gives 64 channels, expected 48"):
+        Network(
+            msgspec.structs.replace(
+                model, layers=[*wide, Layer.pack("first_a", np.zeros((3, 3, 48, 64)), np.zeros(64))]
+            )
+        )
+    few = [layer for layer in model.layers if layer.name != "gather_c"]
+    with pytest.raises(ConfigError, match="layer gather_c gives 3 channels, expected 6"):
+        GatherNetwork(
+            msgspec.structs.replace(
+                model, layers=[*few, Layer.pack("gather_c", np.zeros((3, 3, 32, 3)), np.zeros(3))]
+            )
+        )
+    flat = Layer.pack("second", np.zeros((3, 1, 16, 32)), np.zeros(32))
+    with pytest.raises(ConfigError, match=r"layer second has \(3, 1\) taps, expected \(3, 3\)"):
+        Network(msgspec.structs.replace(model, layers=[*without, flat]))
