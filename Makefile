@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SOURCES_STATE := $(shell find src simulator -name '*.py' | LC_ALL=C sort | xargs cat | cksum | cut -d ' ' -f 1)
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(SOURCES_STATE)
 
-.PHONY: demo test lint types imports wheel check lock clean
+.PHONY: model demo test lint types imports wheel check lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/octmargin demo $(ARGS)
@@ -41,6 +41,14 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Trains margin-1 anew, to the bit on the same kind of machine: about an hour on two cores.
+model: $(VENV)/ready
+	$(BIN)/python -m training.train
+	$(BIN)/python -m training.refine --prefer benign
+	$(BIN)/python -m training.refine --prefer mimics --specimens 1500
+	$(BIN)/python -m training.gather
+	$(BIN)/python -m training.calibrate
 
 lock:
 	bash scripts/lock.sh

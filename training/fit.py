@@ -1,0 +1,90 @@
+"""Fits the network to examples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from octmargin.margin.model import CLASSES
+from octmargin.margin.model_file import Layer
+from octmargin.margin.network import LAYERS
+from training.batches import batches
+from training.examples import Examples
+from training.network import Parameters, initial_parameters, scores
+
+BATCH = 16
+_PEAK_RATE = 1.5e-3
+_WARM_UP_STEPS = 300
+_WEIGHT_DECAY = 0.02
+_DCIS_WEIGHT = 2.0
+"""Of a block with DCIS against another: there are few, and they are the hard ones; calibration comes after."""
+_PLACE_SHARE = 0.5
+"""Of the places' loss in the whole one."""
+
+Say = Callable[[str], None]
+
+
+def fit(
+    examples: Examples,
+    *,
+    epochs: int,
+    seed: int,
+    say: Say,
+    begin: Parameters | None = None,
+    peak_rate: float = _PEAK_RATE,
+) -> Parameters:
+    """Train from `begin`, or from weights drawn by `seed`.
+
+    The same seed and examples give the same bits on the same kind of machine.
+    """
+    steps = epochs * (len(examples.seed) // BATCH)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, peak_rate, min(_WARM_UP_STEPS, steps // 3), steps, 0.02 * peak_rate
+    )
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=_WEIGHT_DECAY))
+    parameters = initial_parameters(jax.random.key(seed)) if begin is None else begin
+    state = optimiser.init(parameters)
+
+    @jax.jit
+    def step(parameters: Any, state: Any, batch: Any) -> Any:
+        loss, gradient = jax.value_and_grad(_loss)(parameters, *batch)
+        updates, state = optimiser.update(gradient, state, parameters)
+        return optax.apply_updates(parameters, updates), state, loss
+
+    began, losses = time.monotonic(), []
+    for n, batch in enumerate(batches(examples, BATCH, epochs, seed), start=1):
+        parameters, state, loss = step(
+            parameters, state, (batch.features, batch.kind, batch.counts, batch.places)
+        )
+        losses.append(loss)
+        if n % 100 == 0 or n == steps:
+            mean = float(np.mean([float(value) for value in losses[-100:]]))
+            say(f"step {n} of {steps}: loss {mean:.4f}, {time.monotonic() - began:.0f} s")
+    return parameters
+
+
+def unpacked(layers: list[Layer]) -> Parameters:
+    """Parameters of the network of frames, from a model's file."""
+    found = {layer.name: layer.unpack() for layer in layers}
+    return {name: (jnp.asarray(found[name][0]), jnp.asarray(found[name][1])) for name in LAYERS}
+
+
+def packed(parameters: Parameters) -> list[Layer]:
+    """Layers as they go into the model's file."""
+    return [Layer.pack(name, np.asarray(w), np.asarray(b)) for name, (w, b) in parameters.items()]
+
+
+def _loss(parameters: Any, features: Any, kind: Any, counts: Any, places: Any) -> Any:
+    """Cross-entropy of the blocks that count, and of the places below them by the share of each class."""
+    block_scores, place_scores = scores(parameters, features)
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(block_scores), kind[..., None], axis=-1)[..., 0]
+    weights = counts * jnp.where(kind == CLASSES.index("dcis"), _DCIS_WEIGHT, 1.0)
+    of_blocks = -(chosen * weights).sum() / weights.sum()
+    of_places = -(places * jax.nn.log_softmax(place_scores)).sum(axis=-1).mean(axis=-1)
+    return of_blocks + _PLACE_SHARE * (of_places * counts).sum() / counts.sum()

@@ -1,0 +1,109 @@
+"""Teach a trained model to gather evidence over a sweep: `python -m training.gather --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from octmargin.margin.model_file import read_model, write_model
+from octmargin.margin.trained import gather_input
+from training.contexts import SweepContext, contexts
+from training.fit import packed
+from training.network import Parameters, gathered_scores, initial_gathering
+from training.sweeps import render_sweeps
+
+FIRST_GATHERING_SEED = 110_000
+BATCH = 8
+_PEAK_RATE = 3e-3
+_WEIGHT_DECAY = 0.05
+_HOLES = 0.3
+"""Share of the sweeps of a batch that are shown with holes, as losses make them."""
+
+
+def fit_gathering(sweeps: list[SweepContext], *, epochs: int, seed: int) -> Parameters:
+    """Train on whole sweeps, mirrored and with holes; the same seed gives the same bits on the same kind of machine."""
+    known = np.stack([gather_input(s.context, s.usable) for s in sweeps])
+    kind = np.stack([s.kind for s in sweeps]).astype(np.int64)
+    counts = np.stack([s.counts for s in sweeps]).astype(np.float32)
+    size = min(BATCH, len(sweeps))
+    per_epoch = len(sweeps) // size
+    steps = epochs * per_epoch
+    rate = optax.warmup_cosine_decay_schedule(0.0, _PEAK_RATE, steps // 20 + 1, steps + 1, 0.02 * _PEAK_RATE)
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=_WEIGHT_DECAY))
+    parameters = initial_gathering(jax.random.key(seed))
+    state = optimiser.init(parameters)
+
+    def loss_of(parameters: Any, known: Any, kind: Any, counts: Any) -> Any:
+        logs = jax.nn.log_softmax(gathered_scores(parameters, known))
+        chosen = jnp.take_along_axis(logs, kind[..., None], axis=-1)[..., 0]
+        return -(chosen * counts).sum() / counts.sum()
+
+    @jax.jit
+    def step(parameters: Any, state: Any, batch: Any) -> Any:
+        gradient = jax.grad(loss_of)(parameters, *batch)
+        updates, state = optimiser.update(gradient, state, parameters)
+        return optax.apply_updates(parameters, updates), state
+
+    rng = np.random.default_rng([seed, 40])
+    for _ in range(epochs):
+        order = rng.permutation(len(sweeps))
+        for n in range(per_epoch):
+            chosen = order[n * size : (n + 1) * size]
+            batch = _changed(known[chosen], kind[chosen], counts[chosen], rng)
+            parameters, state = step(parameters, state, batch)
+    return parameters
+
+
+def _changed(
+    known: NDArray[np.float32], kind: NDArray[np.int64], counts: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    for n in range(len(known)):
+        for axis in (0, 1):
+            if rng.random() < 0.5:
+                known[n], kind[n], counts[n] = (
+                    np.flip(values[n], axis).copy() for values in (known, kind, counts)
+                )
+        if rng.random() < _HOLES:
+            lost = rng.random(known.shape[1]) < rng.uniform(0, 0.3)
+            known[n, lost], counts[n, lost] = 0.0, 0.0
+    return known, kind, counts
+
+
+def main() -> None:
+    """Render sweeps, run the model over them, train, write."""
+    parser = argparse.ArgumentParser(prog="python -m training.gather", description=__doc__)
+    parser.add_argument("--model", default="src/octmargin/margin/models/margin-1.json")
+    parser.add_argument("--sweeps", default=".cache/sweeps", help="folder that keeps the rendered sweeps")
+    parser.add_argument("--specimens", type=int, default=400)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    began = time.monotonic()
+    seeds = range(FIRST_GATHERING_SEED, FIRST_GATHERING_SEED + options.specimens)
+    paths = render_sweeps(Path(options.sweeps), seeds, options.processes)
+    model = read_model(options.model)
+    parameters = fit_gathering(contexts(model, paths), epochs=options.epochs, seed=model.card.seed)
+    names = {layer.name for layer in packed(parameters)}
+    write_model(
+        msgspec.structs.replace(
+            model,
+            layers=[layer for layer in model.layers if layer.name not in names] + packed(parameters),
+            card=msgspec.structs.replace(model.card, gathering_seeds=(seeds[0], seeds[-1])),
+        ),
+        Path(options.model),
+    )
+    print(f"{options.model} gathers evidence, not yet calibrated ({time.monotonic() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
