@@ -44,6 +44,8 @@ class BlockMetrics(msgspec.Struct, frozen=True, kw_only=True):
     positive: int
     negative: int
     auroc: Estimate
+    auroc_of_frames: Estimate
+    """Of what each frame alone shows, before evidence is gathered."""
     ece_equal_mass: Estimate
     ece_equal_width: Estimate
     brier: Estimate
@@ -66,16 +68,23 @@ def block_metrics(results: StudyResults, part: str, seeds: Collection[int] | Non
     judged = _is_judged(blocks)
     counted = judged & (blocks.malignant != Malignant.TOUCHED)
     names, specimen = np.unique(seed[counted], return_inverse=True)
-    probability = blocks.suspicion[counted].astype(np.float64)
+    probability = blocks.evidence[counted].astype(np.float64)
     positive = blocks.malignant[counted] == Malignant.YES
     called = blocks.state[counted] == BlockState.SUSPICIOUS
     of, specimens = len(positive), len(names)
     unknown = Estimate(None, None, None, of)
-    area, roc, point = unknown, None, None
+    area, of_frames, roc, point = unknown, unknown, None, None
     if positive.any() and not positive.all():
         counts = statistics.score_counts(probability, positive, specimen, specimens)
         exact = statistics.auroc(probability, positive)
         area = statistics.estimate(counts, statistics.auroc_of_counts, of, exact)
+        alone = blocks.suspicion[counted].astype(np.float64)
+        of_frames = statistics.estimate(
+            statistics.score_counts(alone, positive, specimen, specimens),
+            statistics.auroc_of_counts,
+            of,
+            statistics.auroc(alone, positive),
+        )
         roc = Curve.of(*statistics.roc(probability, positive))
         point = float(called[~positive].mean()), float(called[positive].mean())
     mass, width, brier, reliability = unknown, unknown, unknown, Curve([], [])
@@ -97,6 +106,7 @@ def block_metrics(results: StudyResults, part: str, seeds: Collection[int] | Non
         positive=int(positive.sum()),
         negative=int((~positive).sum()),
         auroc=area,
+        auroc_of_frames=of_frames,
         ece_equal_mass=mass,
         ece_equal_width=width,
         brier=brier,

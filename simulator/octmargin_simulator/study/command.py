@@ -11,6 +11,7 @@ import typer
 
 from octmargin.cold_start import compiling_told
 from octmargin.errors import InputError
+from octmargin.margin import DEFAULT_MODEL
 from octmargin_simulator.study.plan import PARTS, StudyPlan
 from octmargin_simulator.study.plots import require_matplotlib
 from octmargin_simulator.study.records import StudyResults
@@ -18,7 +19,14 @@ from octmargin_simulator.study.report import MARKDOWN_FILE, REPORT_FILE, shown, 
 from octmargin_simulator.study.run import run_study
 from octmargin_simulator.study.tables import summarise
 
-_QUICK = {"specimens": 6, "paired_specimens": 2, "alines": 256, "frames": 16}
+_QUICK = {
+    "specimens": 6,
+    "paired_specimens": 2,
+    "alines": 256,
+    "frames": 16,
+    "width_mm": 4.0,
+    "height_mm": 3.2,
+}
 
 
 def study(
@@ -28,7 +36,7 @@ def study(
         typer.Option(min=1, help="The first of them, examined also in shifted worlds and with artefacts."),
     ] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first specimen; the others follow.")] = 1,
-    model: Annotated[str, typer.Option(help="The margin model under test.")] = "rule-1",
+    model: Annotated[str, typer.Option(help="The margin model under test.")] = DEFAULT_MODEL,
     worlds: Annotated[str, typer.Option(help="Parts of the study, with commas between.")] = ",".join(PARTS),
     faces_per_specimen: Annotated[
         int | None, typer.Option(min=1, help="Examine so many faces of a specimen; all without it.")
@@ -44,7 +52,7 @@ def study(
         typer.Option(min=1, help="Processes; as many as processors without it. Results do not depend on it."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A handful of specimens on a coarse grid, to see that it works.")
+        bool, typer.Option("--quick", help="A handful of specimens on a small field, to see that it works.")
     ] = False,
     from_folder: Annotated[
         Path | None,

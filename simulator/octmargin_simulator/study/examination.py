@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from octmargin.frames import ALINES_PER_BLOCK, BlockState
-from octmargin.margin import Assessor, Policy, SweepMap, judge
+from octmargin.frames import ALINES_PER_BLOCK
+from octmargin.margin import Assessor, Policy, SweepMap, face_score, judge
 from octmargin.signal import Calibration, Reconstructor
 from octmargin_simulator.grid import ScanGrid
 from octmargin_simulator.optics import ConsoleOptics
@@ -42,22 +41,6 @@ def examine(plan: StudyPlan, task: Task) -> list[Examined]:
     return [reader.examine(specimen, task, condition) for condition in plan.conditions(task)]
 
 
-def face_score(sweep_map: SweepMap) -> float:
-    """How suspicious a whole face is, for its ROC: an order, not a probability.
-
-    The number of blocks of the largest cluster of touching suspicious blocks, with their mean suspicion as a fraction;
-    without any suspicious block, the largest suspicion of a usable one. From `Policy.min_cluster_blocks` on the
-    verdict is suspicious.
-    """
-    labels, clusters = ndimage.label(sweep_map.state == BlockState.SUSPICIOUS, structure=np.ones((3, 3)))
-    if clusters:
-        sizes = np.bincount(labels.ravel())[1:]
-        means = ndimage.mean(sweep_map.suspicion, labels, np.arange(1, clusters + 1))
-        return float(np.max(sizes + np.minimum(means, 0.999)))
-    usable = sweep_map.suspicion[sweep_map.state == BlockState.NOTHING_SUSPICIOUS]
-    return float(usable.max()) if usable.size else 0.0
-
-
 class _Reader:
     """Reconstruction and assessment for one console, with their buffers."""
 
@@ -81,7 +64,7 @@ class _Reader:
         tissue = specimen.face(condition.face, grid, condition.scenario)
         scanner = FaceScanner(specimen, condition.face, tissue, self._optics)
         lost = _lost_frames(specimen.seed, grid.frames, condition.lost_share)
-        sweep_map = SweepMap(grid.frames, -(-grid.alines // ALINES_PER_BLOCK))
+        sweep_map = SweepMap(grid.frames, -(-grid.alines // ALINES_PER_BLOCK), self._assessor.model)
         truths, frames = [], []
         for frame in range(grid.frames):
             truth = scanner.expose(frame, self._spectra)
@@ -91,10 +74,16 @@ class _Reader:
                 if frame in lost
                 else self._assess(sweep_map, frame, truth)
             )
-        verdict = judge(sweep_map, Policy(), complete=True)
+        policy = Policy()
+        verdict = judge(sweep_map, policy, complete=True)
+        point = policy.operating_point(sweep_map.operating_point)
         lesion = lesion_of(truths, grid)
         depth_mm = verdict.visualised_depth_mm
-        blocks = Blocks.joined(frames)
+        blocks = replace(
+            Blocks.joined(frames),
+            evidence=sweep_map.evidence.reshape(-1),
+            state=sweep_map.state_by_evidence(point.suspicious_at).reshape(-1),
+        )
         record = FaceRecord(
             seed=specimen.seed,
             sort=specimen.sort,
@@ -110,7 +99,7 @@ class _Reader:
             reasons=verdict.reasons,
             coverage=verdict.coverage,
             visualised_depth_mm=None if np.isnan(depth_mm) else depth_mm,
-            score=face_score(sweep_map),
+            score=face_score(sweep_map, point.min_cluster_blocks),
             snr_db=specimen.snr_db,
             blocks=len(blocks.state),
         )
@@ -121,6 +110,7 @@ class _Reader:
         flags = self._assessor.assess(
             self._bscan_db,
             axial_um=self._optics.axial_um,
+            aline_um=1000 * self._grid.width_mm / self._grid.alines,
             intensity=self._intensity,
             saturated=self._spectra.max(axis=1) >= self._optics.full_scale,
         )
@@ -142,7 +132,12 @@ class _Reader:
         truth: FrameTruth,
     ) -> Blocks:
         return Blocks(
-            suspicion, probabilities.astype(np.float16), state, quality, *block_truth(truth, self._grid)
+            suspicion,
+            suspicion,
+            probabilities.astype(np.float16),
+            state,
+            quality,
+            *block_truth(truth, self._grid),
         )
 
 

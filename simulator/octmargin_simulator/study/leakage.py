@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from octmargin.errors import InputError
+from octmargin.margin import load_model
 
 
-def training_seeds_of(model: str) -> tuple[range, ...]:  # noqa: ARG001 - rule-1 is the only model, and was trained on none
-    """Seeds of the specimens on which a model was trained; rule-1 was set by hand."""
-    return ()
+def training_seeds_of(model: str) -> tuple[range, ...]:
+    """Seeds of the specimens that a model has seen, in whatever part of its making; none for one set by hand."""
+    return tuple(range(first, last + 1) for first, last in load_model(model).identity.seen_seeds)
 
 
 def check_unseen(model: str, seeds: Iterable[int], training_seeds: Iterable[range]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from octmargin.errors import InputError
 from octmargin.frames import ALINES_PER_BLOCK
+from octmargin.margin import DEFAULT_MODEL
 from octmargin_simulator.study.worlds import REFERENCE, world_names
 from octmargin_simulator.tissue.covers import ARTEFACTS
 from octmargin_simulator.tissue.scan import SORT_FACES
@@ -27,7 +28,7 @@ class StudyPlan(msgspec.Struct, frozen=True, kw_only=True):
     changes. `mix` is gone through again and again; `faces_per_specimen` None takes all.
     """
 
-    model: str = "rule-1"
+    model: str = DEFAULT_MODEL
     first_seed: int = 1
     specimens: int = 200
     paired_specimens: int = 50

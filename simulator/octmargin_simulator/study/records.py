@@ -57,11 +57,13 @@ class FaceRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Blocks:
     """One value per block, those of a face together, frame after frame.
 
-    `suspicion` float32, NaN where unknown; `probabilities` float16 (blocks, classes); `state` and `quality` as in
-    `BlockFlags`; `malignant` and `kind` as in `truth.block_truth`; uint8 these four.
+    `suspicion` as its frame alone shows it and `evidence` gathered over the sweep, float32, NaN where unknown;
+    `probabilities` float16 (blocks, classes); `state` as the evidence gives it, `quality` as in `BlockFlags`;
+    `malignant` and `kind` as in `truth.block_truth`; uint8 these four.
     """
 
     suspicion: NDArray[np.float32]
+    evidence: NDArray[np.float32]
     probabilities: NDArray[np.float16]
     state: NDArray[np.uint8]
     quality: NDArray[np.uint8]

@@ -134,6 +134,7 @@ def _endpoints(faces: Sequence[FaceRecord], metrics: BlockMetrics, area: Estimat
         "negative predictive value of nothing suspicious": _positive_share(cleared, wanted=False),
         "AUROC of faces": area,
         "AUROC of blocks": metrics.auroc,
+        "AUROC of blocks, their frame alone": metrics.auroc_of_frames,
         "expected calibration error of blocks, 15 bins of equal mass": metrics.ece_equal_mass,
         "expected calibration error of blocks, 15 bins of equal width": metrics.ece_equal_width,
         "Brier score of blocks": metrics.brier,
@@ -192,6 +193,7 @@ def _worlds(results: StudyResults) -> Table | None:
                 {
                     **strata.both_rates(faces),
                     "AUROC of blocks": metrics.auroc,
+                    "AUROC of blocks, their frame alone": metrics.auroc_of_frames,
                     "calibration error of blocks": metrics.ece_equal_mass,
                 },
             )

@@ -12,9 +12,7 @@ import pytest
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockState
-from octmargin.margin import BlockFlags, Policy, SweepMap
 from octmargin_simulator.study import StudyPlan, StudyResults, run_study, summarise
-from octmargin_simulator.study.examination import face_score
 from octmargin_simulator.study.plan import LOST_FRAMES
 from octmargin_simulator.study.records import BLOCKS_FILE, FACES_FILE
 from octmargin_simulator.study.report import MARKDOWN_FILE, REPORT_FILE, SUMMARY_FILE
@@ -105,33 +103,6 @@ class TestRun:
             run_study(PLAN, processes=0)
         with pytest.raises(ConfigError, match="model 'oracle' does not exist"):
             run_study(StudyPlan(model="oracle"))
-
-
-class TestScore:
-    @staticmethod
-    def map_of(suspicion: list[list[float]]) -> SweepMap:
-        values = np.array(suspicion, np.float32)
-        sweep_map = SweepMap(*values.shape)
-        for frame, row in enumerate(values):
-            known = np.isfinite(row)
-            unused = np.full(len(row), np.nan, np.float32)
-            flags = BlockFlags(
-                row, np.stack([1 - row, row], 1), known & (row >= 0.5), unused.copy(), np.ones_like(row),
-                np.where(known, 0, 1).astype(np.uint8), *(unused.copy() for _ in range(5)),
-            )  # fmt: skip
-            sweep_map.place(frame, flags)
-        return sweep_map
-
-    def test_a_larger_cluster_is_more_suspicious(self) -> None:
-        one = face_score(self.map_of([[0.9, 0.1, 0.1, 0.9]]))
-        two = face_score(self.map_of([[0.6, 0.1, 0.9], [0.1, 0.6, 0.1]]))
-        assert one == pytest.approx(1.9)
-        assert two == pytest.approx(3 + 2.1 / 3), "diagonal blocks touch"
-        assert one < Policy().min_cluster_blocks <= two
-
-    def test_without_a_cluster_the_most_suspicious_block_counts(self) -> None:
-        assert face_score(self.map_of([[0.2, 0.4, np.nan]])) == pytest.approx(0.4)
-        assert face_score(SweepMap(2, 2)) == 0
 
 
 class TestFiles:

@@ -33,7 +33,9 @@ def results_of(faces: list[FaceRecord], blocks: Blocks | None = None) -> StudyRe
         )
         kind = np.where(positive, KINDS.index(Kind.INVASIVE), KINDS.index(Kind.STROMA)).astype(np.uint8)
         malignant = np.where(positive, Malignant.YES, Malignant.NO).astype(np.uint8)
-        blocks = Blocks(suspicion, probabilities, state, np.zeros(4 * n, np.uint8), malignant, kind)
+        blocks = Blocks(
+            suspicion, suspicion, probabilities, state, np.zeros(4 * n, np.uint8), malignant, kind
+        )
     return StudyResults(StudyPlan(specimens=6, paired_specimens=2), CLASSES, faces, blocks)
 
 
@@ -170,6 +172,7 @@ class TestBlocks:
         malignant = np.array([0, 1, 1, 0, 2, 0, 1, 0])
         suspicion = np.array([0.1, 0.8, np.nan, 0.2, 0.3, 0.6, 0.4, 0.2], np.float32)
         blocks = Blocks(
+            suspicion,
             suspicion,
             np.stack([1 - suspicion, 0 * suspicion, suspicion], axis=1).astype(np.float16),
             state.astype(np.uint8),
