@@ -43,7 +43,7 @@ def test_kernels_give_every_row_with_its_conditions(tmp_path: Path) -> None:
     assert set(rows) >= {
         "scipy.fft", "FFTW, PATIENT plan", "numpy+scipy chain", "octmargin chain", "octmargin chain, 2 threads",
         "octmargin chain, stream, 1 thread", "octmargin chain, stream, 2 threads",
-        "surface", "attenuation", "flags", "texture", "chain + all of these",
+        "surface", "attenuation", "flags, rule-1", "flags, margin-1", "texture", "chain + all of these",
     }  # fmt: skip
     for row in rows.values():
         assert row["name"] in table

@@ -60,7 +60,7 @@ class Workload:
         self.mu_per_mm = aligned_zeros((alines, depth), np.float32)
         self.chain.process(frame.raw, self.bscan_db, self.intensity)
         self.noise = 10.0 ** (noise_floor_db(self.bscan_db, axial_um=AXIAL_UM) / 10.0)
-        self.assessor = Assessor()
+        self.rule, self.network = Assessor("rule-1"), Assessor("margin-1")
         self.surface_px = find_surface(self.bscan_db, axial_um=AXIAL_UM)
         lines = frame.raw - frame.raw.mean(axis=0)
         self.spectra = np.ascontiguousarray(lines, dtype=np.complex64)
@@ -90,15 +90,15 @@ class Workload:
         """Texture below the surface, of every block."""
         return texture(self.intensity, surface_px, axial_um=AXIAL_UM)
 
-    def assess(self) -> BlockFlags:
+    def assess(self, assessor: Assessor) -> BlockFlags:
         """Flags of the frame's blocks, the surface included."""
-        return self.assessor.assess(self.bscan_db, axial_um=AXIAL_UM, intensity=self.intensity)
+        return assessor.assess(self.bscan_db, axial_um=AXIAL_UM, intensity=self.intensity)
 
     def everything(self) -> None:
-        """Spectra to flags, attenuation and texture."""
+        """Spectra to flags by the rule, attenuation and texture."""
         self.reconstruct()
         self.attenuate()
-        self.describe_texture(self.assess().surface_px)
+        self.describe_texture(self.assess(self.rule).surface_px)
 
 
 def kernel_rows(work: Workload) -> list[Row]:
@@ -141,9 +141,18 @@ def kernel_rows(work: Workload) -> list[Row]:
             lambda: find_surface(work.bscan_db, axial_um=AXIAL_UM),
         ),
         Row("attenuation", "depth-resolved, every pixel", work.attenuate),
-        Row("flags", "dB to the flags of every block, surface included", work.assess),
+        Row(
+            "flags, rule-1",
+            "dB to the flags of every block, surface included",
+            lambda: work.assess(work.rule),
+        ),
+        Row("flags, margin-1", "the same by the trained network", lambda: work.assess(work.network)),
         Row("texture", "five bands of every block", lambda: work.describe_texture(work.surface_px)),
-        Row("chain + all of these", "uint16 to flags, attenuation and texture, 1 thread", work.everything),
+        Row(
+            "chain + all of these",
+            "uint16 to flags by rule-1, attenuation and texture, 1 thread",
+            work.everything,
+        ),
     ]
 
 

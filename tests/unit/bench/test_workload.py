@@ -24,7 +24,7 @@ def test_the_synthetic_frame_shows_tissue_below_a_surface(work: Workload) -> Non
     assert 0 < work.raw.min() < work.raw.max() < FULL_SCALE
     surface_px = find_surface(work.bscan_db, axial_um=AXIAL_UM)
     assert np.isfinite(surface_px).mean() > 0.9
-    flags = work.assess()
+    flags = work.assess(work.rule)
     assert not flags.quality.any()
 
 
