@@ -17,7 +17,7 @@ from octmargin.cold_start import COMPILING
 from octmargin.errors import DeviceError, OctMarginError
 
 START_TIMEOUT_S = 240.0
-"""Rendering the phantom and compiling the kernels on a slow machine, once."""
+"""Rendering the specimen and compiling the kernels on a slow machine, once."""
 STOP_TIMEOUT_S = 60.0
 """The daemon finishes what it compiles, judges and draws before it ends."""
 

@@ -27,6 +27,8 @@ SITE, CONSOLE = "demo", "simulator"
 NOMINAL_AXIAL_UM = 5.0
 FILE_LINE_RATE_HZ = 10_000.0
 """Files bring no rate of their own; small frames at this rate are judged without haste."""
+SIMULATED = ("lumpectomy", "shave", "node", "phantom")
+"""Sources that the simulator draws from a seed; anything else is a file."""
 REFRESH_PER_S = 5
 RELAY_INTERVAL_S = 0.2
 
@@ -40,7 +42,7 @@ class WireKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    """Scan geometry that suits a wire: `simulate` options of the phantom, A-lines per second, engine threads."""
+    """Scan geometry that suits a wire: `simulate` options of what is drawn, A-lines per second, engine threads."""
 
     options: tuple[str, ...]
     line_rate_hz: float
@@ -48,9 +50,10 @@ class _Pace:
 
 _PACES = {
     WireKind.USB: _Pace((), 25_000.0),
-    # 12 Mbit/s carry about 580 spectra of 1024 samples in a second.
+    # 12 Mbit/s carry about 580 spectra of 1024 samples in a second. A-lines as far apart as on USB: margin-1 was
+    # validated for that distance.
     WireKind.SERIAL: _Pace(
-        ("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "6.4", "--height-mm", "4.8"),
+        ("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "2.0", "--height-mm", "2.4"),
         540.0,
     ),
 }
@@ -61,7 +64,7 @@ class DemoPlan:
     """What the demonstration is asked to do; see `octmargin demo --help`."""
 
     wire: WireKind
-    source: str = "phantom"
+    source: str = "lumpectomy"
     seed: int = 7
     calibration: Path | None = None
     axial_um: float | None = None
@@ -186,16 +189,16 @@ class Demonstration:
     def _simulate_options(self) -> list[str]:
         plan = self._plan
         options = ["--console", plan.wire.value, "--source", plan.source, "--port", "0"]
-        if plan.source == "phantom":
+        if plan.source in SIMULATED:
             options += ["--seed", str(plan.seed), *_PACES[plan.wire].options]
         elif not Path(plan.source).exists():
-            raise InputError(f"--source {plan.source}: no such file")
+            raise InputError(f"--source {plan.source}: no such file; or one of {', '.join(SIMULATED)}")
         return options
 
     def _write_config(self, ready: dict[str, Any], broker: BrokerSettings) -> Path:
-        is_phantom = self._plan.source == "phantom"
+        is_simulated = self._plan.source in SIMULATED
         line_rate_hz = _PACES[self._plan.wire].line_rate_hz
-        if not is_phantom:
+        if not is_simulated:
             line_rate_hz = min(line_rate_hz, FILE_LINE_RATE_HZ)
         config: dict[str, Any] = {
             "site": SITE,
@@ -205,8 +208,11 @@ class Demonstration:
             "scan": {"faces": ready["faces"], "line_rate_hz": line_rate_hz, "passes": self._plan.passes},
             "case": {"case_id": "demo", "specimen_id": "demo-1"},
         }
-        if not is_phantom:
+        if not is_simulated:
             config["calibration"] = self._file_calibration()
+        if self._plan.source == "phantom":
+            # Its layers are what rule-1 was set on; margin-1 has never seen the like.
+            config["model"] = {"name": "rule-1"}
         if self._plan.pictures is not None:
             config["pictures"] = {"folder": str(self._plan.pictures)}
         path = self._folder / "demo.toml"

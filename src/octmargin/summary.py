@@ -65,6 +65,22 @@ class DemoSummary(msgspec.Struct, frozen=True):
     notice: str = "Research use only."
 
     @property
+    def comparison(self) -> str | None:
+        """Verdicts beside the truth, in words; None where nobody knows the truth."""
+        known = [face for face in self.faces if face.truth is not None and face.verdict is not None]
+        if not known:
+            return None
+        truth_of = {"suspicious": "suspicious", "nothing_suspicious": "clear"}
+        agree = sum(truth_of.get(face.verdict or "") == face.truth for face in known)
+        open_ = sum(face.verdict == "indeterminate" for face in known)
+        missed = sum(face.verdict == "nothing_suspicious" and face.truth == "suspicious" for face in known)
+        false = sum(face.verdict == "suspicious" and face.truth == "clear" for face in known)
+        return (
+            f"{agree} of {len(known)} verdicts agree with the truth; {open_} indeterminate, "
+            f"{missed} missed, {false} falsely suspicious"
+        )
+
+    @property
     def adds_up(self) -> bool:
         """Whether every frame that the console sent is accounted for."""
         return self.frames.sent == self.frames.processed + self.frames.lost
@@ -94,6 +110,8 @@ class DemoSummary(msgspec.Struct, frozen=True):
             yield f"{face.face:<10} {verdict:<19} coverage {coverage}  visualised depth {depth}  ({truth})"
             if face.verdict == "indeterminate":
                 yield f"{'':<10} {face.reasons[0]}"
+        if self.comparison is not None:
+            yield f"{'truth':<10} {self.comparison} ({origin} tissue)"
 
 
 class Record:

@@ -10,16 +10,22 @@ from typing import Annotated
 import msgspec
 import typer
 
-from octmargin.demonstration import Demonstration, DemoPlan, WireKind
+from octmargin.demonstration import SIMULATED, Demonstration, DemoPlan, WireKind
 from octmargin.errors import InputError
 
 
 def demo(
     console: Annotated[WireKind, typer.Option(help="How the simulated console is connected.")] = WireKind.USB,
     source: Annotated[
-        str, typer.Option(help='What it looks at: "phantom", or a file of spectra (.npy, .bin, .h5).')
-    ] = "phantom",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom: decides where its tumour is.")] = 7,
+        str,
+        typer.Option(
+            help='What it looks at: a simulated "lumpectomy", "shave" or "node", the layered "phantom", '
+            "or a file of spectra (.npy, .bin, .h5).",
+        ),
+    ] = "lumpectomy",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of what is simulated: decides where a tumour is.")
+    ] = 7,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Calibration for a file; without it, mirror spectra beside the file are used."),
@@ -49,8 +55,10 @@ def demo(
         raise InputError(f"--json {json_path}: cannot be written there; name a file in a folder that exists")
     if pictures is not None and pictures.exists() and not pictures.is_dir():
         raise InputError(f"--pictures {pictures}: is a file; name a folder")
-    if source == "phantom" and (calibration is not None or axial_um is not None):
-        raise InputError("--calibration and --axial-um are for a file of spectra; the phantom brings its own")
+    if source in SIMULATED and (calibration is not None or axial_um is not None):
+        raise InputError(
+            "--calibration and --axial-um are for a file of spectra; what is simulated brings its own"
+        )
     if axial_um is not None and not 0 < axial_um < 1000:
         raise InputError(f"--axial-um {axial_um:g}: give the depth pixel in µm, above 0 and below 1000")
     plan = DemoPlan(
