@@ -68,7 +68,7 @@ def malignant_logit(scores: NDArray[np.float32]) -> NDArray[np.float64]:
 def calibrate(model: ModelFile, sweeps: list[SweepContext], aims: Aims) -> ModelFile:
     """Fit both calibrations, then choose the operating point on the ROC of the faces.
 
-    Blocks are suspicious from the evidence on at which at most `aims.false_share` of the clear faces are, and
+    Blocks are suspicious from the evidence on that about `aims.false_share` of the clear faces reach, and
     doubtful from that on at which `aims.not_missed` of the faces with a malignant block are found.
     """
     counts = np.stack([s.counts for s in sweeps])
@@ -155,7 +155,8 @@ def _chosen(
     trained = TrainedModel(model)
     scores = np.array([_face_score(trained, sweep, blocks) for sweep in sweeps])
     clear = np.sort(scores[~positive])
-    suspicious_at = _within(np.nextafter(clear[int(len(clear) * (1 - aims.false_share)) - 1], 1))
+    # Rounded down: the face that lies on it is among those that reach it.
+    suspicious_at = _within(clear[int(len(clear) * (1 - aims.false_share)) - 1])
     found = np.sort(scores[positive])[::-1]
     doubtful_at = _within(found[int(np.ceil(aims.not_missed * len(found))) - 1])
     sensitivity = float((scores[positive] >= suspicious_at).mean())
@@ -180,7 +181,9 @@ def main() -> None:
     parser.add_argument("--model", default="src/octmargin/margin/models/margin-1.json")
     parser.add_argument("--sweeps", default=".cache/sweeps", help="folder that keeps the rendered sweeps")
     parser.add_argument("--specimens", type=int, default=300)
-    parser.add_argument("--false-share", type=float, default=0.08, help="of clear faces, suspicious at most")
+    parser.add_argument(
+        "--false-share", type=float, default=0.08, help="of clear faces, about so many suspicious"
+    )
     parser.add_argument("--not-missed", type=float, default=0.96, help="of faces with a lesion, not cleared")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

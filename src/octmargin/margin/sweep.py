@@ -17,7 +17,7 @@ class SweepMap:
     """En face grid (frames, blocks) of one sweep; starts as not scanned.
 
     `state` uint8 of `BlockState` and `suspicion` float32 are what each frame alone says; `quality` uint8 of
-    `BlockQuality`; `visualised_depth_mm`, `distance_mm` and `feature_mm` float32, NaN where unknown. `model`
+    `BlockQuality`; `visualised_depth_mm` and `feature_mm` float32, NaN where unknown. `model`
     gathers the evidence and has the operating point; without one a block's evidence is its suspicion.
     """
 
@@ -27,7 +27,6 @@ class SweepMap:
         self.state = np.full((frames, blocks), BlockState.NOT_SCANNED, dtype=np.uint8)
         self.suspicion = np.full((frames, blocks), np.nan, dtype=np.float32)
         self.visualised_depth_mm = np.full((frames, blocks), np.nan, dtype=np.float32)
-        self.distance_mm = np.full((frames, blocks), np.nan, dtype=np.float32)
         self.feature_mm = np.full((frames, blocks), np.nan, dtype=np.float32)
         self.quality = np.zeros((frames, blocks), dtype=np.uint8)
         self._placed = np.zeros(frames, dtype=np.bool_)
@@ -64,7 +63,6 @@ class SweepMap:
         self.state[frame_index] = flags.state
         self.suspicion[frame_index] = flags.suspicion
         self.visualised_depth_mm[frame_index] = flags.visualised_depth_mm
-        self.distance_mm[frame_index] = flags.distance_mm
         self.feature_mm[frame_index] = flags.feature_mm
         self.quality[frame_index] = flags.quality
         self._context[frame_index] = flags.context

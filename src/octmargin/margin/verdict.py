@@ -90,7 +90,7 @@ class Policy:
 class Cluster:
     """Suspicious blocks that touch, also diagonally; ranges are inclusive.
 
-    `evidence` is the highest of its blocks, that of block `peak_block` of frame `peak_frame`.
+    `evidence` is the highest of its blocks.
     """
 
     blocks: int
@@ -100,8 +100,6 @@ class Cluster:
     last_block: int
     nearest_distance_mm: float
     evidence: float
-    peak_frame: int
-    peak_block: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +253,6 @@ def find_clusters(sweep_map: SweepMap, at: float) -> tuple[Cluster, ...]:
         members = labels[place] == number
         distances_mm = sweep_map.feature_mm[place][members]
         known_mm = distances_mm[np.isfinite(distances_mm)]
-        within = np.where(members, evidence[place], -1.0)
-        peak = np.unravel_index(int(within.argmax()), within.shape)
         frames, blocks = place
         clusters.append(
             Cluster(
@@ -266,9 +262,7 @@ def find_clusters(sweep_map: SweepMap, at: float) -> tuple[Cluster, ...]:
                 first_block=blocks.start,
                 last_block=blocks.stop - 1,
                 nearest_distance_mm=float(known_mm.min()) if known_mm.size else float("nan"),
-                evidence=float(within[peak]),
-                peak_frame=frames.start + int(peak[0]),
-                peak_block=blocks.start + int(peak[1]),
+                evidence=float(evidence[place][members].max()),
             )
         )
     return tuple(sorted(clusters, key=lambda cluster: (-cluster.blocks, -cluster.evidence)))

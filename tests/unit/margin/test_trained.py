@@ -150,6 +150,21 @@ def test_a_block_needs_half_of_its_alines_whatever_is_wrong_with_the_others(
     assert np.isfinite(flags.suspicion).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_make_what_they_touch_unknown(
+    value: float, tumour: Face, assessor: Assessor
+) -> None:
+    bscan_db, intensity, _ = tumour.frame(5)
+    sound = assessor.assess(bscan_db, axial_um=AXIAL_UM, intensity=intensity)
+    spoiled_px = int(sound.surface_px[264]) + 40
+    spoiled = intensity.copy()
+    spoiled[264, spoiled_px] = value
+    flags = assessor.assess(bscan_db, axial_um=AXIAL_UM, intensity=spoiled)
+    assert flags.state[16] == BlockState.POOR
+    assert np.isnan(flags.suspicion[16])
+    np.testing.assert_array_equal(flags.suspicion[[0, 1, 30, 31]], sound.suspicion[[0, 1, 30, 31]])
+
+
 class TestGather:
     """Evidence over a sweep."""
 

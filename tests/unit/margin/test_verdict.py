@@ -181,7 +181,7 @@ def test_a_map_starts_as_not_scanned_and_takes_frames_in_any_order() -> None:
     sweep_map = SweepMap(3, 4)
     sweep_map.place(2, flags([False, True, False, False], [0, 0, BlockQuality.SATURATED, 0]))
     assert sweep_map.state.tolist() == [[0] * 4, [0] * 4, [3, 4, 2, 3]]
-    assert sweep_map.distance_mm[2, 1] == pytest.approx(0.2)
+    assert sweep_map.feature_mm[2, 1] == pytest.approx(0.2)
 
 
 def test_lost_never_overwrites_a_placed_frame_and_a_late_frame_overwrites_lost() -> None:
@@ -309,10 +309,15 @@ class TestEvidence:
         with pytest.raises(ConfigError, match=r"suspicious_at is 1"):
             Policy(suspicious_at=1)
 
-    def test_a_cluster_knows_where_its_evidence_is_highest(self) -> None:
+    def test_a_cluster_knows_its_highest_evidence_and_where_it_lies(self) -> None:
         evidence = np.full((5, 6), 0.01)
         evidence[1, 2:5], evidence[2, 4] = (0.7, 0.8, 0.9), 0.95
         (cluster,) = judge(self.map_of(evidence), Policy(), complete=True).clusters
-        assert (cluster.peak_frame, cluster.peak_block) == (2, 4)
+        assert (cluster.first_frame, cluster.last_frame, cluster.first_block, cluster.last_block) == (
+            1,
+            2,
+            2,
+            4,
+        )
         assert cluster.evidence == pytest.approx(0.95)
         assert cluster.blocks == 4
