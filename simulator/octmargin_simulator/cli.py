@@ -15,7 +15,9 @@ import typer
 
 from octmargin.archive import check_is_new, write_recording
 from octmargin.errors import DeviceBusyError, InputError
-from octmargin_simulator.console import Console, Identity
+from octmargin_simulator.console import Console
+from octmargin_simulator.faults import FaultyConsole, read_script
+from octmargin_simulator.personality import Personality, read_personality
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.recorded import RecordedSource
 from octmargin_simulator.serial_port import SerialConsole
@@ -64,7 +66,19 @@ def simulate(
         int, typer.Option(min=0, max=65535, help="Port of the USB device; 0 takes any free one.")
     ] = 3240,
     baud: Annotated[int, typer.Option(min=1, help="Pace of the serial line, bit/s.")] = 12_000_000,
-    serial_number: Annotated[str, typer.Option(help="Serial number that the console reports.")] = "SIM-0001",
+    serial_number: Annotated[
+        str | None, typer.Option(help="Serial number that the console reports [default: SIM-0001].")
+    ] = None,
+    personality: Annotated[
+        str | None,
+        typer.Option(
+            help='What kind of console it is: "old", "slow", "fast", or a TOML file (docs/faults.md).'
+        ),
+    ] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(help="Script of what goes wrong, a TOML file (docs/faults.md)."),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -89,6 +103,7 @@ def simulate(
     if gallery is not None:
         _draw_gallery(gallery, seed, reporter)
         return
+    script = read_script(faults) if faults is not None else None
     if record is not None:
         check_is_new(record)
     sizes = {
@@ -115,8 +130,13 @@ def simulate(
         signal.signal(number, lambda *_: stop.set())
     if stop_on_eof:
         threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
-    model = Console(looked_at, Identity(serial=serial_number))
+    who = read_personality(personality) if personality is not None else Personality()
+    if serial_number is not None:
+        who = msgspec.structs.replace(who, serial=serial_number)
+    model = Console(looked_at, who) if script is None else FaultyConsole(looked_at, script, who)
     served = _serve(model, console, host=host, port=port, baud=baud)
+    if isinstance(model, FaultyConsole):
+        model.plug_into(served)
     reporter.ready(console, served.address, looked_at)
     stop.wait()
     served.close()
@@ -219,15 +239,19 @@ class _Reporter:
             self._line(
                 {
                     "event": "ended",
-                    "frames_numbered": status.frames_numbered,
+                    "frames_numbered": model.frames_ever_numbered,
                     "frames_dropped": status.frames_dropped,
                     "sweeps": status.sweep,
+                    "faults": model.happened if isinstance(model, FaultyConsole) else {},
                 }
             )
         else:
             typer.echo(
-                f"stopped: {status.sweep} sweeps, {status.frames_numbered} frames, {status.frames_dropped} dropped"
+                f"stopped: {status.sweep} sweeps, {model.frames_ever_numbered} frames, {status.frames_dropped} dropped"
             )
+            if isinstance(model, FaultyConsole):
+                happened = ", ".join(f"{count} {kind}" for kind, count in sorted(model.happened.items()))
+                typer.echo(f"  faults that happened: {happened or 'none'}")
 
     @staticmethod
     def _line(fields: dict[str, Any]) -> None:

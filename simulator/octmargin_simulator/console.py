@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from octmargin.errors import RemoteProtocolError
 from octmargin.frames import FrameFlags, PixelFormat, ScanPlan
 from octmargin.link import registers as reg
-from octmargin.link.commands import Command, ReadMemAck, Status, WriteMemAck
+from octmargin.link.commands import Command, PendingAck, ReadMem, ReadMemAck, Status, WriteMem, WriteMemAck
 from octmargin.link.control import RegisterMemory
 from octmargin.link.description import FactoryCalibration, SelfDescription
 from octmargin.link.registers import Faults, Register, ScanCommand, ScanState, ScanStatus
 from octmargin.link.stream import Leader, Trailer, payload_crc
+from octmargin_simulator.personality import Personality
 from octmargin_simulator.source import FrameSource
 
-MAX_LINE_RATE_HZ = 250_000.0
-DEFAULT_HEARTBEAT_MS = 3000
+FrameParts = tuple[bytes, memoryview, bytes]
+"""Leader, spectra and trailer of a frame, as bytes."""
 
 
 class FrameSink(Protocol):
@@ -36,34 +38,28 @@ class FrameSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a console says of itself in its bootstrap registers."""
-
-    maker: str = "octmargin"
-    model: str = "Simulated OCT console"
-    serial: str = "SIM-0001"
-    firmware: str = "1.0.0"
-
-
 class Console:
     """One console looking at `source`. `attach` its sink before the first sweep; `close` when done."""
 
-    def __init__(self, source: FrameSource, identity: Identity | None = None) -> None:
+    def __init__(self, source: FrameSource, personality: Personality | None = None) -> None:
         self.source = source
-        self.identity = identity or Identity()
+        self.personality = personality or Personality()
         self._sink: FrameSink | None = None
         self._state = ScanState.IDLE
         self._sweep = 0
         self._faults = Faults.NONE
         self._first_sequence = 0
         self._numbered = 0
+        self._numbered_before = 0
+        """Frames of before the last restart, which the console itself does not remember."""
         self._dropped = 0
         self._clock_origin_ns = time.monotonic_ns()
         self._last_command_s = time.monotonic()
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._plan: ScanPlan | None = None
+        self._stood_still_s = 0.0
+        """Of the present sweep: time in which nothing was triggered."""
         self._closed = False
         self._memory = RegisterMemory(reg.ALL, on_read=self._live_value, on_write=self._written)
         self._fill_memory()
@@ -75,15 +71,38 @@ class Console:
         self._sink = sink
 
     def answer(self, command: Command) -> ReadMemAck | WriteMemAck | None:
-        """Serve one command of the host; None for what is no request."""
+        """Serve one command of the host, as quick as it is; None for what is no request."""
+        if self.personality.answer_s:
+            time.sleep(self.personality.answer_s)
         with self._lock:
             self._last_command_s = time.monotonic()
             return self._memory.answer(command)
+
+    def pending(self, command: Command) -> PendingAck | None:
+        """What it says before it answers `command`, where that takes longer than it may."""
+        personality = self.personality
+        answer_ms = round(1000 * personality.answer_s)
+        if not personality.says_pending or answer_ms <= personality.max_response_ms:
+            return None
+        return (
+            PendingAck(command.request_id, 2 * answer_ms) if isinstance(command, ReadMem | WriteMem) else None
+        )
 
     def reset(self) -> None:
         """Stop whatever was going on for the last host: another has attached."""
         with self._lock:
             self._stop()
+
+    def restart(self) -> None:
+        """Begin anew, as switching it off and on does: sweeps, frames and clock count from zero again."""
+        with self._lock:
+            self._stop()
+            if self._sink is not None:
+                self._sink.discard_waiting()
+            self._numbered_before += self._numbered
+            self._sweep = self._first_sequence = self._numbered = self._dropped = 0
+            self._faults = Faults.NONE
+            self._clock_origin_ns = time.monotonic_ns()
 
     def close(self) -> None:
         """Stop scanning and end the scan thread."""
@@ -101,6 +120,12 @@ class Console:
                 self._state, self._sweep, self._faults, self._first_sequence, self._numbered, self._dropped
             )
 
+    @property
+    def frames_ever_numbered(self) -> int:
+        """Frames that were numbered since the simulator began, over all restarts of the console."""
+        with self._lock:
+            return self._numbered_before + self._numbered
+
     # -- registers ------------------------------------------------------------------------------------
 
     def _fill_memory(self) -> None:
@@ -110,7 +135,7 @@ class Console:
             samples=source.samples,
             max_alines=source.alines,
             max_frames=source.frames,
-            max_line_rate_hz=MAX_LINE_RATE_HZ,
+            max_line_rate_hz=self.personality.max_line_rate_hz,
             pixel_formats=(source.pixel_format.name,),
             faces=source.faces,
             width_mm=source.width_mm,
@@ -123,20 +148,20 @@ class Console:
         self._memory.add_blob(reg.DESCRIPTION_BASE, description)
         for register, value in (
             (reg.GENCP_VERSION, 0x0001_0001),
-            (reg.MAKER, self.identity.maker),
-            (reg.MODEL, self.identity.model),
-            (reg.FIRMWARE, self.identity.firmware),
-            (reg.SERIAL_NUMBER, self.identity.serial),
-            (reg.MAX_RESPONSE_MS, 100),
-            (reg.HEARTBEAT_TIMEOUT_MS, DEFAULT_HEARTBEAT_MS),
-            (reg.OCT_PROTOCOL, reg.PROTOCOL_VERSION),
+            (reg.MAKER, self.personality.maker),
+            (reg.MODEL, self.personality.model),
+            (reg.FIRMWARE, self.personality.firmware),
+            (reg.SERIAL_NUMBER, self.personality.serial),
+            (reg.MAX_RESPONSE_MS, self.personality.max_response_ms),
+            (reg.HEARTBEAT_TIMEOUT_MS, self.personality.heartbeat_timeout_ms),
+            (reg.OCT_PROTOCOL, reg.PROTOCOL_VERSION + self.personality.protocol_minor),
             (reg.DESCRIPTION_ADDRESS, reg.DESCRIPTION_BASE),
             (reg.DESCRIPTION_SIZE, len(description)),
             (reg.SAMPLES, source.samples),
             (reg.ALINES, source.alines),
             (reg.FRAMES, source.frames),
             (reg.PIXEL_FORMAT, source.pixel_format.value),
-            (reg.LINE_RATE_MILLIHZ, 10_000_000),
+            (reg.LINE_RATE_MILLIHZ, round(1000 * min(10_000.0, self.personality.max_line_rate_hz))),
             (reg.WIDTH_UM, round(source.width_mm * 1000)),
             (reg.HEIGHT_UM, round(source.height_mm * 1000)),
             (reg.FACE, source.faces[0]),
@@ -174,7 +199,7 @@ class Console:
             reg.ALINES.address: (1, source.alines),
             reg.FRAMES.address: (1, source.frames),
             reg.PIXEL_FORMAT.address: (source.pixel_format.value, source.pixel_format.value),
-            reg.LINE_RATE_MILLIHZ.address: (1, round(MAX_LINE_RATE_HZ * 1000)),
+            reg.LINE_RATE_MILLIHZ.address: (1, round(self.personality.max_line_rate_hz * 1000)),
             reg.HEARTBEAT_TIMEOUT_MS.address: (100, 60_000),
         }
         lowest, highest = ranges.get(register.address, (1, 0xFFFF_FFFF))
@@ -232,11 +257,12 @@ class Console:
         """One sweep, frame by frame at the line rate, until its end, a stop or a silent host."""
         frame_s = plan.alines / plan.line_rate_hz
         started_s = time.monotonic()
+        self._stood_still_s = 0.0
         for index in range(plan.frames):
             first_trigger_ns = self._clock_ns()
             with self._lock:
                 # A frame is complete when its last line was triggered.
-                due_s = started_s + (index + 1) * frame_s
+                due_s = started_s + self._stood_still_s + (index + 1) * frame_s
                 self._wake.wait_for(
                     lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic())
                 )
@@ -261,16 +287,32 @@ class Console:
     def _send(
         self, plan: ScanPlan, sweep: int, index: int, sequence: int, timestamp_ns: int, dropped_before: int
     ) -> None:
-        spectra = self.source.frame(plan.face, index)[: plan.alines]
+        exposure = self._expose(plan, sweep, index)
+        if exposure is None:
+            return
+        spectra, conditions = exposure
         payload = spectra.data.cast("B")
         leader = Leader(sequence, timestamp_ns, plan.pixel_format, plan.samples, plan.alines, sweep, index)
-        flags = FrameFlags.LAST_OF_SWEEP if index == plan.frames - 1 else FrameFlags.NONE
-        trailer = Trailer(sequence, len(payload), plan.alines, flags, dropped_before, payload_crc(payload))
-        assert self._sink is not None  # noqa: S101 - START is refused without a sink
-        if not self._sink.offer(leader.to_bytes(), payload, trailer.to_bytes()):
+        last = FrameFlags.LAST_OF_SWEEP if index == plan.frames - 1 else FrameFlags.NONE
+        trailer = Trailer(
+            sequence, len(payload), plan.alines, last | conditions, dropped_before, payload_crc(payload)
+        )
+        if not self._offer(sweep, index, (leader.to_bytes(), payload, trailer.to_bytes())):
             with self._lock:
-                self._dropped += 1
-                self._faults |= Faults.FIFO_OVERFLOW
+                if self._sweep == sweep and self.personality.counts_drops:
+                    self._dropped += 1
+                    self._faults |= Faults.FIFO_OVERFLOW
+
+    # -- what a console with faults does differently --------------------------------------------------------
+
+    def _expose(self, plan: ScanPlan, sweep: int, index: int) -> tuple[NDArray[Any], FrameFlags] | None:  # noqa: ARG002
+        """Spectra (alines, samples) of a frame, and what the console says of them; None where there are none."""
+        return self.source.frame(plan.face, index)[: plan.alines], FrameFlags.NONE
+
+    def _offer(self, sweep: int, index: int, parts: FrameParts) -> bool:  # noqa: ARG002
+        """Give a frame to the wire's FIFO; False where it was full."""
+        assert self._sink is not None  # noqa: S101 - START is refused without a sink
+        return self._sink.offer(*parts)
 
 
 def serve(console: Console, command: Command) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +15,10 @@ from usbip import protocol
 
 from octmargin.errors import RemoteProtocolError
 from octmargin.link import registers as reg
-from octmargin.link.commands import parse_command
+from octmargin.link.commands import PendingAck, parse_command
 from octmargin_simulator.console import Console, serve
 
 CONTROL_OUT, CONTROL_IN, STREAM_IN = 0x01, 0x81, 0x82
-FIFO_FRAMES = 16
-"""Frames that the console's memory holds while the host does not fetch."""
 _SUPERSPEED_BULK = 1024
 _HANDOVER_S = 0.5
 _DEVICE_BUSY = 2
@@ -33,7 +32,8 @@ class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no typ
     transfer ends (the short packet of a real bulk pipe).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fifo_frames: int) -> None:
+        self._fifo_frames = fifo_frames
         super().__init__(usbip.In(STREAM_IN, "bulk", mps=_SUPERSPEED_BULK))
         self._frames: deque[tuple[bytes, memoryview, bytes]] = deque()
         self._sending: deque[memoryview] = deque()
@@ -44,7 +44,7 @@ class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no typ
     def offer(self, leader: bytes, payload: memoryview, trailer: bytes) -> bool:
         """Queue a frame; False where the FIFO is full."""
         with self._lock:
-            if len(self._frames) + bool(self._sending) >= FIFO_FRAMES:
+            if len(self._frames) + bool(self._sending) >= self._fifo_frames:
                 return False
             self._frames.append((leader, payload, trailer))
             ready = self._match()
@@ -101,10 +101,11 @@ class UsbConsole:
 
     def __init__(self, console: Console, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._console = console
-        self._pipe = StreamPipe()
+        self._pipe = StreamPipe(console.personality.fifo_frames)
         self._device = self._build_device()
         self._imported = threading.Lock()
         self._connections: set[socket.socket] = set()
+        self._away_until_s = 0.0
         self._listener = socket.create_server((host, port))
         self.host, self.port = self._listener.getsockname()[:2]
         console.attach(self._pipe)
@@ -123,22 +124,35 @@ class UsbConsole:
         self.unplug()
         self._thread.join()
 
-    def unplug(self) -> None:
-        """Cut every host off, as pulling the cable does; the device can be attached again."""
+    def unplug(self, away_s: float = 0.0) -> None:
+        """Cut every host off, as pulling the cable does; the device can be attached again after `away_s`."""
+        self._away_until_s = time.monotonic() + away_s
         for connection in list(self._connections):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue  # it was closing by itself
 
+    def stall(self) -> None:
+        """Halt the stream's endpoint, until the host clears it."""
+        self._pipe.halted = True
+
+    def announce(self, pending: PendingAck) -> None:
+        """Say that an answer will take its time."""
+        self._control_in.write(pending.to_bytes())
+
+    def babble(self, data: bytes) -> None:
+        """Put a transfer that means nothing into the stream."""
+        self._pipe.offer(b"", memoryview(data), b"")
+
     def _build_device(self) -> Any:
-        identity = self._console.identity
+        personality = self._console.personality
         device = usbip.USBDevice(
             reg.USB_VENDOR_ID,
             reg.USB_PRODUCT_ID,
-            manufacturer=identity.maker,
-            product=identity.model,
-            serial=identity.serial,
+            manufacturer=personality.maker,
+            product=personality.model,
+            serial=personality.serial,
             device_class=0xEF,
             device_subclass=0x02,
             device_protocol=0x01,
@@ -159,7 +173,11 @@ class UsbConsole:
 
     def _control_received(self, _endpoint: Any, data: bytes) -> None:
         try:
-            acknowledge = serve(self._console, parse_command(data))
+            command = parse_command(data)
+            pending = self._console.pending(command)
+            if pending is not None:
+                self.announce(pending)
+            acknowledge = serve(self._console, command)
         except RemoteProtocolError:
             return  # a console does not answer what is no command; the host times out and asks again
         self._control_in.write(acknowledge)
@@ -172,6 +190,9 @@ class UsbConsole:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            if time.monotonic() < self._away_until_s:
+                connection.close()
+                continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), name="usbip-serve", daemon=True).start()

@@ -18,7 +18,8 @@ from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
-from octmargin_simulator.console import Console, Identity
+from octmargin_simulator.console import Console
+from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.usb_device import UsbConsole
 
@@ -41,7 +42,7 @@ class Room:
     """A console, a broker, a daemon on both, and what a subscriber hears."""
 
     def __init__(self, phantom: LayeredPhantom, broker: EmbeddedBroker) -> None:
-        self.console = Console(phantom, Identity(serial="ROOM-1"))
+        self.console = Console(phantom, Personality(serial="ROOM-1"))
         self.served = UsbConsole(self.console)
         self.phantom = phantom
         self.settings = BrokerSettings(host=broker.host, port=broker.port, reconnect_min_s=0.05)
@@ -149,7 +150,7 @@ async def test_another_console_in_its_place_is_not_taken_for_it(room: Room) -> N
         running = asyncio.create_task(daemon.run())
         await room.until(lambda tally: tally.flags.messages >= 3)
         await asyncio.to_thread(room.close)
-        room.console = Console(room.phantom, Identity(serial="OTHER-2"))
+        room.console = Console(room.phantom, Personality(serial="OTHER-2"))
         room.served = UsbConsole(room.console, port=port)
         await room.until(lambda tally: "another console" in tally.alarms.get("console", NO_ALARM).text)
         daemon.stop()

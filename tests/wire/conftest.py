@@ -15,7 +15,8 @@ from octmargin.frames import Frame, LostFrames, PixelFormat, ScanPlan
 from octmargin.ring import Cursor, FrameRing
 from octmargin_drivers.serial import SerialDriver
 from octmargin_drivers.usb import UsbDriver
-from octmargin_simulator.console import Console, Identity
+from octmargin_simulator.console import Console
+from octmargin_simulator.personality import Personality
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.usb_device import UsbConsole
 
@@ -70,7 +71,7 @@ class Bench:
 @pytest.fixture(params=["usb", "serial"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     source = NumberedSource()
-    console = Console(source, Identity(serial="TEST-7"))
+    console = Console(source, Personality(serial="TEST-7"))
     served: UsbConsole | SerialConsole
     if request.param == "usb":
         served, driver_class = UsbConsole(console), UsbDriver

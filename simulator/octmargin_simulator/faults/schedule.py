@@ -1,0 +1,25 @@
+"""When the faults of a script happen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from octmargin_simulator.faults.script import AnyFault, FaultScript
+
+
+class Schedule:
+    """Tells which faults are due at a frame; the same for the same script, sweep and place."""
+
+    def __init__(self, script: FaultScript) -> None:
+        self._script = script
+
+    def due(self, sweep: int, index: int) -> tuple[AnyFault, ...]:
+        """Faults at place `index` of the console's sweep number `sweep`, in the order of the script."""
+        faults = self._script.fault
+        chances = np.random.default_rng([self._script.seed, sweep, index]).random(len(faults))
+        return tuple(
+            fault
+            for fault, chance in zip(faults, chances, strict=True)
+            if (not fault.sweeps or sweep in fault.sweeps)
+            and (index in fault.frames if fault.frames else chance < fault.chance)
+        )
