@@ -46,6 +46,7 @@ class ConsoleControl:
         self._host = ControlHost()
         self._lock = threading.Lock()
         self._closed = False
+        self._can_resume = False
 
     def close(self) -> None:
         """Wait for the request under way and allow no other: the wire is about to go."""
@@ -60,6 +61,7 @@ class ConsoleControl:
             raise DeviceTimeoutError(
                 f"{self._address}: no answer to {ATTEMPTS} requests; is this an OCT console, and is it on?"
             ) from error
+        self._can_resume = version & 0xFFFF >= reg.RESUMES_SINCE_MINOR
         if version >> 16 != reg.PROTOCOL_VERSION >> 16:
             raise DeviceError(
                 f"{self._address}: console speaks protocol {version >> 16}.{version & 0xFFFF}, this driver "
@@ -87,7 +89,12 @@ class ConsoleControl:
 
     def write_plan(self, plan: ScanPlan) -> None:
         """Set the next sweep's plan; CommandRefusedError names what the console cannot scan."""
-        values: tuple[tuple[str, Register, int | str], ...] = (
+        if plan.first_frame and not self._can_resume:
+            raise CommandRefusedError(
+                f"{self._address}: the console cannot begin at frame {plan.first_frame}: that takes protocol "
+                f"1.{reg.RESUMES_SINCE_MINOR}; scan the whole face, or update its firmware"
+            )
+        values: list[tuple[str, Register, int | str]] = [
             ("samples", reg.SAMPLES, plan.samples),
             ("alines", reg.ALINES, plan.alines),
             ("frames", reg.FRAMES, plan.frames),
@@ -96,7 +103,9 @@ class ConsoleControl:
             ("width_mm", reg.WIDTH_UM, round(plan.width_mm * 1000)),
             ("height_mm", reg.HEIGHT_UM, round(plan.height_mm * 1000)),
             ("face", reg.FACE, plan.face),
-        )
+        ]
+        if self._can_resume:
+            values.append(("first_frame", reg.FIRST_FRAME, plan.first_frame))
         for name, register, value in values:
             try:
                 self._write(register, value)

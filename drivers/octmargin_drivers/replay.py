@@ -95,7 +95,7 @@ def _number(address: str, key: str, text: str) -> float:
 
 
 class ReplayDriver(Driver):
-    """Plays a file; every sweep begins at the file's first frame."""
+    """Plays a file; place n of a sweep is the file's frame n."""
 
     name: ClassVar[str] = "replay"
 
@@ -171,7 +171,7 @@ class ReplayDriver(Driver):
         self._plan = plan
 
     async def start(self, ring: FrameRing) -> SweepStarted:
-        """Play the file from its beginning."""
+        """Play the file from the plan's first frame on."""
         if self._thread is not None:
             raise LocalProtocolError("a sweep is running; stop it first")
         if self._plan is None:
@@ -230,10 +230,10 @@ class ReplayDriver(Driver):
         pace = self._options.pace
         rate_hz = plan.line_rate_hz if pace == OWN_PACE else pace
         started_s = time.monotonic()
-        for index in range(plan.frames):
+        for index in range(plan.first_frame, plan.frames):
             due_s = started_s
             if isinstance(rate_hz, float):
-                due_s += (index + 1) * plan.alines / rate_hz
+                due_s += (index - plan.first_frame + 1) * plan.alines / rate_hz
             if self._stopping.wait(max(0.0, due_s - time.monotonic())):
                 break
             if pace == MAX_PACE and not self._wait_for_room(ring):

@@ -22,6 +22,7 @@ from octmargin.link.stream import Leader, Trailer, payload_crc
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.source import FrameSource
 
+_PROTOCOL_1 = 0x0001_0000
 FrameParts = tuple[bytes, memoryview, bytes]
 """Leader, spectra and trailer of a frame, as bytes."""
 
@@ -61,7 +62,7 @@ class Console:
         self._stood_still_s = 0.0
         """Of the present sweep: time in which nothing was triggered."""
         self._closed = False
-        self._memory = RegisterMemory(reg.ALL, on_read=self._live_value, on_write=self._written)
+        self._memory = RegisterMemory(self._registers(), on_read=self._live_value, on_write=self._written)
         self._fill_memory()
         self._thread = threading.Thread(target=self._scan_for_ever, name="console-scan", daemon=True)
         self._thread.start()
@@ -154,7 +155,7 @@ class Console:
             (reg.SERIAL_NUMBER, self.personality.serial),
             (reg.MAX_RESPONSE_MS, self.personality.max_response_ms),
             (reg.HEARTBEAT_TIMEOUT_MS, self.personality.heartbeat_timeout_ms),
-            (reg.OCT_PROTOCOL, reg.PROTOCOL_VERSION + self.personality.protocol_minor),
+            (reg.OCT_PROTOCOL, _PROTOCOL_1 | self.personality.protocol_minor),
             (reg.DESCRIPTION_ADDRESS, reg.DESCRIPTION_BASE),
             (reg.DESCRIPTION_SIZE, len(description)),
             (reg.SAMPLES, source.samples),
@@ -167,6 +168,11 @@ class Console:
             (reg.FACE, source.faces[0]),
         ):
             store(register, value)
+
+    def _registers(self) -> list[Register]:
+        """Those of its version of the protocol."""
+        can_resume = self.personality.protocol_minor >= reg.RESUMES_SINCE_MINOR
+        return [register for register in reg.ALL if can_resume or register is not reg.FIRST_FRAME]
 
     def _live_value(self, register: Register) -> int | str | None:
         live: dict[int, int] = {
@@ -198,6 +204,7 @@ class Console:
             reg.SAMPLES.address: (source.samples, source.samples),
             reg.ALINES.address: (1, source.alines),
             reg.FRAMES.address: (1, source.frames),
+            reg.FIRST_FRAME.address: (0, source.frames - 1),
             reg.PIXEL_FORMAT.address: (source.pixel_format.value, source.pixel_format.value),
             reg.LINE_RATE_MILLIHZ.address: (1, round(self.personality.max_line_rate_hz * 1000)),
             reg.HEARTBEAT_TIMEOUT_MS.address: (100, 60_000),
@@ -213,9 +220,11 @@ class Console:
             return Status.INVALID_PARAMETER
         if self._state is ScanState.SCANNING:
             return Status.BUSY
-        if self._sink is None:
-            return Status.WRONG_CONFIG
         number, text = self._memory.number, self._memory.text
+        can_resume = self.personality.protocol_minor >= reg.RESUMES_SINCE_MINOR
+        first_frame = number(reg.FIRST_FRAME) if can_resume else 0
+        if self._sink is None or first_frame >= number(reg.FRAMES):
+            return Status.WRONG_CONFIG
         self._plan = ScanPlan(
             face=text(reg.FACE),
             samples=number(reg.SAMPLES),
@@ -225,6 +234,7 @@ class Console:
             height_mm=number(reg.HEIGHT_UM) / 1000,
             line_rate_hz=number(reg.LINE_RATE_MILLIHZ) / 1000,
             pixel_format=PixelFormat(number(reg.PIXEL_FORMAT)),
+            first_frame=first_frame,
         )
         self._sweep += 1
         self._faults = Faults.NONE
@@ -258,11 +268,11 @@ class Console:
         frame_s = plan.alines / plan.line_rate_hz
         started_s = time.monotonic()
         self._stood_still_s = 0.0
-        for index in range(plan.frames):
+        for index in range(plan.first_frame, plan.frames):
             first_trigger_ns = self._clock_ns()
             with self._lock:
                 # A frame is complete when its last line was triggered.
-                due_s = started_s + self._stood_still_s + (index + 1) * frame_s
+                due_s = started_s + self._stood_still_s + (index - plan.first_frame + 1) * frame_s
                 self._wake.wait_for(
                     lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic())
                 )

@@ -77,14 +77,15 @@ class ConsoleLink:
         await self._driver.close()
 
     async def sweep(self, book: SweepBook, ring: FrameRing, stop: asyncio.Event) -> int:
-        """One sweep over the face of `book`; ends with it, with `stop`, or with the console's disappearance.
+        """Scan what `book` has not scanned yet; ends with it, with `stop`, or with the console's disappearance.
 
         Gives how many frames the console numbered. Whatever happens, each of them was given to the ring, or
-        reported to it as lost.
+        reported to it as lost. CommandRefusedError where the console cannot begin within a sweep.
         """
         self._sweep_ended.clear()
-        await self._driver.configure(book.plan)
-        book.begin(await self._driver.start(ring))
+        plan = book.remaining or book.plan
+        await self._driver.configure(plan)
+        book.begin(await self._driver.start(ring), plan.first_frame)
         self._forget_faults()
         await _first_of(self._sweep_ended, self._gone, stop)
         return (await self._driver.stop()).numbered

@@ -20,6 +20,8 @@ from octmargin.totals import Totals
 
 SWEEP_ALARM = "sweep"
 _LIVENESS_S = 1.0
+_RESUMPTIONS = 20
+"""Of one sweep: a cable that is loose must not keep a face for ever."""
 
 log = structlog.get_logger()
 
@@ -64,23 +66,39 @@ class FaceScanner:
         """The face that is being scanned, or was scanned last."""
 
     async def scan(self, plan: ScanPlan, stop: asyncio.Event) -> bool:
-        """Scan a face and say its verdict; False where the console failed and it is worth another try."""
+        """Scan a face and say its verdict; False where the console failed and it is worth another try.
+
+        A console that goes away meanwhile is waited for, and the sweep goes on behind the frames that came or were
+        lost: what was seen of a face is not thrown away.
+        """
         book = self.book = SweepBook(plan, self._policy, self._model)
         self._totals.face_begins()
-        numbered: int | None = None
-        again = False
+        numbered, again = await self._sweep(book, stop)
+        await self._until_settled()
+        for _ in range(_RESUMPTIONS):
+            if not self._link.is_gone or book.remaining is None or stop.is_set():
+                break
+            self._desk.say(book)
+            if not await self._link.recover(stop):
+                break
+            more, again = await self._sweep(book, stop)
+            await self._until_settled()
+            numbered = None if numbered is None or more is None else numbered + more
+        self._close(book, numbered)
+        return not (again or self._link.is_gone)
+
+    async def _sweep(self, book: SweepBook, stop: asyncio.Event) -> tuple[int | None, bool]:
+        """Frames that the console numbered, None where it could not be asked; whether another try is worth it."""
+        goes_on = book.started is not None
         try:
             numbered = await self._link.sweep(book, self._ring, stop)
         except DeviceError as error:
-            log.warning("sweep failed", face=plan.face, reason=str(error))
+            log.warning("sweep failed", face=book.plan.face, reason=str(error))
             self._on_fault(SWEEP_ALARM, str(error))
-            # A console that refuses a plan will refuse it again.
-            again = not isinstance(error, CommandRefusedError)
-        else:
-            self._on_recovered(SWEEP_ALARM)
-        await self._until_settled()
-        self._close(book, numbered)
-        return not (again or self._link.is_gone)
+            # A console that refuses a plan will refuse it again, unless it only cannot begin within a sweep.
+            return None, goes_on or not isinstance(error, CommandRefusedError)
+        self._on_recovered(SWEEP_ALARM)
+        return numbered, False
 
     async def _until_settled(self) -> None:
         """Wait until each entry of the ring has its outcome; raise what went wrong with one."""

@@ -84,7 +84,8 @@ class ScanPlan:
     """One sweep: the planned grid over one face.
 
     `alines` spectra of `samples` samples per frame, `frames` frames; `width_mm` along a frame and
-    `height_mm` across frames; `line_rate_hz` the A-line rate. `face` names the face or shave.
+    `height_mm` across frames; `line_rate_hz` the A-line rate. `face` names the face or shave. `first_frame` is where
+    scanning begins: above 0 where an interrupted sweep goes on.
     """
 
     face: str
@@ -95,8 +96,13 @@ class ScanPlan:
     height_mm: float
     line_rate_hz: float
     pixel_format: PixelFormat = PixelFormat.MONO12
+    first_frame: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.first_frame < max(self.frames, 1):
+            raise InputError(
+                f"scan plan: first_frame is {self.first_frame}; give a place of the {self.frames} frames, from 0"
+            )
         for name in ("samples", "alines", "frames"):
             if getattr(self, name) < 1:
                 raise InputError(f"scan plan: {name} is {getattr(self, name)}; give a number of at least 1")

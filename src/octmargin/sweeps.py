@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ class SweepBook:
     def __init__(self, plan: ScanPlan, policy: Policy, model: MarginModel | None = None) -> None:
         self.plan = plan
         self._started: SweepStarted | None = None
+        self._first_index = 0
+        """Place of the first frame of the sweep that the console numbered last."""
         self.map = SweepMap(plan.frames, plan.blocks, model)
         self.processed = 0
         self.lost_by_cause: Counter[LossCause] = Counter()
@@ -41,7 +44,7 @@ class SweepBook:
 
     @property
     def started(self) -> SweepStarted | None:
-        """The sweep that the console numbered, once it has begun."""
+        """The sweep that the console numbered last, once it has begun."""
         return self._started
 
     @property
@@ -49,9 +52,19 @@ class SweepBook:
         """Whether nothing more will come."""
         return self.numbered is not None
 
-    def begin(self, started: SweepStarted) -> None:
-        """The console has begun; what was lost meanwhile gets its place in the map."""
-        self._started = started
+    @property
+    def remaining(self) -> ScanPlan | None:
+        """The plan from behind the last frame that came or was lost; None where all places have been scanned."""
+        scanned = np.flatnonzero((self.map.state != BlockState.NOT_SCANNED).any(axis=1))
+        first = int(scanned[-1]) + 1 if scanned.size else 0
+        return replace(self.plan, first_frame=first) if first < self.plan.frames else None
+
+    def begin(self, started: SweepStarted, first_index: int = 0) -> None:
+        """The console has begun, or goes on from `first_index`; what was lost meanwhile gets its place in the map.
+
+        Everything of an earlier part must have been taken or lost.
+        """
+        self._started, self._first_index = started, first_index
         for lost in self._early_losses:
             self._mark(started, lost)
         self._early_losses.clear()
@@ -71,8 +84,11 @@ class SweepBook:
             self._mark(self._started, lost)
 
     def _mark(self, started: SweepStarted, lost: LostFrames) -> None:
-        first_index = lost.first_sequence - started.first_sequence
-        for index in range(max(0, first_index), min(self.plan.frames, first_index + lost.count)):
+        # What was numbered before this part has its place in an earlier one, or none.
+        first_index = self._first_index + lost.first_sequence - started.first_sequence
+        for index in range(
+            max(self._first_index, first_index), min(self.plan.frames, first_index + lost.count)
+        ):
             self.map.mark_lost(index)
 
     def close(self, numbered: int | None) -> None:

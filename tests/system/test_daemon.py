@@ -19,6 +19,8 @@ from octmargin.link.stream import Leader
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
+from octmargin_simulator.faults import FaultScript, FaultyConsole
+from octmargin_simulator.faults.script import Unplug
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.usb_device import UsbConsole
@@ -41,8 +43,10 @@ def broker() -> Iterator[EmbeddedBroker]:
 class Room:
     """A console, a broker, a daemon on both, and what a subscriber hears."""
 
-    def __init__(self, phantom: LayeredPhantom, broker: EmbeddedBroker) -> None:
-        self.console = Console(phantom, Personality(serial="ROOM-1"))
+    def __init__(
+        self, phantom: LayeredPhantom, broker: EmbeddedBroker, console: Console | None = None
+    ) -> None:
+        self.console = console or Console(phantom, Personality(serial="ROOM-1"))
         self.served = UsbConsole(self.console)
         self.phantom = phantom
         self.settings = BrokerSettings(host=broker.host, port=broker.port, reconnect_min_s=0.05)
@@ -140,6 +144,51 @@ async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_account
     assert balanced(room.tally)
     assert room.tally.health is not None
     assert room.tally.health.frames.sent == room.console.status.frames_numbered, "also while it was away"
+
+
+async def test_an_interrupted_sweep_goes_on_where_it_was(
+    phantom: LayeredPhantom, broker: EmbeddedBroker
+) -> None:
+    script = FaultScript(fault=(Unplug(seconds=0.2, sweeps=(1,), frames=(5,)),))
+    console = FaultyConsole(phantom, script, Personality(serial="ROOM-1"))
+    room = Room(phantom, broker, console)
+    console.plug_into(room.served)
+    async with room.listening():
+        await Daemon(room.config(line_rate_hz=1280.0)).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    await asyncio.to_thread(room.close)
+    assert balanced(room.tally)
+    assert room.tally.health is not None
+    frames = room.tally.health.frames
+    assert frames.sent == console.frames_ever_numbered
+    # No more than the frames that were on their way are scanned, or lost, twice.
+    assert FRAMES * len(FACES) <= frames.sent <= FRAMES * len(FACES) + 3
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert not verdict.provisional
+        assert verdict.counts.not_scanned == 0
+        assert verdict.counts.lost <= 3 * verdict.counts.total / FRAMES
+
+
+async def test_a_console_that_cannot_go_on_within_a_sweep_scans_the_face_anew(
+    phantom: LayeredPhantom, broker: EmbeddedBroker
+) -> None:
+    script = FaultScript(fault=(Unplug(seconds=0.2, sweeps=(1,), frames=(5,)),))
+    console = FaultyConsole(phantom, script, Personality(serial="ROOM-1", protocol_minor=0))
+    room = Room(phantom, broker, console)
+    console.plug_into(room.served)
+    async with room.listening():
+        await Daemon(room.config(line_rate_hz=1280.0)).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    await asyncio.to_thread(room.close)
+    assert balanced(room.tally)
+    assert room.tally.health is not None
+    assert room.tally.health.frames.sent == console.frames_ever_numbered > FRAMES * len(FACES) + 3
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert verdict.counts.not_scanned == verdict.counts.lost == 0
 
 
 async def test_another_console_in_its_place_is_not_taken_for_it(room: Room) -> None:

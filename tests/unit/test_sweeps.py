@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +73,30 @@ def test_processed_and_lost_add_up_to_what_was_numbered(lost: set[int], numbered
             else BlockState.NOTHING_SUSPICIOUS
         )
         assert (kept.map.state[index] == expected).all()
+
+
+def test_a_sweep_in_two_parts_is_whole_and_its_losses_lie_where_they_happened() -> None:
+    kept = book()
+    for index in (0, 1, 3):
+        kept.take(judged(index))
+    kept.lose(LostFrames(FIRST + 2, 1, LossCause.WIRE))
+    assert kept.remaining == replace(PLAN, first_frame=4)
+    # The console numbered 104 and 105 while nobody was connected; their places are scanned again.
+    kept.lose(LostFrames(FIRST + 4, 2, LossCause.UNREAD))
+    assert kept.remaining == replace(PLAN, first_frame=6), "as long as nobody knows better, they are lost"
+    kept = book()
+    for index in range(4):
+        kept.take(judged(index))
+    kept.begin(SweepStarted(4, FIRST + 6), first_index=4)
+    kept.lose(LostFrames(FIRST + 4, 2, LossCause.UNREAD))
+    kept.lose(LostFrames(FIRST + 7, 1, LossCause.DAMAGED))
+    for index in (4, 6, 7):
+        kept.take(judged(index))
+    kept.close(10)
+    assert kept.was_scanned_whole
+    assert kept.remaining is None
+    states = kept.map.state[:, 0].tolist()
+    assert [index for index, state in enumerate(states) if state == BlockState.LOST] == [5]
 
 
 def test_a_whole_clean_sweep_is_nothing_suspicious() -> None:

@@ -62,6 +62,24 @@ async def test_sequence_numbers_go_on_over_sweeps(bench: Bench, driver: Driver) 
     assert lost == []
 
 
+async def test_a_sweep_goes_on_behind_what_has_been_seen(bench: Bench, driver: Driver) -> None:
+    plan = dataclasses.replace(bench.plan(), first_frame=25)
+    ring, cursor = ring_for(plan)
+    await driver.configure(plan)
+    await driver.start(ring)
+    await until_ended(driver)
+    account = await driver.stop()
+    frames, lost = take_all(cursor)
+    assert [index for _, index, _ in frames] == list(range(25, 40))
+    assert (lost, account.numbered) == ([], 15)
+    # The next sweep begins at its beginning again.
+    await driver.configure(bench.plan(frames=3))
+    await driver.start(ring)
+    await until_ended(driver)
+    await driver.stop()
+    assert [index for _, index, _ in take_all(cursor)[0]] == [0, 1, 2]
+
+
 async def test_a_stopped_sweep_accounts_for_every_numbered_frame(bench: Bench, driver: Driver) -> None:
     plan = bench.plan(line_rate_hz=4_000)
     ring, cursor = ring_for(plan)

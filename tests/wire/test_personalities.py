@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +80,16 @@ async def test_a_rate_beyond_the_consoles_own_is_refused(console_of: MakeBench) 
     await driver.open()
     with pytest.raises(CommandRefusedError, match="refuses line_rate_hz"):
         await driver.configure(bench.plan(line_rate_hz=40_000))
+    await driver.close()
+
+
+async def test_a_console_of_the_first_protocol_cannot_begin_within_a_sweep(console_of: MakeBench) -> None:
+    bench = console_of(read_personality("old"))
+    driver = bench.driver_class(bench.address)
+    await driver.open()
+    with pytest.raises(CommandRefusedError, match=r"cannot begin at frame 5: that takes protocol 1\.1"):
+        await driver.configure(dataclasses.replace(bench.plan(), first_frame=5))
+    await driver.configure(bench.plan(line_rate_hz=1_000))
     await driver.close()
 
 

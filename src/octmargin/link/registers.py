@@ -12,8 +12,10 @@ from enum import IntEnum, IntFlag
 
 from octmargin.errors import LocalProtocolError, RemoteProtocolError
 
-PROTOCOL_VERSION = 0x0001_0000
+PROTOCOL_VERSION = 0x0001_0001
 """Major version in the upper, minor version in the lower 16 bits."""
+RESUMES_SINCE_MINOR = 1
+"""Minor version from which on a console can begin within a sweep."""
 
 USB_VENDOR_ID = 0x1209
 USB_PRODUCT_ID = 0x0C7A
@@ -105,6 +107,7 @@ LINE_RATE_MILLIHZ = _u64("line rate", 0x1_0110, Access.READ_WRITE)
 WIDTH_UM = _u32("width", 0x1_0118, Access.READ_WRITE)
 HEIGHT_UM = _u32("height", 0x1_011C, Access.READ_WRITE)
 FACE = _text("face", 0x1_0120, 32, Access.READ_WRITE)
+FIRST_FRAME = _u32("first frame", 0x1_0140, Access.READ_WRITE)
 
 # OCT part: scanning and its state.
 SCAN_CONTROL = _u32("scan control", 0x1_0200, Access.READ_WRITE)
@@ -120,8 +123,8 @@ DESCRIPTION_BASE = 0x2_0000
 ALL: tuple[Register, ...] = (
     GENCP_VERSION, MAKER, MODEL, FIRMWARE, SERIAL_NUMBER, MAX_RESPONSE_MS, HEARTBEAT_TIMEOUT_MS, TIMESTAMP_NS,
     TIMESTAMP_LATCH, OCT_PROTOCOL, DESCRIPTION_ADDRESS, DESCRIPTION_SIZE, SAMPLES, ALINES, FRAMES, PIXEL_FORMAT,
-    LINE_RATE_MILLIHZ, WIDTH_UM, HEIGHT_UM, FACE, SCAN_CONTROL, SCAN_STATE, SWEEP, FAULTS, SWEEP_FIRST_SEQUENCE,
-    FRAMES_NUMBERED, FRAMES_DROPPED,
+    LINE_RATE_MILLIHZ, WIDTH_UM, HEIGHT_UM, FACE, FIRST_FRAME, SCAN_CONTROL, SCAN_STATE, SWEEP, FAULTS,
+    SWEEP_FIRST_SEQUENCE, FRAMES_NUMBERED, FRAMES_DROPPED,
 )  # fmt: skip
 
 
