@@ -98,6 +98,7 @@ class ReplayDriver(Driver):
     """Plays a file; place n of a sweep is the file's frame n."""
 
     name: ClassVar[str] = "replay"
+    exclusive: ClassVar[bool] = False
 
     def __init__(self, address: str) -> None:
         super().__init__(address)

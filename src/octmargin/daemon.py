@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM, ConsoleLink
-from octmargin.bus import CaseMessage, LatencyMs, Publisher, Topics, utc_from_ns
+from octmargin.bus import CaseMessage, LatencyMs, Publisher, State, Topics, utc_from_ns
 from octmargin.cold_start import compiling_told
 from octmargin.config import Config
 from octmargin.device import driver_class
@@ -22,13 +24,17 @@ from octmargin.engine import Engine, EngineSettings, Outcome
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
+from octmargin.holding import holding
+from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
 from octmargin.startup import check_scan, choose_calibration, describe, make_assessor
+from octmargin.systemd import notify
 from octmargin.totals import Totals
 
 HEALTH_INTERVAL_S = 1.0
-DRAIN_S = 5.0
+DRAIN_S = 1.0
+"""At the end, for what a slow broker has not acknowledged yet."""
 ATTEMPTS_PER_FACE = 3
 PAUSE_S = 1.0
 
@@ -37,6 +43,15 @@ _REMEDIES = {
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
+
+_BROKER_FAULT = "broker"
+_BUS_STATES: dict[Lifecycle, State] = {
+    Lifecycle.READY: "ready",
+    Lifecycle.ACQUIRING: "ready",
+    Lifecycle.DEGRADED: "ready",
+    # Not ready: displays grey out what they show until the console is back.
+    Lifecycle.FAULTED: "alert",
+}
 
 log = structlog.get_logger()
 
@@ -50,13 +65,25 @@ class Daemon:
         self._totals = Totals()
         self._publisher: Publisher
         self._synthetic = False
+        self._lifecycle = LifecycleMachine(self._life_changed)
+        self._say_now: Callable[[], None] | None = None
+        """Says health at once, from when there is something to say."""
 
     def stop(self) -> None:
         """Ask the daemon to end; the present sweep is closed and said first."""
-        self._stop.set()
+        if not self._stop.is_set():
+            self._stop.set()
+            self._lifecycle.stopping()
 
     async def run(self) -> None:
         """Start everything, scan, stop everything. Errors before `ready` are raised; later ones are alarms."""
+        device, what = self._config.device, f"octmargin run for {self._config.console}"
+        with contextlib.ExitStack() as held:
+            if driver_class(device.driver).exclusive:
+                held.enter_context(holding(device.driver, device.address, what))
+            await self._run()
+
+    async def _run(self) -> None:
         config = self._config
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -132,11 +159,12 @@ class Daemon:
             threads=config.engine.threads,
         )
         started_s = time.monotonic()
-        with compiling_told(log.info):
-            await asyncio.to_thread(engine.warm_up, plan.alines, plan.pixel_format)
-        log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
-        if self._stop.is_set():
+        try:
+            with compiling_told(log.info):
+                await _unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
+        except _StoppedError:
             return
+        log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
         publisher.describe(
             describe(config, info, plan, calibration, session=publisher.session, synthetic=self._synthetic)
         )
@@ -152,12 +180,14 @@ class Daemon:
         engine.start()
         try:
             async with self._health_said(desk, scanner):
-                publisher.set_state("ready")
-                log.info("ready", synthetic=self._synthetic)
+                self._lifecycle.started()
+                notify("READY=1")
                 for face in self._faces():
                     if not await self._scan_until_seen(link, scanner, config.plan(face, capabilities)):
                         break
         finally:
+            self._lifecycle.stopping()
+            notify("STOPPING=1")
             ring.close()
             await asyncio.to_thread(engine.join)
             if gallery is not None:
@@ -179,7 +209,10 @@ class Daemon:
         for _ in range(ATTEMPTS_PER_FACE):
             if self._stop.is_set() or (link.is_gone and not await link.recover(self._stop)):
                 return False
-            if await scanner.scan(plan, self._stop):
+            self._lifecycle.scanning(now=True)
+            scanned = await scanner.scan(plan, self._stop)
+            self._lifecycle.scanning(now=False)
+            if scanned:
                 return True
             if not link.is_gone:
                 # The heartbeat may be about to find out that it is.
@@ -190,17 +223,24 @@ class Daemon:
 
     # -- what is said ---------------------------------------------------------------------------------
 
+    def _life_changed(self, state: Lifecycle, reasons: tuple[str, ...]) -> None:
+        """Say it everywhere; `$state` has fewer words, and displays show results as good only while it is ready."""
+        log.info("lifecycle", state=state.value, reasons=list(reasons))
+        notify(f"STATUS={state.value}" + "".join(f"; {reason}" for reason in reasons))
+        word = _BUS_STATES.get(state)
+        if word is not None and word != self._publisher.state:
+            self._publisher.set_state(word)
+        if self._say_now is not None:
+            self._say_now()
+
     def _raise_alarm(self, alarm_id: str, text: str) -> None:
-        if alarm_id == CONSOLE_ALARM:
-            # Not ready: displays grey out what they show until the console is back.
-            self._publisher.set_state("alert")
+        self._lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
         remedy = _REMEDIES.get(alarm_id, _CONSOLE_FAULT_REMEDY)
         self._publisher.raise_alarm(alarm_id, "medium", text, remedy, synthetic=self._synthetic)
 
     def _clear_alarm(self, alarm_id: str) -> None:
         self._publisher.clear_alarm(alarm_id)
-        if alarm_id == CONSOLE_ALARM:
-            self._publisher.set_state("ready")
+        self._lifecycle.over(alarm_id)
 
     @contextlib.asynccontextmanager
     async def _health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:
@@ -212,14 +252,19 @@ class Daemon:
 
     async def _keep_saying_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
         was_connected = True
+        self._say_now = partial(self._say_health, desk, scanner)
         while True:
             self._say_health(desk, scanner)
+            # From the event loop, where everything is supervised: a loop that stands still is found out.
+            notify("WATCHDOG=1")
             if self._publisher.connected != was_connected:
                 was_connected = not was_connected
                 if was_connected:
                     log.info("broker is back", reconnects=self._publisher.reconnects)
+                    self._lifecycle.over(_BROKER_FAULT)
                 else:
                     log.warning("broker gone; what is said waits", reason=self._publisher.last_failure)
+                    self._lifecycle.fault(_BROKER_FAULT, f"broker gone: {self._publisher.last_failure}")
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
     def _say_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
@@ -230,5 +275,42 @@ class Daemon:
             rate_alines_per_s=round(self._totals.rate_alines_per_s(desk.alines_judged), 1),
             latency_ms=LatencyMs(p50=p50_ms, p99=p99_ms) if latency.count else None,
             uptime_s=round(time.monotonic() - self._totals.started_s, 1),
+            lifecycle=self._lifecycle.state.value,
+            reasons=list(self._lifecycle.reasons),
             synthetic=self._synthetic,
         )
+
+
+class _StoppedError(Exception):
+    """The daemon is to end before it was ready."""
+
+
+async def _unless_stopped(work: Callable[[], None], stop: asyncio.Event) -> None:
+    """Run `work` in a thread and wait for it; _StoppedError where `stop` comes first: nobody waits for it then."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if not done.done():
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as caught:  # noqa: BLE001 - raised where it is awaited
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(finish, error)
+
+    # Not asyncio's threads: those are waited for at the end.
+    threading.Thread(target=run, name="warm-up", daemon=True).start()
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((done, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not done.done():
+        raise _StoppedError
+    done.result()

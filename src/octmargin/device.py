@@ -87,6 +87,8 @@ class Driver(ABC):
     """One console. Methods raise errors of the tree under DeviceError."""
 
     name: ClassVar[str]
+    exclusive: ClassVar[bool] = True
+    """Whether one program alone can have what is at an address."""
 
     def __init__(self, address: str) -> None:
         self.address = address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ import pytest
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ModelSection, ScanSection
 from octmargin.daemon import Daemon
-from octmargin.errors import DeviceTimeoutError
+from octmargin.errors import DeviceBusyError, DeviceTimeoutError
 from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
@@ -135,6 +136,9 @@ async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_account
         await room.until(lambda tally: "console" in tally.alarms)
         assert room.tally.alarms["console"].priority == "medium"
         await room.until(lambda tally: tally.state == "alert")
+        await room.until(lambda tally: tally.health is not None and tally.health.lifecycle == "faulted")
+        assert room.tally.health is not None
+        assert room.tally.health.reasons == [room.tally.alarms["console"].text]
         before = room.tally.flags.messages
         await room.until(lambda tally: "console" not in tally.alarms and tally.state == "ready")
         await room.until(lambda tally: tally.flags.messages > before + FRAMES)
@@ -144,6 +148,36 @@ async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_account
     assert balanced(room.tally)
     assert room.tally.health is not None
     assert room.tally.health.frames.sent == room.console.status.frames_numbered, "also while it was away"
+
+
+async def test_a_second_daemon_on_the_console_is_told_who_has_it(room: Room) -> None:
+    daemon = Daemon(room.config(passes=0, line_rate_hz=1280.0))
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.health is not None and tally.health.lifecycle == "acquiring")
+        with pytest.raises(
+            DeviceBusyError, match=f"held by process {os.getpid()} .*octmargin run for c, since"
+        ):
+            await Daemon(room.config()).run()
+        before = room.tally.flags.messages
+        await room.until(lambda tally: tally.flags.messages > before)
+        daemon.stop()
+        await running
+
+
+async def test_a_daemon_that_is_stopped_while_the_console_and_the_broker_are_gone_ends(
+    room: Room, broker: EmbeddedBroker
+) -> None:
+    daemon = Daemon(room.config(passes=0, line_rate_hz=1280.0))
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.flags.messages >= 3)
+        await asyncio.to_thread(room.served.unplug, 60)
+        await room.until(lambda tally: tally.state == "alert")
+    await asyncio.to_thread(broker.close)
+    daemon.stop()
+    async with asyncio.timeout(20):
+        await running
 
 
 async def test_an_interrupted_sweep_goes_on_where_it_was(

@@ -22,6 +22,7 @@ UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
 
 State = Literal["init", "ready", "alert", "disconnected", "lost"]
 Word = Literal["suspicious", "nothing_suspicious", "indeterminate"]
+LifecycleWord = Literal["starting", "ready", "acquiring", "degraded", "faulted", "stopping"]
 Priority = Literal["high", "medium", "low"]
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, UTC.")]
@@ -257,6 +258,10 @@ class Health(Message, frozen=True, kw_only=True):
         int, Meta(ge=0, description="Times that the connection to the broker was made anew.")
     ]
     uptime_s: Annotated[float, Meta(ge=0)]
+    lifecycle: Annotated[
+        LifecycleWord, Meta(description="What the daemon is at; `$state` has fewer words for it.")
+    ]
+    reasons: Annotated[list[str], Meta(description="What is wrong, the worst first; empty where nothing is.")]
 
 
 class Alarm(Message, frozen=True, kw_only=True):

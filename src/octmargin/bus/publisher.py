@@ -26,6 +26,7 @@ from octmargin.bus.messages import (
     FrameCounts,
     Health,
     LatencyMs,
+    LifecycleWord,
     MapMessage,
     Message,
     Priority,
@@ -172,6 +173,8 @@ class Publisher:
         rate_alines_per_s: float,
         latency_ms: LatencyMs | None,
         uptime_s: float,
+        lifecycle: LifecycleWord,
+        reasons: list[str],
         synthetic: bool,
     ) -> None:
         """Say how the daemon does, with the publisher's own counters; to be called every second."""
@@ -186,6 +189,8 @@ class Publisher:
             latency_ms=latency_ms,
             reconnects=self.reconnects,
             uptime_s=uptime_s,
+            lifecycle=lifecycle,
+            reasons=reasons,
         )
         self._put(self.topics.health, Kind.HEALTH, health)
 

@@ -120,6 +120,8 @@ def health(**changes: Any) -> Health:
         "latency_ms": LatencyMs(p50=3.2, p99=11.5),
         "reconnects": 0,
         "uptime_s": 12.5,
+        "lifecycle": "degraded",
+        "reasons": ["broker gone: connection refused"],
     }
     return Health(**(COMMON | fields | changes))
 

@@ -113,6 +113,8 @@ async def test_every_kind_of_message_arrives_typed_and_stamped(
             rate_alines_per_s=512.0,
             latency_ms=LatencyMs(p50=1.0, p99=2.0),
             uptime_s=1.0,
+            lifecycle="ready",
+            reasons=[],
             synthetic=True,
         )
         health = (await next_of(events, HealthReceived)).message
@@ -148,7 +150,13 @@ async def test_only_what_displays_must_remember_is_retained(broker: BrokerSettin
         publisher.publish_map(face_map(acquired_at=now()))
         publisher.publish_verdict(verdict(acquired_at=now()))
         publisher.publish_health(
-            FrameCounts(), rate_alines_per_s=0, latency_ms=None, uptime_s=0, synthetic=True
+            FrameCounts(),
+            rate_alines_per_s=0,
+            latency_ms=None,
+            uptime_s=0,
+            lifecycle="ready",
+            reasons=[],
+            synthetic=True,
         )
         publisher.raise_alarm("laser-off", "high", "the laser is off", "switch it on")
         publisher.set_state("ready")

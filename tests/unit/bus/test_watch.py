@@ -162,7 +162,13 @@ async def test_it_shows_a_live_console(broker: BrokerSettings, topics: Topics) -
         publisher.set_state("ready")
         assert await publisher.drain(10)
         publisher.publish_health(
-            FrameCounts(), rate_alines_per_s=0, latency_ms=None, uptime_s=0, synthetic=True
+            FrameCounts(),
+            rate_alines_per_s=0,
+            latency_ms=None,
+            uptime_s=0,
+            lifecycle="ready",
+            reasons=[],
+            synthetic=True,
         )
         tally = await watch(broker, topics, seconds=0.6, console=console)
     assert tally.state == "ready"
