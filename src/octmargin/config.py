@@ -14,6 +14,7 @@ from octmargin.bus import BrokerSettings
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
+from octmargin.metrics import MetricsSection
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -106,6 +107,7 @@ class Config(_Section, JudgingSection, frozen=True):
     engine: EngineSection = EngineSection()
     case: CaseSection = CaseSection()
     pictures: PicturesSection | None = None
+    metrics: MetricsSection | None = None
 
     def fingerprint(self) -> str:
         """A short hash of everything that is configured, for the record."""

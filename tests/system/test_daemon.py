@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import socket
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
+import structlog
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ModelSection, ScanSection
 from octmargin.daemon import Daemon
-from octmargin.errors import DeviceBusyError, DeviceTimeoutError
+from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError
 from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
+from octmargin.metrics import MetricsSection
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
@@ -148,6 +155,53 @@ async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_account
     assert balanced(room.tally)
     assert room.tally.health is not None
     assert room.tally.health.frames.sent == room.console.status.frames_numbered, "also while it was away"
+
+
+async def test_metrics_say_what_health_says(room: Room) -> None:
+    config = msgspec.structs.replace(
+        room.config(passes=0, line_rate_hz=1280.0), metrics=MetricsSection(port=0)
+    )
+    daemon = Daemon(config)
+    with structlog.testing.capture_logs() as logs:
+        async with room.listening():
+            running = asyncio.create_task(daemon.run())
+            await room.until(lambda tally: tally.health is not None and tally.health.frames.processed > 5)
+            port = next(entry["port"] for entry in logs if entry["event"] == "metrics served")
+            page = await asyncio.to_thread(scrape, port)
+            daemon.stop()
+            await running
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value for family in page for sample in family.samples
+    }
+    processed = samples["octmargin_frames_processed_total",]
+    assert processed > 5
+    assert samples["octmargin_frames_numbered_total",] >= processed
+    assert (
+        samples["octmargin_latency_seconds_bucket", "+Inf"] == samples["octmargin_latency_seconds_count",] > 0
+    )
+    assert samples["octmargin_latency_seconds_sum",] > 0
+    assert samples["octmargin_lifecycle", "acquiring"] == 1
+    assert samples["octmargin_lifecycle", "faulted"] == 0
+    assert 0 <= samples["octmargin_over_budget_ratio",] <= 1
+    [about] = [
+        sample.labels for family in page for sample in family.samples if sample.name == "octmargin_info"
+    ]
+    assert (about["console_serial"], about["synthetic"], about["model"]) == ("ROOM-1", "yes", "rule-1")
+
+
+def scrape(port: int) -> list[Metric]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return list(text_string_to_metric_families(answer.read().decode()))
+
+
+async def test_metrics_that_cannot_be_served_are_told_by_their_address(room: Room) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = msgspec.structs.replace(room.config(), metrics=MetricsSection(port=port))
+        with pytest.raises(
+            ConfigError, match=f"metrics: 127.0.0.1:{port} cannot be listened on: .*set metrics.host"
+        ):
+            await Daemon(config).run()
 
 
 async def test_a_second_daemon_on_the_console_is_told_who_has_it(room: Room) -> None:

@@ -26,6 +26,18 @@ def test_quantiles_are_those_of_the_data_within_a_bin(durations_ms: list[float],
     assert histogram.quantile_ms(q) == pytest.approx(exact, rel=0.05)
 
 
+@given(st.lists(st.floats(0.01, 5000), max_size=300), st.floats(0.02, 4000))
+def test_how_many_were_no_longer_is_right_within_a_bin(durations_ms: list[float], limit_ms: float) -> None:
+    histogram = LatencyHistogram()
+    for duration_ms in durations_ms:
+        histogram.add(duration_ms)
+    fewest = sum(duration_ms <= limit_ms / 1.05 for duration_ms in durations_ms)
+    most = sum(duration_ms <= limit_ms * 1.05 for duration_ms in durations_ms)
+    assert fewest <= histogram.at_most(limit_ms) <= most
+    assert histogram.at_most(math.inf) == len(durations_ms)
+    assert histogram.total_ms == pytest.approx(sum(durations_ms))
+
+
 @pytest.mark.parametrize("extreme_ms", [-5.0, 0.0, 1e9])
 def test_what_is_out_of_range_is_counted_all_the_same(extreme_ms: float) -> None:
     histogram = LatencyHistogram()

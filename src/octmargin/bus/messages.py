@@ -254,6 +254,12 @@ class Health(Message, frozen=True, kw_only=True):
     queue: QueueCounts
     rate_alines_per_s: Annotated[float, Meta(ge=0)]
     latency_ms: LatencyMs | None
+    over_budget: Annotated[
+        Fraction | None,
+        Meta(
+            description="Share of the frames that took longer than a frame lasts; null before the first one."
+        ),
+    ]
     reconnects: Annotated[
         int, Meta(ge=0, description="Times that the connection to the broker was made anew.")
     ]

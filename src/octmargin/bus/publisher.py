@@ -172,12 +172,13 @@ class Publisher:
         *,
         rate_alines_per_s: float,
         latency_ms: LatencyMs | None,
+        over_budget: float | None,
         uptime_s: float,
         lifecycle: LifecycleWord,
         reasons: list[str],
         synthetic: bool,
-    ) -> None:
-        """Say how the daemon does, with the publisher's own counters; to be called every second."""
+    ) -> Health:
+        """Say how the daemon does, with the publisher's own counters, every second; gives what is said."""
         health = Health(
             acquired_at=self._clock(),
             synthetic=synthetic,
@@ -188,11 +189,13 @@ class Publisher:
             rate_alines_per_s=rate_alines_per_s,
             latency_ms=latency_ms,
             reconnects=self.reconnects,
+            over_budget=over_budget,
             uptime_s=uptime_s,
             lifecycle=lifecycle,
             reasons=reasons,
         )
         self._put(self.topics.health, Kind.HEALTH, health)
+        return health
 
     def raise_alarm(
         self, alarm_id: str, priority: Priority, text: str, remedy: str, *, synthetic: bool = False

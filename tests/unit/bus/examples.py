@@ -119,6 +119,7 @@ def health(**changes: Any) -> Health:
         "rate_alines_per_s": 65_024.0,
         "latency_ms": LatencyMs(p50=3.2, p99=11.5),
         "reconnects": 0,
+        "over_budget": 0.02,
         "uptime_s": 12.5,
         "lifecycle": "degraded",
         "reasons": ["broker gone: connection refused"],

@@ -165,6 +165,7 @@ async def test_it_shows_a_live_console(broker: BrokerSettings, topics: Topics) -
             FrameCounts(),
             rate_alines_per_s=0,
             latency_ms=None,
+            over_budget=None,
             uptime_s=0,
             lifecycle="ready",
             reasons=[],

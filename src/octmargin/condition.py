@@ -1,0 +1,121 @@
+"""From the daemon's condition to what is said of it: lifecycle, alarms, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import structlog
+
+from octmargin.acquisition import CONSOLE_ALARM
+from octmargin.bus import Description, LatencyMs, Publisher, State
+from octmargin.face_scan import SWEEP_ALARM, FaceScanner
+from octmargin.lifecycle import Lifecycle, LifecycleMachine
+from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
+from octmargin.results import ResultDesk
+from octmargin.systemd import notify
+from octmargin.totals import Totals
+
+HEALTH_INTERVAL_S = 1.0
+
+_REMEDIES = {
+    CONSOLE_ALARM: "check cable and power; scanning goes on by itself when the console is back",
+    SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
+}
+_CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
+_BROKER_FAULT = "broker"
+_BUS_STATES: dict[Lifecycle, State] = {
+    Lifecycle.READY: "ready",
+    Lifecycle.ACQUIRING: "ready",
+    Lifecycle.DEGRADED: "ready",
+    # Not ready: displays grey out what they show until the console is back.
+    Lifecycle.FAULTED: "alert",
+}
+
+log = structlog.get_logger()
+
+
+class ConditionDesk:
+    """Knows what the daemon is at and says it: on the bus, to Prometheus, to systemd, in the log.
+
+    `synthetic`, `description` and `frame_ms`, what a frame takes to be scanned, are set as soon as they are known.
+    """
+
+    def __init__(self, publisher: Publisher, totals: Totals, metrics: MetricsPage) -> None:
+        self._publisher = publisher
+        self._totals = totals
+        self._metrics = metrics
+        self._say_now: Callable[[], None] | None = None
+        self.lifecycle = LifecycleMachine(self._changed)
+        self.synthetic = True
+        self.description: Description | None = None
+        self.frame_ms = math.inf
+
+    def raise_alarm(self, alarm_id: str, text: str) -> None:
+        """A technical fault is there."""
+        self.lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
+        remedy = _REMEDIES.get(alarm_id, _CONSOLE_FAULT_REMEDY)
+        self._publisher.raise_alarm(alarm_id, "medium", text, remedy, synthetic=self.synthetic)
+
+    def clear_alarm(self, alarm_id: str) -> None:
+        """It is over."""
+        self._publisher.clear_alarm(alarm_id)
+        self.lifecycle.over(alarm_id)
+
+    @contextlib.asynccontextmanager
+    async def health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:
+        """Say health every second while entered; where that fails, fail with it: silence looks like death."""
+        self._say_now = partial(self.say_health, desk, scanner)
+        async with asyncio.TaskGroup() as tasks:
+            saying = tasks.create_task(self._keep_saying_health(desk, scanner), name="health")
+            yield
+            saying.cancel()
+
+    def say_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
+        """Say health once."""
+        latency = desk.latency
+        p50_ms, p99_ms = (round(latency.quantile_ms(q), 3) for q in (0.5, 0.99))
+        health = self._publisher.publish_health(
+            self._totals.frames(scanner.book),
+            rate_alines_per_s=round(self._totals.rate_alines_per_s(desk.alines_judged), 1),
+            latency_ms=LatencyMs(p50=p50_ms, p99=p99_ms) if latency.count else None,
+            over_budget=round(1 - latency.at_most(self.frame_ms) / latency.count, 4)
+            if latency.count
+            else None,
+            uptime_s=round(time.monotonic() - self._totals.started_s, 1),
+            lifecycle=self.lifecycle.state.value,
+            reasons=list(self.lifecycle.reasons),
+            synthetic=self.synthetic,
+        )
+        at_most = {edge_s: latency.at_most(1000 * edge_s) for edge_s in (*BUCKETS_S, math.inf)}
+        self._metrics.update(health, Latencies(at_most, latency.total_ms / 1000), self.description)
+
+    def _changed(self, state: Lifecycle, reasons: tuple[str, ...]) -> None:
+        """Say it everywhere; `$state` has fewer words, and displays show results as good only while it is ready."""
+        log.info("lifecycle", state=state.value, reasons=list(reasons))
+        notify(f"STATUS={state.value}" + "".join(f"; {reason}" for reason in reasons))
+        word = _BUS_STATES.get(state)
+        if word is not None and word != self._publisher.state:
+            self._publisher.set_state(word)
+        if self._say_now is not None:
+            self._say_now()
+
+    async def _keep_saying_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
+        was_connected = True
+        while True:
+            self.say_health(desk, scanner)
+            # From the event loop, where everything is supervised: a loop that stands still is found out.
+            notify("WATCHDOG=1")
+            if self._publisher.connected != was_connected:
+                was_connected = not was_connected
+                if was_connected:
+                    log.info("broker is back", reconnects=self._publisher.reconnects)
+                    self.lifecycle.over(_BROKER_FAULT)
+                else:
+                    log.warning("broker gone; what is said waits", reason=self._publisher.last_failure)
+                    self.lifecycle.fault(_BROKER_FAULT, f"broker gone: {self._publisher.last_failure}")
+            await asyncio.sleep(HEALTH_INTERVAL_S)
