@@ -243,6 +243,7 @@ class _Reporter:
                     "frames_dropped": status.frames_dropped,
                     "sweeps": status.sweep,
                     "faults": model.happened if isinstance(model, FaultyConsole) else {},
+                    "never_known": model.never_known if isinstance(model, FaultyConsole) else 0,
                 }
             )
         else:

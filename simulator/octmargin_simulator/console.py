@@ -34,8 +34,8 @@ class FrameSink(Protocol):
         """Queue a frame without waiting; False when the FIFO is full and the frame is dropped."""
         ...
 
-    def discard_waiting(self) -> None:
-        """Forget the frames that wait: a sweep begins, and the host has closed the books of the last one."""
+    def discard_waiting(self) -> int:
+        """Forget the frames that wait, and say how many: a sweep begins, and the host has closed the books."""
         ...
 
 
@@ -95,11 +95,12 @@ class Console:
             self._stop()
 
     def restart(self) -> None:
-        """Begin anew, as switching it off and on does: sweeps, frames and clock count from zero again."""
+        """Begin anew, as switching it off and on does: sweeps, frames and clock count from zero again.
+
+        What waits in the FIFO must have been forgotten before.
+        """
         with self._lock:
             self._stop()
-            if self._sink is not None:
-                self._sink.discard_waiting()
             self._numbered_before += self._numbered
             self._sweep = self._first_sequence = self._numbered = self._dropped = 0
             self._faults = Faults.NONE

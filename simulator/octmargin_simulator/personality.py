@@ -13,6 +13,7 @@ from octmargin.errors import ConfigError
 
 Text = Annotated[str, Meta(min_length=1, max_length=63)]
 _FILES = "personalities"
+MAX_FIFO_FRAMES = 4096
 
 
 class Personality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +26,7 @@ class Personality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     protocol_minor: Annotated[int, Meta(ge=0, le=0xFFFF)] = 1
     """Of protocol version 1: a host may know less than the console, or more."""
     max_line_rate_hz: Annotated[float, Meta(gt=0, le=4e6)] = 250_000.0
-    fifo_frames: Annotated[int, Meta(ge=1, le=4096)] = 16
+    fifo_frames: Annotated[int, Meta(ge=1, le=MAX_FIFO_FRAMES)] = 16
     """Frames that it holds while the host does not fetch."""
     answer_s: Annotated[float, Meta(ge=0, le=5)] = 0.0
     """What it takes to answer any command."""

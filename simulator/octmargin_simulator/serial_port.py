@@ -72,10 +72,12 @@ class SerialConsole:
             self._wake.notify_all()
             return True
 
-    def discard_waiting(self) -> None:
-        """Forget the frames that wait; the one on its way is sent to its end."""
+    def discard_waiting(self) -> int:
+        """Forget the frames that wait, and say how many; the one on its way is sent to its end."""
         with self._wake:
+            count = len(self._frames)
             self._frames.clear()
+            return count
 
     def close(self) -> None:
         """Take the port away; may be called twice."""

@@ -52,10 +52,12 @@ class StreamPipe(usbip.Endpoint):  # type: ignore[misc] # the library has no typ
             complete(data)
         return True
 
-    def discard_waiting(self) -> None:
-        """Forget the frames that wait; the one on its way is sent to its end."""
+    def discard_waiting(self) -> int:
+        """Forget the frames that wait, and say how many; the one on its way is sent to its end."""
         with self._lock:
+            count = sum(1 for leader, _, trailer in self._frames if leader or trailer)  # noise has neither
             self._frames.clear()
+            return count
 
     def take_or_park(self, length: int, complete: Callable[[memoryview], None], seqnum: int) -> None:
         """Take a request of the host: served from the FIFO in order, at once or when data comes."""

@@ -84,6 +84,11 @@ class DaemonProcess:
         finally:
             await _end(process)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     async def exited(self) -> None:
         """Wait until it has ended by itself."""
         await self._process.wait()

@@ -255,6 +255,9 @@ async def test_a_console_that_resets_within_a_sweep_is_noticed_and_scans_on(faul
     outcome = await one_sweep(bench)
     assert outcome.indices == list(range(40)), "the script's first sweep is over"
     assert bench.console.frames_ever_numbered == 7 + 40
+    assert isinstance(bench.console, FaultyConsole)
+    # Frame 6 was numbered and never exposed; what came before it was known, or waited in the FIFO.
+    assert bench.console.never_known == 7 - account.numbered >= 1
 
 
 async def test_a_stalled_endpoint_is_set_going_again(faulty: MakeBench) -> None:

@@ -69,8 +69,8 @@ class FaultySink:
         self._index += 1
         return parts is not None and self._sink.offer(*parts)
 
-    def discard_waiting(self) -> None:
-        self._sink.discard_waiting()
+    def discard_waiting(self) -> int:
+        return self._sink.discard_waiting()
 
 
 def break_frames(bench: Bench, *indices: int, how: Callable[[Parts], Parts | None]) -> None:

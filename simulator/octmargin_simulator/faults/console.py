@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from octmargin_simulator.faults import script as kinds
 from octmargin_simulator.faults.frames import NothingSent, spoil
 from octmargin_simulator.faults.schedule import Schedule
 from octmargin_simulator.faults.script import AnyFault, FaultScript
-from octmargin_simulator.personality import Personality
+from octmargin_simulator.personality import MAX_FIFO_FRAMES, Personality
 from octmargin_simulator.source import FrameSource
 
 _WRONG_ID = 0x8000
@@ -44,7 +45,8 @@ class Wire(Protocol):
 class FaultyConsole(Console):
     """A console with a fault script; call `plug_into` with what serves it, before the first sweep.
 
-    `happened` counts what went wrong so far, by kind.
+    `happened` counts what went wrong so far, by kind; `never_known` the frames that it numbered, and forgot at a
+    restart before the host could know of them.
     """
 
     def __init__(
@@ -52,6 +54,10 @@ class FaultyConsole(Console):
     ) -> None:
         self._schedule = Schedule(script)
         self.happened: dict[str, int] = {}
+        self.never_known = 0
+        self._offered: deque[tuple[int, bool]] = deque(maxlen=2 * MAX_FIFO_FRAMES)
+        """Frames since the last restart that the FIFO took: sequence number, and whether as they were."""
+        self._ends_at_s: float | None = None
         self._rng = np.random.default_rng([script.seed, 1])
         self._wire: Wire | None = None
         self._sweeps_before = 0
@@ -69,6 +75,13 @@ class FaultyConsole(Console):
     def restart(self) -> None:
         """Begin anew; the script goes on where it was."""
         with self._lock:
+            waited = self._sink.discard_waiting() if self._sink is not None else 0
+            for _ in range(min(waited, len(self._offered))):
+                self._offered.pop()
+            # The host knows of everything below the sweep's first frame, and up to the last frame that comes whole.
+            last_sound = next((number for number, is_sound in reversed(self._offered) if is_sound), -1)
+            self.never_known += self._numbered - max(self._first_sequence, last_sound + 1)
+            self._offered.clear()
             self._sweeps_before += self._sweep
             self._held = None
             super().restart()
@@ -163,10 +176,19 @@ class FaultyConsole(Console):
             return not nothing.is_counted
         accepted = True
         for one in sent if held is None else [*sent, held]:
-            accepted &= super()._offer(sweep, index, one)
+            taken = super()._offer(sweep, index, one)
+            if taken:
+                # A late frame is no news: the host has counted it as lost.
+                self._offered.append((_sequence(one), one == parts))
+            accepted &= taken
         return accepted
 
     def _due(self, sweep: int, index: int) -> tuple[AnyFault, ...]:
+        until_s = self._schedule.script.until_s
+        if until_s is not None:
+            self._ends_at_s = self._ends_at_s or time.monotonic() + until_s
+            if time.monotonic() > self._ends_at_s:
+                return ()
         return self._schedule.due(self._sweeps_before + sweep, index)
 
     def _dark(self, spectra: NDArray[Any], full_scale: int) -> NDArray[Any]:
@@ -190,6 +212,10 @@ class FaultyConsole(Console):
         if self._wire is None:
             raise LocalProtocolError("the faulty console is plugged into nothing; call plug_into first")
         return self._wire
+
+
+def _sequence(parts: FrameParts) -> int:
+    return int.from_bytes(parts[0][8:16], "little")
 
 
 def _misfit(acknowledge: ReadMemAck | WriteMemAck) -> ReadMemAck | WriteMemAck:

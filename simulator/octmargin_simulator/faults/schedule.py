@@ -11,12 +11,12 @@ class Schedule:
     """Tells which faults are due at a frame; the same for the same script, sweep and place."""
 
     def __init__(self, script: FaultScript) -> None:
-        self._script = script
+        self.script = script
 
     def due(self, sweep: int, index: int) -> tuple[AnyFault, ...]:
         """Faults at place `index` of the console's sweep number `sweep`, in the order of the script."""
-        faults = self._script.fault
-        chances = np.random.default_rng([self._script.seed, sweep, index]).random(len(faults))
+        faults = self.script.fault
+        chances = np.random.default_rng([self.script.seed, sweep, index]).random(len(faults))
         return tuple(
             fault
             for fault, chance in zip(faults, chances, strict=True)

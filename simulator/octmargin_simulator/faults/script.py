@@ -165,6 +165,8 @@ class FaultScript(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What goes wrong. `seed` decides where chances fall: the same seed, the same places."""
 
     seed: Annotated[int, Meta(ge=0)] = 0
+    until_s: Annotated[float, Meta(gt=0)] | None = None
+    """Nothing goes wrong later than this after the first sweep has begun; without it, for ever."""
     fault: tuple[AnyFault, ...] = ()
 
     def __post_init__(self) -> None:
