@@ -59,6 +59,7 @@ class Room:
         self.phantom = phantom
         self.settings = BrokerSettings(host=broker.host, port=broker.port, reconnect_min_s=0.05)
         self.tally = Tally()
+        self.alarms_heard: set[str] = set()
         self._heard = asyncio.Event()
 
     def config(self, *, passes: int = 1, line_rate_hz: float = 6400.0) -> Config:
@@ -79,6 +80,7 @@ class Room:
         async def listen() -> None:
             async for event in subscriber:
                 self.tally.add(event)
+                self.alarms_heard.update(self.tally.alarms)
                 self._heard.set()
 
         async with Subscriber(self.settings, Topics("t", "c")) as subscriber:
