@@ -12,10 +12,11 @@ from functools import partial
 import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
-from octmargin.bus import Description, LatencyMs, Publisher, State
+from octmargin.bus import Description, LatencyMs, Publisher, RecordingCounts, State
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
+from octmargin.recorder import RECORDER_FAULT, Recorder
 from octmargin.results import ResultDesk
 from octmargin.systemd import notify
 from octmargin.totals import Totals
@@ -25,6 +26,7 @@ HEALTH_INTERVAL_S = 1.0
 _REMEDIES = {
     CONSOLE_ALARM: "check cable and power; scanning goes on by itself when the console is back",
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
+    RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
 _BROKER_FAULT = "broker"
@@ -42,7 +44,8 @@ log = structlog.get_logger()
 class ConditionDesk:
     """Knows what the daemon is at and says it: on the bus, to Prometheus, to systemd, in the log.
 
-    `synthetic`, `description` and `frame_ms`, what a frame takes to be scanned, are set as soon as they are known.
+    `synthetic`, `description`, `frame_ms`, what a frame takes to be scanned, and `recorder` are set as soon as they are
+    known.
     """
 
     def __init__(self, publisher: Publisher, totals: Totals, metrics: MetricsPage) -> None:
@@ -54,6 +57,8 @@ class ConditionDesk:
         self.synthetic = True
         self.description: Description | None = None
         self.frame_ms = math.inf
+        self.recorder: Recorder | None = None
+        self._missed_before = 0
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
@@ -77,7 +82,7 @@ class ConditionDesk:
 
     def say_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
         """Say health once."""
-        latency = desk.latency
+        latency, recorder = desk.latency, self.recorder
         p50_ms, p99_ms = (round(latency.quantile_ms(q), 3) for q in (0.5, 0.99))
         health = self._publisher.publish_health(
             self._totals.frames(scanner.book),
@@ -86,6 +91,7 @@ class ConditionDesk:
             over_budget=round(1 - latency.at_most(self.frame_ms) / latency.count, 4)
             if latency.count
             else None,
+            recording=RecordingCounts(frames=recorder.written, missed=recorder.missed) if recorder else None,
             uptime_s=round(time.monotonic() - self._totals.started_s, 1),
             lifecycle=self.lifecycle.state.value,
             reasons=list(self.lifecycle.reasons),
@@ -93,6 +99,14 @@ class ConditionDesk:
         )
         at_most = {edge_s: latency.at_most(1000 * edge_s) for edge_s in (*BUCKETS_S, math.inf)}
         self._metrics.update(health, Latencies(at_most, latency.total_ms / 1000), self.description)
+
+    def _tell_of_missed_frames(self) -> None:
+        """A disk that is too slow is a fault until the next recording begins without one."""
+        if self.recorder is not None and self.recorder.missed > self._missed_before:
+            self._missed_before = self.recorder.missed
+            if RECORDER_FAULT not in self.lifecycle.fault_ids:
+                text = f"{self.recorder.missed} frames came and were not recorded: the disk is too slow"
+                self.raise_alarm(RECORDER_FAULT, text)
 
     def _changed(self, state: Lifecycle, reasons: tuple[str, ...]) -> None:
         """Say it everywhere; `$state` has fewer words, and displays show results as good only while it is ready."""
@@ -107,6 +121,7 @@ class ConditionDesk:
     async def _keep_saying_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
         was_connected = True
         while True:
+            self._tell_of_missed_frames()
             self.say_health(desk, scanner)
             # From the event loop, where everything is supervised: a loop that stands still is found out.
             notify("WATCHDOG=1")

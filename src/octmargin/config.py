@@ -95,6 +95,12 @@ class PicturesSection(_Section, frozen=True):
     every: Count = 8
 
 
+class RecordingSection(_Section, frozen=True):
+    """Raw spectra are kept, a recording per pass over the faces."""
+
+    folder: Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class Config(_Section, JudgingSection, frozen=True):
     """The whole file."""
 
@@ -107,6 +113,7 @@ class Config(_Section, JudgingSection, frozen=True):
     engine: EngineSection = EngineSection()
     case: CaseSection = CaseSection()
     pictures: PicturesSection | None = None
+    recording: RecordingSection | None = None
     metrics: MetricsSection | None = None
 
     def fingerprint(self) -> str:

@@ -9,27 +9,31 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import structlog
 
 from octmargin.acquisition import ConsoleLink
+from octmargin.archive import RecordingWriter
 from octmargin.bus import CaseMessage, Publisher, Topics, utc_from_ns
 from octmargin.cold_start import compiling_told
 from octmargin.condition import ConditionDesk
 from octmargin.config import Config
 from octmargin.device import driver_class
-from octmargin.engine import Engine, EngineSettings, Outcome
+from octmargin.engine import Engine, Outcome
+from octmargin.errors import InputError
 from octmargin.face_scan import FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
 from octmargin.interruptible import StoppedError, unless_stopped
 from octmargin.metrics import MetricsPage, serving
+from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
-from octmargin.startup import check_scan, choose_calibration, describe, make_assessor
+from octmargin.startup import check_scan, choose_calibration, describe, engine_settings, make_assessor
 from octmargin.systemd import notify
 from octmargin.totals import Totals
 
@@ -99,6 +103,14 @@ class Daemon:
         condition.frame_ms = 1000 * plan.alines / plan.line_rate_hz
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         cursor = ring.cursor("engine", holding=config.engine.threads)
+        loop = asyncio.get_running_loop()
+        recorder: Recorder | None = None
+        if config.recording is not None:
+            recorder = condition.recorder = Recorder(
+                ring.cursor("recorder"),
+                on_fault=lambda text: _on_loop(loop, partial(condition.raise_alarm, RECORDER_FAULT, text)),
+                on_progress=lambda: _on_loop(loop, scanner.progress),
+            )
         gallery = (
             Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
             if config.pictures
@@ -121,79 +133,100 @@ class Daemon:
             # Its own: the engine threads have theirs.
             model=make_assessor(config).model,
             gallery=gallery,
+            recorder=recorder,
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
         )
-        loop = asyncio.get_running_loop()
 
         def deliver_from_thread(outcome: Outcome) -> None:
-            loop.call_soon_threadsafe(scanner.deliver, outcome)
+            _on_loop(loop, partial(scanner.deliver, outcome))
 
         engine = Engine(
             cursor,
-            EngineSettings(
-                calibration=calibration,
-                axial_um=axial_um,
-                samples=plan.samples,
-                depth=min(config.engine.depth, plan.samples // 2),
-                make_assessor=lambda: make_assessor(config, calibration.rolloff_db_per_mm(axial_um)),
-                aline_um=1000 * plan.width_mm / plan.alines,
-                picture_every=config.pictures.every if config.pictures else 0,
-                interpolation=config.engine.interpolation,
-                running_mean_frames=config.engine.running_mean_frames,
-                remove_fixed_pattern=config.engine.remove_fixed_pattern,
-            ),
+            engine_settings(config, plan, calibration, axial_um),
             deliver_from_thread,
             threads=config.engine.threads,
         )
-        started_s = time.monotonic()
         try:
-            with compiling_told(log.info):
-                await unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
+            await self._warm_up(engine, plan)
         except StoppedError:
             return
-        log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
         condition.description = describe(
             config, info, plan, calibration, session=publisher.session, synthetic=synthetic
         )
         publisher.describe(condition.description)
-        publisher.publish_case(
-            CaseMessage(
-                acquired_at=utc_from_ns(time.time_ns()),
+        publisher.publish_case(self._case(synthetic=synthetic))
+        plans = [config.plan(face, capabilities) for face in config.scan.faces]
+
+        def begin_recording() -> RecordingWriter:
+            assert config.recording is not None  # noqa: S101 - else there is no recorder
+            return new_writer(
+                Path(config.recording.folder),
+                name=f"{config.case.case_id}-{config.case.specimen_id}",
+                source=f"{info.model}, serial number {info.serial}",
                 synthetic=synthetic,
-                case_id=config.case.case_id,
-                specimen_id=config.case.specimen_id,
-                faces=list(config.scan.faces),
+                plans=list({plan.face: plan for plan in plans}.values()),
+                calibration=calibration,
+                axial_um=axial_um,
             )
-        )
+
         engine.start()
+        if recorder is not None:
+            recorder.start()
         try:
             async with condition.health_said(desk, scanner):
                 condition.lifecycle.started()
                 notify("READY=1")
-                for face in self._faces():
-                    if not await self._scan_until_seen(
-                        link, scanner, config.plan(face, capabilities), condition
-                    ):
-                        break
+                for _ in self._passes():
+                    async with _recorded(recorder, begin_recording, condition):
+                        if not await self._scan_all(link, scanner, plans, condition):
+                            break
         finally:
             condition.lifecycle.stopping()
             notify("STOPPING=1")
             ring.close()
             await asyncio.to_thread(engine.join)
+            if recorder is not None:
+                await asyncio.to_thread(recorder.join)
             if gallery is not None:
                 await gallery.finish()
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
             await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
 
+    async def _warm_up(self, engine: Engine, plan: ScanPlan) -> None:
+        """Compile or load the kernels; StoppedError where the daemon is to end before that is done."""
+        started_s = time.monotonic()
+        with compiling_told(log.info):
+            await unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
+        log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
+
+    def _case(self, *, synthetic: bool) -> CaseMessage:
+        case = self._config.case
+        return CaseMessage(
+            acquired_at=utc_from_ns(time.time_ns()),
+            synthetic=synthetic,
+            case_id=case.case_id,
+            specimen_id=case.specimen_id,
+            faces=list(self._config.scan.faces),
+        )
+
     # -- scanning -------------------------------------------------------------------------------------
 
-    def _faces(self) -> Iterator[str]:
+    def _passes(self) -> Iterator[int]:
         done = 0
         while not self._config.scan.passes or done < self._config.scan.passes:
-            yield from self._config.scan.faces
+            yield done
             done += 1
+
+    async def _scan_all(
+        self, link: ConsoleLink, scanner: FaceScanner, plans: list[ScanPlan], condition: ConditionDesk
+    ) -> bool:
+        """Scan every face; False where the daemon is to stop."""
+        for plan in plans:
+            if not await self._scan_until_seen(link, scanner, plan, condition):
+                return False
+        return True
 
     async def _scan_until_seen(
         self, link: ConsoleLink, scanner: FaceScanner, plan: ScanPlan, condition: ConditionDesk
@@ -213,3 +246,27 @@ class Daemon:
                     async with asyncio.timeout(PAUSE_S):
                         await self._stop.wait()
         return True
+
+
+@contextlib.asynccontextmanager
+async def _recorded(
+    recorder: Recorder | None, begin: Callable[[], RecordingWriter], condition: ConditionDesk
+) -> AsyncIterator[None]:
+    """Record while entered; without a recording, and with an alarm, where none can be begun."""
+    if recorder is not None:
+        try:
+            recorder.begin(await asyncio.to_thread(begin))
+        except InputError as error:
+            condition.raise_alarm(RECORDER_FAULT, str(error))
+        else:
+            condition.clear_alarm(RECORDER_FAULT)
+    try:
+        yield
+    finally:
+        if recorder is not None:
+            await asyncio.to_thread(recorder.end)
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Let a thread have something called on the event loop."""
+    loop.call_soon_threadsafe(call)

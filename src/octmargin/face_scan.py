@@ -13,6 +13,7 @@ from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMa
 from octmargin.frames import LossCause, LostFrames, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.margin import MarginModel, Policy
+from octmargin.recorder import Recorder
 from octmargin.results import ResultDesk
 from octmargin.ring import Cursor, FrameRing
 from octmargin.sweeps import SweepBook
@@ -45,6 +46,7 @@ class FaceScanner:
         policy: Policy,
         model: MarginModel,
         gallery: Gallery | None,
+        recorder: Recorder | None,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
     ) -> None:
@@ -57,6 +59,7 @@ class FaceScanner:
         self._policy = policy
         self._model = model
         self._gallery = gallery
+        self._recorder = recorder
         self._on_fault = on_fault
         self._on_recovered = on_recovered
         self._delivered = 0
@@ -73,6 +76,8 @@ class FaceScanner:
         """
         book = self.book = SweepBook(plan, self._policy, self._model)
         self._totals.face_begins()
+        if self._recorder is not None:
+            self._recorder.face = plan.face
         numbered, again = await self._sweep(book, stop)
         await self._until_settled()
         for _ in range(_RESUMPTIONS):
@@ -101,8 +106,8 @@ class FaceScanner:
         return numbered, False
 
     async def _until_settled(self) -> None:
-        """Wait until each entry of the ring has its outcome; raise what went wrong with one."""
-        while self._delivered < self._cursor.entered and self._failure is None:
+        """Wait until each entry of the ring has its outcome, and is recorded; raise what went wrong with one."""
+        while not self._is_settled and self._failure is None:
             self._progress.clear()
             try:
                 async with asyncio.timeout(_LIVENESS_S):
@@ -129,6 +134,16 @@ class FaceScanner:
         )
         if self._gallery is not None:
             self._gallery.face_done(book, verdict)
+
+    @property
+    def _is_settled(self) -> bool:
+        return self._delivered >= self._cursor.entered and (
+            self._recorder is None or self._recorder.is_settled
+        )
+
+    def progress(self) -> None:
+        """Look again whether everything is settled; on the event loop."""
+        self._progress.set()
 
     def deliver(self, outcome: Outcome) -> None:
         """The one hand-over per frame from the engine to the event loop."""

@@ -62,6 +62,11 @@ class LifecycleMachine:
         return Lifecycle.ACQUIRING if self._is_scanning else Lifecycle.READY
 
     @property
+    def fault_ids(self) -> frozenset[str]:
+        """What is wrong, by id."""
+        return frozenset(self._faults)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """What is wrong, that with which nothing can be scanned first; empty where nothing is."""
         worst_first = sorted(self._faults.values(), key=lambda fault: not fault[1])

@@ -59,6 +59,7 @@ class MetricsPage(Collector):
             return
         health, latencies, description = newest
         yield from _frames(health)
+        yield from _recording(health)
         yield from _bus(health)
         yield _latency(latencies)
         over = GaugeMetricFamily(
@@ -87,6 +88,15 @@ def _frames(health: Health) -> Iterator[Metric]:
     yield lost
     yield GaugeMetricFamily(
         "octmargin_alines_per_second", "A-lines judged per second of scanning.", health.rate_alines_per_s
+    )
+
+
+def _recording(health: Health) -> Iterator[Metric]:
+    if health.recording is None:
+        return
+    yield CounterMetricFamily("octmargin_frames_recorded", "Raw frames on disk.", health.recording.frames)
+    yield CounterMetricFamily(
+        "octmargin_frames_unrecorded", "Raw frames that came and were not written.", health.recording.missed
     )
 
 

@@ -20,6 +20,7 @@ from octmargin.bus import (
     utc_from_ns,
 )
 from octmargin.config import CalibrationSection, Config, JudgingSection, ScanSection
+from octmargin.engine import EngineSettings
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
 from octmargin.margin import Assessor, MarginModel, RuleModel
@@ -80,6 +81,24 @@ def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> As
         suspicious_at=judging.model.suspicious_at,
         quality=judging.quality,
         rolloff_db_per_mm=rolloff_db_per_mm,
+    )
+
+
+def engine_settings(
+    config: Config, plan: ScanPlan, calibration: Calibration, axial_um: float
+) -> EngineSettings:
+    """How frames of `plan` are reconstructed and judged."""
+    return EngineSettings(
+        calibration=calibration,
+        axial_um=axial_um,
+        samples=plan.samples,
+        depth=min(config.engine.depth, plan.samples // 2),
+        make_assessor=lambda: make_assessor(config, calibration.rolloff_db_per_mm(axial_um)),
+        aline_um=1000 * plan.width_mm / plan.alines,
+        picture_every=config.pictures.every if config.pictures else 0,
+        interpolation=config.engine.interpolation,
+        running_mean_frames=config.engine.running_mean_frames,
+        remove_fixed_pattern=config.engine.remove_fixed_pattern,
     )
 
 

@@ -9,17 +9,30 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import structlog
+from numpy.typing import NDArray
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
-from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ModelSection, ScanSection
+from octmargin.archive import Recording, RecordingWriter
+from octmargin.bus import BrokerSettings, EmbeddedBroker, RecordingCounts, Subscriber, Tally, Topics
+from octmargin.config import (
+    CaseSection,
+    Config,
+    DeviceSection,
+    EngineSection,
+    ModelSection,
+    RecordingSection,
+    ScanSection,
+)
 from octmargin.daemon import Daemon
-from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError
+from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError
 from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
@@ -157,6 +170,52 @@ async def test_a_console_that_is_unplugged_comes_back_and_every_frame_is_account
     assert balanced(room.tally)
     assert room.tally.health is not None
     assert room.tally.health.frames.sent == room.console.status.frames_numbered, "also while it was away"
+
+
+async def test_what_is_scanned_is_recorded_a_recording_per_pass(room: Room, tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    config = msgspec.structs.replace(room.config(passes=2), recording=RecordingSection(folder=str(folder)))
+    async with room.listening():
+        await Daemon(config).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    assert room.tally.health is not None
+    assert room.tally.health.recording == RecordingCounts(frames=2 * FRAMES * len(FACES), missed=0)
+    paths = sorted(folder.iterdir())
+    assert [path.name.startswith("case-7-s-1-20") for path in paths] == [True, True]
+    for path in paths:
+        recording = Recording.open(path)
+        assert recording.complete
+        assert recording.synthetic
+        assert recording.faces == FACES
+        assert recording.calibration is not None
+        for face in FACES:
+            for index in range(FRAMES):
+                np.testing.assert_array_equal(recording.frame(face, index), room.phantom.frame(face, index))
+
+
+async def test_a_disk_that_is_full_ends_the_recording_and_not_the_scan(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = RecordingWriter.put
+
+    def put_until_full(writer: RecordingWriter, face: str, index: int, spectra: NDArray[Any]) -> None:
+        if (face, index) == (FACES[0], 6):
+            raise InputError(f"{writer.path}: cannot be written (No space left on device)")
+        put(writer, face, index, spectra)
+
+    monkeypatch.setattr(RecordingWriter, "put", put_until_full)
+    config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
+    async with room.listening():
+        await Daemon(config).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    assert "recorder" in room.alarms_heard
+    health = room.tally.health
+    assert health is not None
+    assert health.frames.processed == FRAMES * len(FACES)
+    assert health.recording == RecordingCounts(frames=6, missed=FRAMES * len(FACES) - 6)
+    recording = Recording.open(next((tmp_path / "rec").iterdir()))
+    assert not recording.complete
+    assert recording.present(FACES[0]).tolist() == [True] * 6 + [False] * 4
 
 
 async def test_metrics_say_what_health_says(room: Room) -> None:

@@ -87,8 +87,6 @@ def parse(path: Path, attributes: Mapping[str, Any]) -> Metadata:
         metadata = msgspec.convert(ours, Metadata)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: its description is damaged ({error}); restore it from a copy") from error
-    if not metadata.complete:
-        raise InputError(f"{path}: was never finished while it was written; record it again")
     names = [face.name for face in metadata.faces]
     if len(set(names)) < len(names):
         raise InputError(f"{path}: names a face twice ({', '.join(names)}); restore it from a copy")

@@ -20,6 +20,8 @@ from octmargin.signal import Calibration
 class Recording:
     """The raw spectra of one specimen, read from a folder when they are asked for; use `Recording.open`.
 
+    `complete` is False for one whose writing was cut short, or still goes on: it has the frames that were written.
+
     `calibration` and `axial_um` (depth pixel in tissue) are None where the recording does not know them.
     `frame` may be called by several threads.
     """
@@ -28,6 +30,7 @@ class Recording:
         self.path = path
         self.name = metadata.source
         """What was recorded, for people."""
+        self.complete = metadata.complete
         self.synthetic = metadata.synthetic
         """Whether the spectra were computed, not measured."""
         self.faces = tuple(entry.name for entry in metadata.faces)
@@ -35,7 +38,10 @@ class Recording:
         self._entries = {entry.name: entry for entry in metadata.faces}
         self._spectra = {face: _spectra(path, group, face, self.pixel_format) for face in self.faces}
         self._present = {
-            face: _present(path, group, face, self._spectra[face].shape[0]) for face in self.faces
+            face: _present(path, group, face, self._spectra[face].shape[0])
+            if metadata.complete
+            else self._written(face)
+            for face in self.faces
         }
         samples = {array.shape[2] for array in self._spectra.values()}
         if len(samples) > 1:
@@ -53,7 +59,7 @@ class Recording:
     def open(cls, path: str | Path) -> Recording:
         """Open the recording in the folder `path`.
 
-        InputError where there is none, where it was not finished, or where it is damaged.
+        InputError where there is none, or where it is damaged.
         """
         path = Path(path)
         if not path.exists():
@@ -120,6 +126,13 @@ class Recording:
         if face not in self._entries:
             raise InputError(f"{self.path}: no face {face!r}; it has {', '.join(self.faces)}")
         return self._entries[face]
+
+    def _written(self, face: str) -> NDArray[np.bool_]:
+        """Which frames have been written so far: a chunk takes its name when it is whole."""
+        array = self._spectra[face]
+        written = np.array([self._chunk(array, k).is_file() for k in range(array.shape[0])], dtype=np.bool_)
+        written.flags.writeable = False
+        return written
 
     def _chunk(self, array: zarr.Array[Any], index: int) -> Path:
         return self.path / array.path / array.metadata.encode_chunk_key((index, 0, 0))

@@ -1,4 +1,4 @@
-"""Writing a recording: a folder appears under its name only when the last frame is in it."""
+"""Writing a recording: whole or absent, or, while a console scans, frame by frame under its name."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ class RecordingWriter:
     """Takes the frames of one specimen; a context manager.
 
     Until it is left, the recording lies in a hidden folder beside `path` and says that it is not complete. Left
-    by an exception, it is removed. Frames that were never `put` are lost frames of the recording.
+    by an exception, it is removed. A `live` one has its name from the beginning and is never removed: whatever ends its
+    process, the frames that were `put` can be read. Frames that were never `put` are lost frames of the recording.
     """
 
     def __init__(
@@ -133,26 +134,29 @@ class RecordingWriter:
         metadata: Metadata,
         plans: list[ScanPlan],
         calibration: Calibration | None = None,
+        *,
+        live: bool = False,
     ) -> None:
         """Begin; InputError where `path` exists or cannot be written."""
         check_is_new(path)
         self.path = path
         self._metadata = metadata
-        self._hidden = path.with_name(f".{path.name}.new")
+        self._live = live
+        self._folder = path if live else path.with_name(f".{path.name}.new")
         self._present = {plan.face: np.zeros(plan.frames, np.bool_) for plan in plans}
         try:
             # What a killed writer left behind is nobody's recording.
-            shutil.rmtree(self._hidden, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._group = zarr.create_group(
-                self._hidden,
+                self._folder,
                 zarr_format=3,
                 attributes=msgspec.structs.replace(metadata, complete=False).attributes(),
             )
             self._spectra = {plan.face: self._create_spectra(plan) for plan in plans}
             if calibration is not None:
-                calibration.save(self._hidden / CALIBRATION_FILE)
+                calibration.save(self._folder / CALIBRATION_FILE)
         except (OSError, OctMarginError) as error:
-            shutil.rmtree(self._hidden, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise _unwritable(path, error) from error
 
     def _create_spectra(self, plan: ScanPlan) -> zarr.Array[Any]:
@@ -181,7 +185,8 @@ class RecordingWriter:
         except OSError as failure:
             raise _unwritable(self.path, failure) from failure
         finally:
-            shutil.rmtree(self._hidden, ignore_errors=True)
+            if not self._live:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     def put(self, face: str, index: int, spectra: NDArray[Any]) -> None:
         """Write one frame, (alines, samples) of the pixel format's dtype; InputError where it cannot be."""
@@ -209,7 +214,8 @@ class RecordingWriter:
                 config={"write_empty_chunks": True},
             )
         self._group.update_attributes(msgspec.structs.replace(self._metadata, complete=True).attributes())
-        self._hidden.rename(self.path)
+        if not self._live:
+            self._folder.rename(self.path)
 
 
 def check_is_new(path: Path) -> None:

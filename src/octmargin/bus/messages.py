@@ -238,6 +238,13 @@ class QueueCounts(Struct, frozen=True, kw_only=True):
     coalesced: Count = 0
 
 
+class RecordingCounts(Struct, frozen=True, kw_only=True):
+    """Raw frames since the start: written to disk, and those that came and could not be."""
+
+    frames: Count = 0
+    missed: Count = 0
+
+
 class LatencyMs(Struct, frozen=True, kw_only=True):
     """From a frame's last byte to its flags at the way out, in ms."""
 
@@ -260,6 +267,7 @@ class Health(Message, frozen=True, kw_only=True):
             description="Share of the frames that took longer than a frame lasts; null before the first one."
         ),
     ]
+    recording: Annotated[RecordingCounts | None, Meta(description="Null where nothing is recorded.")]
     reconnects: Annotated[
         int, Meta(ge=0, description="Times that the connection to the broker was made anew.")
     ]

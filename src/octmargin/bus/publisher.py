@@ -31,6 +31,7 @@ from octmargin.bus.messages import (
     Message,
     Priority,
     QueueCounts,
+    RecordingCounts,
     State,
     VerdictMessage,
 )
@@ -173,6 +174,7 @@ class Publisher:
         rate_alines_per_s: float,
         latency_ms: LatencyMs | None,
         over_budget: float | None,
+        recording: RecordingCounts | None,
         uptime_s: float,
         lifecycle: LifecycleWord,
         reasons: list[str],
@@ -190,6 +192,7 @@ class Publisher:
             latency_ms=latency_ms,
             reconnects=self.reconnects,
             over_budget=over_budget,
+            recording=recording,
             uptime_s=uptime_s,
             lifecycle=lifecycle,
             reasons=reasons,

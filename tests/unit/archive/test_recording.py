@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from octmargin.archive import Recording, RecordingWriter, write_recording
+from octmargin.archive.metadata import parse
 from octmargin.errors import CalibrationError, InputError
 from octmargin.frames import PixelFormat
 from octmargin.signal import Calibration
@@ -147,8 +150,6 @@ def test_a_frame_that_was_never_written_is_lost(tmp_path: Path) -> None:
     whole = Recording.open(recorded(tmp_path))
     plan = whole.plan("superior")
     text = json.loads((whole.path / "zarr.json").read_text())["attributes"]["octmargin"]
-    from octmargin.archive.metadata import parse  # noqa: PLC0415 - only here is the description made by hand
-
     text["faces"] = text["faces"][:1]
     with RecordingWriter(tmp_path / "gap", parse(whole.path, {"octmargin": text}), [plan]) as writer:
         for index in (0, 2):
@@ -185,13 +186,60 @@ def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_writer_that_was_killed_leaves_nothing_that_opens(tmp_path: Path) -> None:
-    path = recorded(tmp_path)
-    shutil.copytree(path, tmp_path / "killed")
-    root = tmp_path / "killed/zarr.json"
-    root.write_text(root.read_text().replace('"complete": true', '"complete": false'))
-    with pytest.raises(InputError, match="never finished"):
-        Recording.open(tmp_path / "killed")
+WRITER = """
+import sys
+import numpy as np
+from octmargin.archive import RecordingWriter
+from octmargin.archive.metadata import FaceEntry, Metadata
+from octmargin.frames import PixelFormat, ScanPlan
+
+plan = ScanPlan("superior", 512, 64, 4000, 4.0, 4.0, 1e4, PixelFormat.MONO16)
+entry = FaceEntry(name="superior", width_mm=4.0, height_mm=4.0)
+metadata = Metadata(
+    complete=True, software_version="1", source="test", synthetic=True, pixel_format="MONO16", faces=(entry,)
+)
+rng = np.random.default_rng(0)
+with RecordingWriter(__import__("pathlib").Path(sys.argv[1]), metadata, [plan], live=True) as writer:
+    for index in range(plan.frames):
+        writer.put("superior", index, np.full((64, 512), index, np.uint16) ^ rng.integers(0, 8, (64, 512), np.uint16))
+        print(index, flush=True)
+"""
+
+
+@pytest.mark.parametrize("frames", [1, 3, 40])
+def test_what_a_killed_live_writer_had_written_is_read_to_the_last_frame(tmp_path: Path, frames: int) -> None:
+    path = tmp_path / "live"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    written = [int(next(writer.stdout)) for _ in range(frames)][-1]
+    writer.kill()
+    writer.wait()
+    writer.stdout.close()
+    recording = Recording.open(path)
+    assert not recording.complete
+    present = recording.present("superior")
+    assert present[: written + 1].all(), "what was said to be written is there"
+    last = int(np.flatnonzero(present)[-1])
+    assert present[: last + 1].all()
+    assert not present[last + 1 :].any()
+    rng = np.random.default_rng(0)
+    for index in range(last + 1):
+        spectra = np.full((64, 512), index, np.uint16) ^ rng.integers(0, 8, (64, 512), np.uint16)
+        np.testing.assert_array_equal(recording.frame("superior", index), spectra)
+    assert recording.frame("superior", last + 1) is None
+
+
+def test_a_recording_that_is_being_written_can_be_read(tmp_path: Path) -> None:
+    whole = Recording.open(recorded(tmp_path))
+    text = json.loads((whole.path / "zarr.json").read_text())["attributes"]["octmargin"]
+    plan, metadata = whole.plan("superior"), parse(whole.path, {"octmargin": text})
+    metadata = msgspec.structs.replace(metadata, faces=metadata.faces[:1])
+    with RecordingWriter(tmp_path / "live", metadata, [plan], live=True) as writer:
+        writer.put("superior", 1, whole.frame("superior", 1))  # type: ignore[arg-type]
+        under_way = Recording.open(tmp_path / "live")
+        assert (under_way.complete, under_way.present("superior").tolist()) == (False, [False, True, False])
+    done = Recording.open(tmp_path / "live")
+    assert (done.complete, done.present("superior").tolist()) == (True, [False, True, False])
 
 
 def test_a_face_that_cannot_name_a_folder_is_refused(tmp_path: Path) -> None:

@@ -166,6 +166,7 @@ async def test_it_shows_a_live_console(broker: BrokerSettings, topics: Topics) -
             rate_alines_per_s=0,
             latency_ms=None,
             over_budget=None,
+            recording=None,
             uptime_s=0,
             lifecycle="ready",
             reasons=[],
