@@ -17,6 +17,7 @@ from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
 from octmargin.commands.doctor import doctor
 from octmargin.commands.reconstruct import reconstruct
+from octmargin.commands.recordings import recordings
 from octmargin.commands.run import run
 from octmargin.commands.watch import watch
 from octmargin.errors import OctMarginError
@@ -53,6 +54,7 @@ def _root(
 for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, doctor):
     app.command()(_command)
 app.add_typer(bench, name="bench")
+app.add_typer(recordings, name="recordings")
 
 
 def _add_installed_commands() -> None:

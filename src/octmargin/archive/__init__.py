@@ -2,7 +2,13 @@
 
 from octmargin.archive.metadata import FORMAT, VERSION
 from octmargin.archive.recording import Recording
-from octmargin.archive.writing import RecordingWriter, SpectraSource, check_is_new, write_recording
+from octmargin.archive.writing import (
+    RecordingWriter,
+    SpectraSource,
+    check_is_new,
+    finish_recording,
+    write_recording,
+)
 
 __all__ = [
     "FORMAT",
@@ -11,5 +17,6 @@ __all__ = [
     "RecordingWriter",
     "SpectraSource",
     "check_is_new",
+    "finish_recording",
     "write_recording",
 ]

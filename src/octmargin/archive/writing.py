@@ -24,6 +24,7 @@ from octmargin.archive.metadata import (
     PolynomialCalibration,
     StoredCalibration,
 )
+from octmargin.archive.recording import Recording
 from octmargin.errors import InputError, OctMarginError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
@@ -203,19 +204,42 @@ class RecordingWriter:
         self._present[face][index] = True
 
     def _finish(self) -> None:
-        for face, present in self._present.items():
-            self._group.create_array(
-                described.present_path(face),
-                data=present,
-                chunks=present.shape,
-                dimension_names=("frame",),
-                compressors=(Crc32cCodec(),),
-                fill_value=False,
-                config={"write_empty_chunks": True},
-            )
-        self._group.update_attributes(msgspec.structs.replace(self._metadata, complete=True).attributes())
+        _finish(self._group, self._metadata, self._present)
         if not self._live:
             self._folder.rename(self.path)
+
+
+def _finish(group: zarr.Group, metadata: Metadata, present: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Note which frames came; from then on the recording is complete."""
+    for face, came in present.items():
+        group.create_array(
+            described.present_path(face),
+            data=came,
+            chunks=came.shape,
+            dimension_names=("frame",),
+            compressors=(Crc32cCodec(),),
+            fill_value=False,
+            overwrite=True,
+            config={"write_empty_chunks": True},
+        )
+    group.update_attributes(msgspec.structs.replace(metadata, complete=True).attributes())
+
+
+def finish_recording(path: Path) -> int:
+    """Finish a live recording whose writer is gone, with the frames that it had written; gives how many.
+
+    InputError where it is no recording, or cannot be written.
+    """
+    recording = Recording.open(path)
+    present = {face: np.array(recording.present(face)) for face in recording.faces}
+    try:
+        group = zarr.open_group(path, mode="r+", zarr_format=3)
+        _finish(group, described.parse(path, dict(group.attrs)), present)
+        for left in path.rglob("*.partial"):
+            left.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return sum(int(came.sum()) for came in present.values())
 
 
 def check_is_new(path: Path) -> None:

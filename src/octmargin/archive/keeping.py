@@ -1,0 +1,121 @@
+"""Keeping recordings: what there is in a folder, whether it is sound, finishing what was cut short, letting go."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from octmargin.archive.recording import Recording
+from octmargin.errors import InputError
+
+GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One recording of a folder, or what looks like one and cannot be opened (`trouble` says why)."""
+
+    path: Path
+    size_bytes: int
+    modified_s: float
+    """Unix time of the newest change."""
+    complete: bool = False
+    synthetic: bool = True
+    name: str = ""
+    faces: tuple[str, ...] = ()
+    planned: int = 0
+    present: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Soundness:
+    """What `verify` found: frames that are there and sound, lost, and damaged, as "face frame"."""
+
+    sound: int
+    lost: int
+    damaged: tuple[str, ...]
+
+
+def holdings(folder: Path) -> list[Holding]:
+    """Recordings in `folder`, oldest first; InputError where it is no folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; name the one with the recordings")
+    found = [_holding(path) for path in folder.iterdir() if (path / "zarr.json").is_file()]
+    return sorted(found, key=lambda holding: (holding.modified_s, holding.path))
+
+
+def verify(recording: Recording) -> Soundness:
+    """Read every frame: each chunk has a checksum."""
+    sound = lost = 0
+    damaged = []
+    for face in recording.faces:
+        for index in range(recording.plan(face).frames):
+            try:
+                frame = recording.frame(face, index)
+            except InputError:
+                damaged.append(f"{face} {index}")
+                continue
+            sound += frame is not None
+            lost += frame is None
+    return Soundness(sound, lost, tuple(damaged))
+
+
+def to_prune(
+    kept: list[Holding], *, now_s: float, older_than_days: float | None, over_gb: float | None
+) -> list[Holding]:
+    """Which of the recordings, oldest first, a policy lets go: those too old, then the oldest of what is too much."""
+    gone = []
+    left_bytes = sum(holding.size_bytes for holding in kept)
+    for holding in kept:
+        is_old = older_than_days is not None and now_s - holding.modified_s > older_than_days * 86_400
+        is_too_much = over_gb is not None and left_bytes > over_gb * GIGABYTE
+        if is_old or is_too_much:
+            gone.append(holding)
+            left_bytes -= holding.size_bytes
+    return gone
+
+
+def remove(holding: Holding) -> None:
+    """Delete a recording; InputError where that fails half-way."""
+    try:
+        shutil.rmtree(holding.path)
+    except OSError as error:
+        raise InputError(
+            f"{holding.path}: cannot be deleted ({error.strerror}); check its permissions"
+        ) from error
+
+
+def now_s() -> float:
+    """Unix time."""
+    return time.time()
+
+
+def _holding(path: Path) -> Holding:
+    sizes = list(_files(path))
+    size, modified_s = sum(bytes_ for bytes_, _ in sizes), max(when for _, when in sizes)
+    try:
+        recording = Recording.open(path)
+    except InputError as error:
+        return Holding(path, size, modified_s, trouble=str(error))
+    return Holding(
+        path,
+        size,
+        modified_s,
+        complete=recording.complete,
+        synthetic=recording.synthetic,
+        name=recording.name,
+        faces=recording.faces,
+        planned=sum(recording.plan(face).frames for face in recording.faces),
+        present=sum(int(recording.present(face).sum()) for face in recording.faces),
+    )
+
+
+def _files(path: Path) -> Iterator[tuple[int, float]]:
+    for file in path.rglob("*"):
+        if file.is_file():
+            stat = file.stat()
+            yield stat.st_size, stat.st_mtime

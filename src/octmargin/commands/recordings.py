@@ -1,0 +1,111 @@
+"""`octmargin recordings`: what has been recorded, whether it is sound, and letting go of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from octmargin.archive import Recording, finish_recording
+from octmargin.archive.keeping import GIGABYTE, Holding, holdings, now_s, remove, to_prune, verify
+from octmargin.errors import InputError
+
+recordings = typer.Typer(no_args_is_help=True, help="List, verify, repair and prune recordings.")
+
+
+@recordings.command("list")
+def list_(
+    folder: Annotated[Path, typer.Argument(help="The folder with the recordings.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the recordings of a folder, oldest first."""
+    found = holdings(folder)
+    if json_output:
+        typer.echo(msgspec.json.encode([_as_json(holding) for holding in found]).decode())
+        return
+    for holding in found:
+        typer.echo(_line(holding))
+    total = sum(holding.size_bytes for holding in found)
+    typer.echo(f"{len(found)} recordings, {total / GIGABYTE:.2f} GB")
+
+
+@recordings.command("verify")
+def verify_(paths: Annotated[list[Path], typer.Argument(help="Recordings.")]) -> None:
+    """Read every frame and check its checksum; exit with 1 where one is damaged."""
+    failed = False
+    for path in paths:
+        recording = Recording.open(path)
+        found = verify(recording)
+        text = f"{path}: {found.sound} frames sound, {found.lost} not there, {len(found.damaged)} damaged"
+        typer.echo(text + ("" if recording.complete else " (its writing was cut short, or goes on)"))
+        for frame in found.damaged:
+            typer.echo(f"  damaged: {frame}")
+        failed |= bool(found.damaged)
+    if failed:
+        sys.exit(1)
+
+
+@recordings.command()
+def repair(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings whose writing was cut short.")],
+) -> None:
+    """Finish recordings that were cut short: note which frames are there. Not while a daemon still writes them."""
+    for path in paths:
+        recording = Recording.open(path)
+        if recording.complete:
+            typer.echo(f"{path}: is complete")
+            continue
+        present = finish_recording(path)
+        typer.echo(f"{path}: complete now, with the {present} frames that had been written")
+
+
+@recordings.command()
+def prune(
+    folder: Annotated[Path, typer.Argument(help="The folder with the recordings.")],
+    older_than_days: Annotated[float | None, typer.Option(min=0, help="Let go of what is older.")] = None,
+    over_gb: Annotated[
+        float | None, typer.Option(min=0, help="Let go of the oldest until the rest is no larger, GB.")
+    ] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Do it; without this, only say what would go.")
+    ] = False,
+) -> None:
+    """Delete old recordings by policy."""
+    if older_than_days is None and over_gb is None:
+        raise InputError("recordings prune: give --older-than-days, --over-gb or both")
+    gone = to_prune(holdings(folder), now_s=now_s(), older_than_days=older_than_days, over_gb=over_gb)
+    for holding in gone:
+        if delete:
+            remove(holding)
+        typer.echo(f"{'deleted' if delete else 'would delete'} {_line(holding)}")
+    freed = sum(holding.size_bytes for holding in gone) / GIGABYTE
+    typer.echo(
+        f"{len(gone)} recordings, {freed:.2f} GB" + ("" if delete or not gone else "; --delete does it")
+    )
+
+
+def _line(holding: Holding) -> str:
+    if holding.trouble:
+        return f"{holding.path.name}  {holding.size_bytes / GIGABYTE:.2f} GB  cannot be opened: {holding.trouble}"
+    kind = "SYNTHETIC" if holding.synthetic else "measured"
+    state = "" if holding.complete else ", cut short"
+    frames = f"{holding.present} of {holding.planned} frames of {len(holding.faces)} faces{state}"
+    return f"{holding.path.name}  {holding.size_bytes / GIGABYTE:.2f} GB  {frames}  {kind}  {holding.name}"
+
+
+def _as_json(holding: Holding) -> dict[str, Any]:
+    return {
+        "path": str(holding.path),
+        "size_bytes": holding.size_bytes,
+        "modified_s": holding.modified_s,
+        "complete": holding.complete,
+        "synthetic": holding.synthetic,
+        "source": holding.name,
+        "faces": holding.faces,
+        "frames_planned": holding.planned,
+        "frames_present": holding.present,
+        "trouble": holding.trouble,
+    }

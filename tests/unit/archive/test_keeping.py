@@ -1,0 +1,126 @@
+"""Recordings of a folder: listed, verified, finished, let go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.unit.archive.test_recording import FRAMES, Source
+
+from octmargin.archive import Recording, RecordingWriter, finish_recording, write_recording
+from octmargin.archive.keeping import Holding, holdings, to_prune, verify
+from octmargin.archive.metadata import parse
+from octmargin.errors import InputError
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A whole recording, and one whose writing was cut short in its second frame."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    write_recording(folder / "whole", Source(faces=("superior",)))
+    whole = Recording.open(folder / "whole")
+    metadata = parse(whole.path, {"octmargin": attributes(whole.path)})
+    writer = RecordingWriter(folder / "cut", metadata, [whole.plan("superior")], live=True)
+    writer.put("superior", 0, Source().frame("superior", 0))
+    (folder / "cut/faces/superior/spectra/c/1/0").mkdir(parents=True)
+    (folder / "cut/faces/superior/spectra/c/1/0/0.1234.partial").write_bytes(b"half of a frame")
+    return folder
+
+
+def attributes(path: Path) -> object:
+    return msgspec.json.decode((path / "zarr.json").read_bytes())["attributes"]["octmargin"]
+
+
+def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "octmargin", "recordings", *map(str, options)],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_folder_is_listed_with_what_is_in_each(folder: Path) -> None:
+    (folder / "something else").mkdir()
+    (folder / "foreign").mkdir()
+    (folder / "foreign/zarr.json").write_text("{}")
+    found = {holding.path.name: holding for holding in holdings(folder)}
+    assert set(found) == {"whole", "cut", "foreign"}
+    assert (found["whole"].complete, found["whole"].present, found["whole"].planned) == (True, FRAMES, FRAMES)
+    assert (found["cut"].complete, found["cut"].present, found["cut"].planned) == (False, 1, FRAMES)
+    assert found["foreign"].trouble
+    size = sum(file.stat().st_size for file in (folder / "whole").rglob("*") if file.is_file())
+    assert found["whole"].size_bytes == size
+
+
+def test_a_damaged_frame_is_found(folder: Path) -> None:
+    recording = Recording.open(folder / "whole")
+    assert verify(recording).damaged == ()
+    chunk = folder / "whole/faces/superior/spectra/c/2/0/0"
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(bytes(data))
+    found = verify(recording)
+    assert (found.sound, found.lost, found.damaged) == (FRAMES - 1, 0, ("superior 2",))
+
+
+def test_what_was_cut_short_is_finished_with_what_it_has(folder: Path) -> None:
+    assert finish_recording(folder / "cut") == 1
+    recording = Recording.open(folder / "cut")
+    assert recording.complete
+    assert recording.present("superior").tolist() == [True, False, False]
+    assert not list((folder / "cut").rglob("*.partial"))
+    assert verify(recording).sound == 1
+
+
+def holding(name: str, age_days: float, size_gb: float) -> Holding:
+    return Holding(Path(name), round(size_gb * 1e9), -age_days * DAY_S)
+
+
+def test_a_policy_lets_go_of_the_old_and_then_of_the_oldest_of_what_is_too_much() -> None:
+    kept = [holding("a", 40, 1), holding("b", 20, 5), holding("c", 10, 5), holding("d", 1, 5)]
+
+    def gone(days: float | None, gb: float | None) -> list[str]:
+        return [h.path.name for h in to_prune(kept, now_s=0.0, older_than_days=days, over_gb=gb)]
+
+    assert gone(30, None) == ["a"]
+    assert gone(None, 12) == ["a", "b"]
+    assert gone(30, 100) == ["a"]
+    assert gone(15, 4) == ["a", "b", "c", "d"]
+    assert gone(None, 16) == []
+
+
+def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> None:
+    listed = run("list", folder)
+    assert "cut  " in listed.stdout
+    assert "1 of 3 frames of 1 faces, cut short  SYNTHETIC" in listed.stdout
+    assert msgspec.json.decode(run("list", folder, "--json").stdout)[0]["synthetic"] is True
+    assert (
+        "1 frames sound, 2 not there, 0 damaged (its writing was cut short"
+        in run("verify", folder / "cut").stdout
+    )
+    assert "complete now, with the 1 frames" in run("repair", folder / "cut", folder / "whole").stdout
+    assert Recording.open(folder / "cut").complete
+    old = 1e9
+    for file in (folder / "cut").rglob("*"):
+        os.utime(file, (old, old))
+    assert "would delete cut" in run("prune", folder, "--older-than-days", "100").stdout
+    assert (folder / "cut").exists(), "without --delete nothing goes"
+    assert "deleted cut" in run("prune", folder, "--older-than-days", "100", "--delete").stdout
+    assert [path.name for path in folder.iterdir()] == ["whole"]
+
+
+def test_what_cannot_be_is_one_line(folder: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        holdings(folder / "none")
+    refused = run("prune", folder)
+    assert refused.returncode != 0
+    assert refused.stderr.startswith("octmargin: recordings prune: give --older-than-days")
+    shutil.rmtree(folder / "whole/faces")
+    assert run("verify", folder / "whole").stderr.startswith(f"octmargin: {folder}/whole: ")
