@@ -51,6 +51,11 @@ class Simulator:
         finally:
             await _end(process)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     async def stop(self) -> dict[str, Any]:
         """End it and hear its own count of frames."""
         assert self._process.stdin is not None  # noqa: S101 - asked for with PIPE

@@ -100,3 +100,27 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], complaint: str) -> No
     assert done.returncode == 2
     assert complaint in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_link_accounts_for_every_frame_beside_the_machines_limits(tmp_path: Path) -> None:
+    path = tmp_path / "link.json"
+    options = ("--samples", "512", "--alines", "64", "--seconds", "0.5", "--rates", "20000,40000")
+    table, _ = run_bench("link", *options, "--json", str(path))
+    report = json.loads(path.read_text())
+    assert report["copy_mb_per_s"] > 0
+    assert report["socket_mb_per_s"] > 0
+    assert [run["rate_hz"] for run in report["runs"]] == [20_000, 40_000]
+    for run in report["runs"]:
+        assert run["numbered"] == run["received"] + sum(run["lost_by_cause"].values()) > 0
+        assert run["mb_per_s"] == pytest.approx(run["received"] * 64 * 512 * 2 / run["seconds"] / 1e6)
+        assert run["mb_per_s"] <= 1.05 * run["rate_hz"] * 512 * 2 / 1e6, "no faster than the console scans"
+        assert f"{run['rate_hz']:,.0f}" in table
+
+
+@pytest.mark.parametrize("rates", ["fast", "0", "1000,-5"])
+def test_rates_that_are_none_are_refused(rates: str) -> None:
+    done = subprocess.run(
+        [*BENCH, "link", "--rates", rates], capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"octmargin: --rates {rates}: give A-lines per second")

@@ -36,6 +36,7 @@ from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, I
 from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
+from octmargin.live_check import live_findings
 from octmargin.metrics import MetricsSection
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
@@ -253,6 +254,28 @@ async def test_metrics_say_what_health_says(room: Room) -> None:
 def scrape(port: int) -> list[Metric]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         return list(text_string_to_metric_families(answer.read().decode()))
+
+
+async def test_a_doctor_hears_from_the_running_daemon_how_it_is(room: Room) -> None:
+    config = room.config(passes=0, line_rate_hz=1280.0)
+    [silent] = await live_findings(config.broker, Topics(config.site, config.console), 1.5)
+    assert (silent.subject, silent.level) == ("daemon", "problem")
+    assert "no sign of life" in silent.text
+    daemon = Daemon(config)
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        await room.until(lambda tally: tally.health is not None and tally.health.frames.processed > 5)
+        found = {f.subject: f for f in await live_findings(config.broker, Topics("t", "c"), 2.5)}
+        assert (found["daemon"].level, found["daemon"].text) == ("ok", "acquiring")
+        assert "0 lost" in found["frames"].text
+        assert "p50" in found["latency"].text
+        await asyncio.to_thread(room.served.unplug, 60)
+        await room.until(lambda tally: tally.state == "alert")
+        found = {f.subject: f for f in await live_findings(config.broker, Topics("t", "c"), 1.5)}
+        assert (found["daemon"].level, found["daemon"].text) == ("problem", "faulted")
+        assert "console" in found["daemon"].remedy
+        daemon.stop()
+        await running
 
 
 async def test_metrics_that_cannot_be_served_are_told_by_their_address(room: Room) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from octmargin.bench.engine import EngineReport
 from octmargin.bench.kernels import KernelReport, MeasuredRow
+from octmargin.bench.link import LinkReport
 from octmargin.bench.machine import Machine
 
 
@@ -52,6 +53,38 @@ def show_engine(report: EngineReport, console: Console) -> None:
         for run in report.runs
     ]  # fmt: skip
     _print_table(console, ("engine threads", "A-lines/s", "fed", "judged", "lost", "p50 ms", "p99 ms"), rows)
+
+
+def show_link(report: LinkReport, console: Console) -> None:
+    """Print header and table."""
+    plan = report.plan
+    frame_mb = 2 * plan.samples * plan.alines / 1e6
+    lines = [
+        *_machine_lines(report.machine),
+        f"frames of {plan.alines} A-lines, {plan.samples} samples, 16 bit: {frame_mb:.1f} MB",
+        "console and driver in two processes, USB over USB/IP; a consumer that only takes; CPU is of one core",
+        f"bare limits: a thread copies {report.copy_mb_per_s:,.0f} MB/s, a socket {report.socket_mb_per_s:,.0f}",
+    ]
+    _print_lines(console, lines)
+    rows = [
+        (f"{run.rate_hz:,.0f}", f"{run.mb_per_s:.0f}", f"{run.mb_per_s / report.socket_mb_per_s:.2f}",
+         str(run.numbered), str(run.received), str(run.numbered - run.received),
+         f"{100 * run.host_cpu_share:.0f} %", f"{100 * run.console_cpu_share:.0f} %",
+         ", ".join(f"{count} {cause}" for cause, count in run.lost_by_cause.items()))
+        for run in report.runs
+    ]  # fmt: skip
+    headings = (
+        "A-lines/s asked",
+        "MB/s",
+        "of socket",
+        "numbered",
+        "received",
+        "lost",
+        "host CPU",
+        "console CPU",
+        "",
+    )
+    _print_table(console, headings, rows)
 
 
 def _kernel_cells(row: MeasuredRow) -> tuple[str, ...]:

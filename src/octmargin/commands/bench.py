@@ -12,7 +12,8 @@ from rich.console import Console
 
 from octmargin.bench.engine import EnginePlan, measure_engine
 from octmargin.bench.kernels import CompareCpu, KernelPlan, measure_kernels, measure_kernels_for_cpu
-from octmargin.bench.report import show_comparison, show_engine, show_kernels
+from octmargin.bench.link import LinkPlan, measure_link
+from octmargin.bench.report import show_comparison, show_engine, show_kernels, show_link
 from octmargin.cold_start import compiling_told
 from octmargin.errors import InputError
 
@@ -80,6 +81,33 @@ def engine(
         report = measure_engine(plan)
     show_engine(report, _console())
     _write(json_path, report)
+
+
+@bench.command()
+def link(
+    samples: Samples = 2048,
+    alines: Alines = 512,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Time at each rate.")] = 5.0,
+    rates: Annotated[
+        str, typer.Option(help="A-lines per second to ask for, with commas between.")
+    ] = "25000,50000,100000,150000,250000",
+    json_path: JsonFile = None,
+) -> None:
+    """The USB link alone at rising rates, beside a memory copy and a loopback socket of the same run."""
+    _check_json(json_path)
+    report = measure_link(LinkPlan(samples, alines, seconds, _rates(rates)))
+    show_link(report, _console())
+    _write(json_path, report)
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    try:
+        rates = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        rates = ()
+    if not rates or not all(rate > 0 for rate in rates):
+        raise InputError(f"--rates {text}: give A-lines per second, such as 50000,100000")
+    return rates
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ from rich.console import Console
 from rich.text import Text
 
 from octmargin import kernel_cache
-from octmargin.bus import BrokerSettings, check_credentials
+from octmargin.bus import BrokerSettings, Topics, check_credentials
 from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
 from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
-from octmargin.errors import OctMarginError
+from octmargin.errors import ConfigError, OctMarginError
+from octmargin.live_check import live_findings
 from octmargin.startup import check_scan, choose_calibration
 
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
@@ -31,8 +33,17 @@ def doctor(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Also check what this configuration needs.")
     ] = None,
+    live: Annotated[
+        float | None,
+        typer.Option(
+            min=1.5, help="Listen to the running daemon of the configuration for so many seconds instead."
+        ),
+    ] = None,
 ) -> None:
     """Check packages, permissions, brokers and devices; exit code 1 where something must be mended."""
+    if live is not None:
+        _finish(_live(config, live))
+        return
     findings = list(_installation())
     checked: Config | None = None
     if config is not None:
@@ -45,7 +56,18 @@ def doctor(
             )
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
-    findings += _pictures(checked)
+    findings += _folders(checked)
+    _finish(findings)
+
+
+def _live(config: Path | None, seconds: float) -> list[Finding]:
+    if config is None:
+        raise ConfigError("doctor --live: name the daemon's configuration with --config")
+    settings = load_config(config)
+    return asyncio.run(live_findings(settings.broker, Topics(settings.site, settings.console), seconds))
+
+
+def _finish(findings: list[Finding]) -> None:
     _show(findings)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
@@ -154,15 +176,20 @@ def _broker(config: Config | None) -> Finding:
         return Finding(what, "problem" if config is not None else "note", f"no broker: {error}", remedy)
 
 
-def _pictures(config: Config | None) -> list[Finding]:
-    if config is None or config.pictures is None:
-        return []
-    folder = Path(config.pictures.folder)
-    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        return [
-            Finding("pictures", "problem", f"{folder} is no folder that can be written", "name another one")
-        ]
-    return [Finding("pictures", "ok", str(folder))]
+def _folders(config: Config | None) -> Iterator[Finding]:
+    """Of pictures and recordings, where they are configured: can they be written."""
+    if config is None:
+        return
+    for what, section in (("pictures", config.pictures), ("recordings", config.recording)):
+        if section is None:
+            continue
+        folder = Path(section.folder)
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            yield Finding(what, "problem", f"{folder} is no folder that can be written", "name another one")
+            continue
+        free_gb = shutil.disk_usage(there).free / 1e9
+        yield Finding(what, "ok", f"{folder}, {free_gb:.0f} GB free")
 
 
 def _show(findings: list[Finding]) -> None:
