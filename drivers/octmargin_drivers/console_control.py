@@ -94,6 +94,8 @@ class ConsoleControl:
                 f"{self._address}: the console cannot begin at frame {plan.first_frame}: that takes protocol "
                 f"1.{reg.RESUMES_SINCE_MINOR}; scan the whole face, or update its firmware"
             )
+        # A console that another host, or this one before it lost it, left scanning refuses every write.
+        self.ensure_idle()
         values: list[tuple[str, Register, int | str]] = [
             ("samples", reg.SAMPLES, plan.samples),
             ("alines", reg.ALINES, plan.alines),

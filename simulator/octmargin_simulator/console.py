@@ -247,6 +247,8 @@ class Console:
 
     def _stop(self) -> None:
         self._state = ScanState.IDLE
+        if self.personality.protocol_minor >= reg.RESUMES_SINCE_MINOR:
+            self._memory.store(reg.FIRST_FRAME, 0)
         self._wake.notify_all()
 
     def _clock_ns(self) -> int:

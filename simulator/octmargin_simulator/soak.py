@@ -71,12 +71,17 @@ def soak(
     """Run the daemon beside a console and a broker that fail at random; exit with 1 where its books do not balance."""
     if console not in _LINE_RATE_HZ:
         raise InputError(f"--console {console}: give one of {', '.join(_LINE_RATE_HZ)}")
-    if json_path is not None and not json_path.resolve().parent.is_dir():
+    if json_path is not None and (json_path.is_dir() or not json_path.resolve().parent.is_dir()):
         raise InputError(f"--json {json_path}: cannot be written there; name a file in a folder that exists")
     result = asyncio.run(_run(seconds, seed, console))
-    if json_path is not None:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     _show(result)
+    if json_path is not None:
+        try:
+            json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+        except OSError as error:
+            raise InputError(
+                f"--json {json_path}: cannot be written ({error.strerror}); the result stands above"
+            ) from error
     if result.failures:
         sys.exit(1)
 
@@ -107,7 +112,7 @@ async def _run(seconds: float, seed: int, wire: str) -> SoakResult:
             await _until(lambda: tally.flags.messages > 0, heard, 300.0, "the first flag", daemon)
             failing = asyncio.create_task(broker.fail_for(seconds - QUIET_S))
             await asyncio.sleep(seconds / 5)
-            early_mb = _rss_mb(daemon.pid)
+            early_mb = _rss_mb(daemon)
             await failing
             failures = []
             with contextlib.suppress(TimeoutError):
@@ -116,7 +121,7 @@ async def _run(seconds: float, seed: int, wire: str) -> SoakResult:
             lifecycle = tally.health.lifecycle if tally.health is not None else "never heard"
             if not _is_well(tally):
                 failures.append(f"the faults are over, and the daemon is {lifecycle}, {tally.state}")
-            late_mb = _rss_mb(daemon.pid)
+            late_mb = _rss_mb(daemon)
             await daemon.stop()
             await _until(lambda: tally.state == "disconnected", heard, 20.0, "the daemon's last word", None)
             ended = await simulator.stop()
@@ -242,8 +247,14 @@ async def _until(
         raise OctMarginError(f"soak: {what} did not come within {seconds:g} s{words}") from None
 
 
-def _rss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+def _rss_mb(daemon: DaemonProcess) -> float:
+    """Memory of the daemon; OctMarginError with its last words where it has ended."""
+    daemon.raise_if_failed()
+    try:
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+    except FileNotFoundError:
+        raise OctMarginError(f"soak: the daemon has died: {daemon.last_words()}") from None
+    for line in status.splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return float("nan")

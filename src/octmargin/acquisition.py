@@ -83,6 +83,7 @@ class ConsoleLink:
         reported to it as lost. CommandRefusedError where the console cannot begin within a sweep.
         """
         self._sweep_ended.clear()
+        book.wait()
         plan = book.remaining or book.plan
         await self._driver.configure(plan)
         book.begin(await self._driver.start(ring), plan.first_frame)

@@ -13,6 +13,7 @@ import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
 from octmargin.bus import Description, LatencyMs, Publisher, RecordingCounts, State
+from octmargin.errors import first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
@@ -75,10 +76,14 @@ class ConditionDesk:
     async def health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:
         """Say health every second while entered; where that fails, fail with it: silence looks like death."""
         self._say_now = partial(self.say_health, desk, scanner)
-        async with asyncio.TaskGroup() as tasks:
-            saying = tasks.create_task(self._keep_saying_health(desk, scanner), name="health")
-            yield
-            saying.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                saying = tasks.create_task(self._keep_saying_health(desk, scanner), name="health")
+                yield
+                saying.cancel()
+        except BaseExceptionGroup as group:
+            # A person reads what went wrong, not that it did so in a group.
+            raise first_cause(group) from group
 
     def say_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
         """Say health once."""
@@ -100,13 +105,20 @@ class ConditionDesk:
         at_most = {edge_s: latency.at_most(1000 * edge_s) for edge_s in (*BUCKETS_S, math.inf)}
         self._metrics.update(health, Latencies(at_most, latency.total_ms / 1000), self.description)
 
-    def _tell_of_missed_frames(self) -> None:
-        """A disk that is too slow is a fault until the next recording begins without one."""
-        if self.recorder is not None and self.recorder.missed > self._missed_before:
+    def recording_began(self) -> None:
+        """What the last recording missed, or how it failed, is not this one's."""
+        if self.recorder is not None:
             self._missed_before = self.recorder.missed
-            if RECORDER_FAULT not in self.lifecycle.fault_ids:
-                text = f"{self.recorder.missed} frames came and were not recorded: the disk is too slow"
-                self.raise_alarm(RECORDER_FAULT, text)
+        self.clear_alarm(RECORDER_FAULT)
+
+    def _tell_of_missed_frames(self) -> None:
+        """A disk that is too slow is a fault until the next recording begins."""
+        if self.recorder is None or RECORDER_FAULT in self.lifecycle.fault_ids:
+            return
+        missed = self.recorder.missed - self._missed_before
+        if missed:
+            text = f"{missed} frames of this pass came and were not recorded: the disk is too slow"
+            self.raise_alarm(RECORDER_FAULT, text)
 
     def _changed(self, state: Lifecycle, reasons: tuple[str, ...]) -> None:
         """Say it everywhere; `$state` has fewer words, and displays show results as good only while it is ready."""

@@ -116,6 +116,14 @@ class Config(_Section, JudgingSection, frozen=True):
     recording: RecordingSection | None = None
     metrics: MetricsSection | None = None
 
+    def __post_init__(self) -> None:
+        needed = self.engine.threads + 2 + (self.recording is not None)
+        if self.engine.ring_frames < needed:
+            raise ConfigError(
+                f"engine.ring_frames is {self.engine.ring_frames}; engine.threads = {self.engine.threads}"
+                f"{' and [recording]' if self.recording else ''} need at least {needed}"
+            )
+
     def fingerprint(self) -> str:
         """A short hash of everything that is configured, for the record."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]

@@ -109,7 +109,6 @@ class Daemon:
             recorder = condition.recorder = Recorder(
                 ring.cursor("recorder"),
                 on_fault=lambda text: _on_loop(loop, partial(condition.raise_alarm, RECORDER_FAULT, text)),
-                on_progress=lambda: _on_loop(loop, scanner.progress),
             )
         gallery = (
             Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
@@ -259,7 +258,7 @@ async def _recorded(
         except InputError as error:
             condition.raise_alarm(RECORDER_FAULT, str(error))
         else:
-            condition.clear_alarm(RECORDER_FAULT)
+            condition.recording_began()
     try:
         yield
     finally:

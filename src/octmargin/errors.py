@@ -7,6 +7,14 @@ input, what is wrong and what to do. The command line prints that line and nothi
 from __future__ import annotations
 
 
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that is no group itself: what a person is to be told."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class OctMarginError(Exception):
     """Root of every error that octmargin raises on purpose."""
 

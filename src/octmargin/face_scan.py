@@ -77,20 +77,23 @@ class FaceScanner:
         book = self.book = SweepBook(plan, self._policy, self._model)
         self._totals.face_begins()
         if self._recorder is not None:
-            self._recorder.face = plan.face
+            self._recorder.expect(plan.face)
         numbered, again = await self._sweep(book, stop)
         await self._until_settled()
-        for _ in range(_RESUMPTIONS):
+        parts = 1
+        while parts <= _RESUMPTIONS:
             if not self._link.is_gone or book.remaining is None or stop.is_set():
                 break
             self._desk.say(book)
             if not await self._link.recover(stop):
                 break
+            parts += 1
             more, again = await self._sweep(book, stop)
             await self._until_settled()
             numbered = None if numbered is None or more is None else numbered + more
         self._close(book, numbered)
-        return not (again or self._link.is_gone)
+        # Where every place came, or the console was waited for often enough, that is what there is of this face.
+        return not again and (book.remaining is None or not self._link.is_gone or parts > _RESUMPTIONS)
 
     async def _sweep(self, book: SweepBook, stop: asyncio.Event) -> tuple[int | None, bool]:
         """Frames that the console numbered, None where it could not be asked; whether another try is worth it."""
@@ -106,8 +109,8 @@ class FaceScanner:
         return numbered, False
 
     async def _until_settled(self) -> None:
-        """Wait until each entry of the ring has its outcome, and is recorded; raise what went wrong with one."""
-        while not self._is_settled and self._failure is None:
+        """Wait until each entry of the ring has its outcome; raise what went wrong with one."""
+        while self._delivered < self._cursor.entered and self._failure is None:
             self._progress.clear()
             try:
                 async with asyncio.timeout(_LIVENESS_S):
@@ -134,16 +137,6 @@ class FaceScanner:
         )
         if self._gallery is not None:
             self._gallery.face_done(book, verdict)
-
-    @property
-    def _is_settled(self) -> bool:
-        return self._delivered >= self._cursor.entered and (
-            self._recorder is None or self._recorder.is_settled
-        )
-
-    def progress(self) -> None:
-        """Look again whether everything is settled; on the event loop."""
-        self._progress.set()
 
     def deliver(self, outcome: Outcome) -> None:
         """The one hand-over per frame from the engine to the event loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -11,26 +12,35 @@ from octmargin.bus import BrokerSettings, Health, Subscriber, Tally, Topics
 from octmargin.device import Finding
 from octmargin.words import percent
 
+_SILENT_S = 3.0
+"""A daemon says health every second."""
 _OVER_BUDGET = 0.01
 """Share of frames over budget from which on it is worth a note."""
 
 
 async def live_findings(settings: BrokerSettings, topics: Topics, seconds: float) -> list[Finding]:
     """Listen for `seconds`; BrokerError where the broker cannot be reached."""
-    tally, first = Tally(), None
+    tally = Tally()
+    first: Health | None = None
+    heard_at_s = 0.0
     async with Subscriber(settings, topics) as subscriber:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 async for event in subscriber:
+                    before = tally.health
                     tally.add(event)
-                    first = first or tally.health
-    if tally.health is None or first is None:
+                    if tally.health is not before:
+                        heard_at_s = time.monotonic()
+                        if first is None or (tally.health and tally.health.session != first.session):
+                            first = tally.health
+    is_alive = tally.state in ("init", "ready", "alert") and time.monotonic() - heard_at_s < _SILENT_S
+    if tally.health is None or first is None or not is_alive:
         said = f"$state is {tally.state}" if tally.state else "nothing was said"
         return [
             Finding(
                 "daemon",
                 "problem",
-                f"no sign of life within {seconds:g} s; {said}",
+                f"no sign of life {'any more' if tally.health else f'within {seconds:g} s'}; {said}",
                 f"is `octmargin run` up, for site {topics.site} and console {topics.console}?",
             )
         ]

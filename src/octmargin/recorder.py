@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,27 +18,28 @@ from octmargin.ring import Cursor, RingClosedError
 from octmargin.signal import Calibration
 
 RECORDER_FAULT = "recorder"
+STANDSTILL_S = 1.0
+"""So long the end of a pass waits for the disk."""
 
 
 class Recorder:
     """Writes the frames that come through `cursor` in a thread of its own; one recording at a time.
 
-    `on_fault(text)` is told once per recording, from the thread, when it cannot go on: the disk is full, or
-    gone. The recording then ends with the last frame that was written, frames are counted as missed, and acquisition
-    goes on. `on_progress` is called after each entry of the ring.
+    `on_fault(text)` is told once per recording when it cannot go on: the disk is full, gone, or stands still. The
+    recording then ends with the last frame that was written, frames are counted as missed, and acquisition goes on:
+    nothing waits for the recorder but the end of a pass, and that not for long.
     """
 
-    def __init__(
-        self, cursor: Cursor, *, on_fault: Callable[[str], None], on_progress: Callable[[], None]
-    ) -> None:
+    def __init__(self, cursor: Cursor, *, on_fault: Callable[[str], None]) -> None:
         self._cursor = cursor
         self._on_fault = on_fault
-        self._on_progress = on_progress
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._writer: RecordingWriter | None = None
+        self._faces: deque[tuple[int, str]] = deque()
+        """Faces that begin with so many entries of the ring before them."""
+        self._face = ""
         self._taken = 0
-        self.face = ""
-        """The face that is being scanned: whose frames come."""
+        self._has_taken = threading.Condition()
         self.written = 0
         """Frames on disk, since the start."""
         self.missed = 0
@@ -48,27 +50,34 @@ class Recorder:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until the closed ring has been emptied."""
-        self._thread.join()
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether everything that was put into the ring has been taken."""
-        return self._taken >= self._cursor.entered
+        """Wait until the closed ring has been emptied, but not for a disk that stands still."""
+        self._thread.join(STANDSTILL_S)
 
     def begin(self, writer: RecordingWriter) -> None:
         """Write what comes from now on into `writer`."""
         self._writer = writer
 
-    def end(self) -> None:
-        """Finish the recording, when `is_settled`; blocks. What goes wrong is told as a fault."""
+    def expect(self, face: str) -> None:
+        """What is put into the ring from now on is of `face`; what was recorded of it in this pass is replaced."""
+        self._faces.append((self._cursor.entered, face))
+
+    def end(self) -> bool:
+        """Finish the recording once everything is taken; blocks, not for long. Says whether all went well."""
+        entered = self._cursor.entered
+        with self._has_taken:
+            settled = self._has_taken.wait_for(lambda: self._taken >= entered, STANDSTILL_S)
         writer, self._writer = self._writer, None
         if writer is None:
-            return
+            return False
+        if not settled:
+            self._on_fault(f"{writer.path}: the disk stands still; the recording ends here, scanning goes on")
+            return False
         try:
             writer.__exit__(None, None, None)
         except InputError as error:
             self._on_fault(str(error))
+            return False
+        return True
 
     def _work(self) -> None:
         while True:
@@ -76,28 +85,46 @@ class Recorder:
                 entry = self._cursor.take()
             except RingClosedError:
                 return
+            self._turn_to_face()
             if isinstance(entry, Frame):
                 self._write(entry)
                 self._cursor.release(entry)
             elif entry is not None and entry.cause is LossCause.CONSUMER_SLOW:
                 self.missed += entry.count
-            self._taken += 1
-            self._on_progress()
+            with self._has_taken:
+                self._taken += 1
+                self._has_taken.notify_all()
+
+    def _turn_to_face(self) -> None:
+        while self._faces and self._faces[0][0] <= self._taken:
+            self._face = self._faces.popleft()[1]
+            writer = self._writer
+            if writer is not None:
+                self._try(writer, lambda writer=writer: writer.forget(self._face))  # type: ignore[misc]
 
     def _write(self, frame: Frame) -> None:
-        writer = self._writer
+        writer, index = self._writer, frame.header.index
         if writer is None:
             self.missed += 1
-            return
-        try:
-            writer.put(self.face, frame.header.index, frame.spectra)
-        except (InputError, IndexError, KeyError) as error:
-            self.missed += 1
-            if isinstance(error, InputError):
-                self._writer = None
-                self._on_fault(f"{error}; the recording ends here, scanning goes on")
-        else:
+        elif self._try(writer, lambda: writer.put(self._face, index, frame.spectra)):
             self.written += 1
+        else:
+            self.missed += 1
+
+    def _try(self, writer: RecordingWriter, work: Callable[[], None]) -> bool:
+        """Do it; where that fails the recording ends, whatever the reason: the thread must live."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
+            self._writer = None
+            text = (
+                str(error)
+                if isinstance(error, InputError)
+                else f"{writer.path}: {type(error).__name__}: {error}"
+            )
+            self._on_fault(f"{text}; the recording ends here, scanning goes on")
+            return False
+        return True
 
 
 def new_writer(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from octmargin.device import SweepStarted
 from octmargin.engine import Judged
-from octmargin.errors import LocalProtocolError
+from octmargin.errors import InputError, LocalProtocolError
 from octmargin.frames import BlockState, LossCause, LostFrames, ScanPlan
 from octmargin.margin import MarginModel, Policy, SweepMap, Verdict, judge
 
@@ -32,6 +32,8 @@ class SweepBook:
         self.processed = 0
         self.lost_by_cause: Counter[LossCause] = Counter()
         self._early_losses: list[LostFrames] = []
+        self._is_waiting = True
+        """For the console to begin, or to go on: where what is lost meanwhile belongs is not known yet."""
         self.numbered: int | None = None
         self.newest_received_at_ns = time.time_ns()
         """Host clock at the newest frame behind map and verdict: said again later, they are no younger."""
@@ -59,18 +61,31 @@ class SweepBook:
         first = int(scanned[-1]) + 1 if scanned.size else 0
         return replace(self.plan, first_frame=first) if first < self.plan.frames else None
 
+    def wait(self) -> None:
+        """The console is about to go on: losses from now on belong to the part that `begin` announces."""
+        self._is_waiting = True
+
     def begin(self, started: SweepStarted, first_index: int = 0) -> None:
         """The console has begun, or goes on from `first_index`; what was lost meanwhile gets its place in the map.
 
         Everything of an earlier part must have been taken or lost.
         """
         self._started, self._first_index = started, first_index
+        self._is_waiting = False
         for lost in self._early_losses:
             self._mark(started, lost)
         self._early_losses.clear()
 
     def take(self, judged: Judged) -> None:
-        """A frame was judged; InputError where it is none of the plan's."""
+        """A frame was judged; InputError where it is none of the plan's, or not where its number says it is."""
+        header, started = judged.header, self._started
+        if started is not None and not self._is_waiting:
+            expected = self._first_index + header.sequence - started.first_sequence
+            if header.index != expected:
+                raise InputError(
+                    f"frame {header.sequence} says it is at place {header.index} of the sweep, by its number it is at "
+                    f"{expected}"
+                )
         self.map.place(judged.header.index, judged.flags)
         self.processed += 1
         self.newest_received_at_ns = max(self.newest_received_at_ns, judged.header.received_at_ns)
@@ -78,7 +93,7 @@ class SweepBook:
     def lose(self, lost: LostFrames) -> None:
         """Frames were lost; their places in the map become holes."""
         self.lost_by_cause[lost.cause] += lost.count
-        if self._started is None:
+        if self._started is None or self._is_waiting:
             self._early_losses.append(lost)
         else:
             self._mark(self._started, lost)

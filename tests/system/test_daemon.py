@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import socket
+import threading
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -32,7 +33,7 @@ from octmargin.config import (
     ScanSection,
 )
 from octmargin.daemon import Daemon
-from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError
+from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError, OctMarginError
 from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
@@ -42,7 +43,7 @@ from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
 from octmargin_simulator.faults import FaultScript, FaultyConsole
-from octmargin_simulator.faults.script import Unplug
+from octmargin_simulator.faults.script import Unplug, Vanish
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.usb_device import UsbConsole
@@ -217,6 +218,57 @@ async def test_a_disk_that_is_full_ends_the_recording_and_not_the_scan(
     recording = Recording.open(next((tmp_path / "rec").iterdir()))
     assert not recording.complete
     assert recording.present(FACES[0]).tolist() == [True] * 6 + [False] * 4
+
+
+async def test_a_disk_that_stands_still_holds_up_neither_verdict_nor_end(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves_on = threading.Event()
+    monkeypatch.setattr(RecordingWriter, "put", lambda *_: moves_on.wait(60))
+    config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
+    async with room.listening():
+        async with asyncio.timeout(30):
+            await Daemon(config).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    moves_on.set()
+    assert "recorder" in room.alarms_heard
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert not verdict.provisional
+    assert not Recording.open(next((tmp_path / "rec").iterdir())).complete
+
+
+async def test_a_face_that_is_scanned_anew_leaves_nothing_of_the_first_scan_in_the_recording(
+    phantom: LayeredPhantom, broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    script = FaultScript(
+        fault=(Unplug(seconds=0.2, sweeps=(1,), frames=(5,)), Vanish(sweeps=(2,), frames=(2,)))
+    )
+    console = FaultyConsole(phantom, script, Personality(serial="ROOM-1", protocol_minor=0))
+    room = Room(phantom, broker, console)
+    console.plug_into(room.served)
+    config = msgspec.structs.replace(
+        room.config(line_rate_hz=1280.0), recording=RecordingSection(folder=str(tmp_path / "rec"))
+    )
+    async with room.listening():
+        await Daemon(config).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    await asyncio.to_thread(room.close)
+    recording = Recording.open(next((tmp_path / "rec").iterdir()))
+    assert recording.present(FACES[0]).tolist() == [index != 2 for index in range(FRAMES)]
+    assert recording.present(FACES[1]).all()
+
+
+async def test_an_error_within_a_scan_is_raised_as_itself(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> bool:
+        raise OctMarginError("an engine thread has died; start octmargin again")
+
+    monkeypatch.setattr("octmargin.face_scan.FaceScanner.scan", fail)
+    with pytest.raises(OctMarginError, match="an engine thread has died"):
+        await Daemon(room.config()).run()
 
 
 async def test_metrics_say_what_health_says(room: Room) -> None:

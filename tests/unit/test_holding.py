@@ -53,6 +53,24 @@ def test_a_link_to_a_port_is_that_port(tmp_path: Path) -> None:
         raise AssertionError("it must not come to this")
 
 
+@pytest.mark.parametrize("what", ["link", "hard link", "pipe"])
+def test_what_somebody_laid_in_the_place_of_the_lock_is_left_alone(tmp_path: Path, what: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    with holding("usb", "a", "to see its name"):
+        [lock] = tmp_path.glob("octmargin-console-*.lock")
+    lock.unlink()
+    if what == "link":
+        lock.symlink_to(precious)
+    elif what == "hard link":
+        lock.hardlink_to(precious)
+    else:
+        os.mkfifo(lock)
+    with holding("usb", "a", "goes on without a lock"):
+        pass
+    assert precious.read_text() == "keep me"
+
+
 def test_the_console_is_free_when_its_holder_was_killed(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [

@@ -41,8 +41,10 @@ def flags(*, suspicious: bool = False) -> BlockFlags:
     )
 
 
-def judged(index: int, *, suspicious: bool = False) -> Judged:
-    header = FrameHeader(FIRST + index, 3, index, 0, ALINES, 512, PixelFormat.MONO12)
+def judged(index: int, *, suspicious: bool = False, sequence: int | None = None) -> Judged:
+    header = FrameHeader(
+        FIRST + index if sequence is None else sequence, 3, index, 0, ALINES, 512, PixelFormat.MONO12
+    )
     return Judged(header, flags(suspicious=suspicious), 0, 0)
 
 
@@ -81,22 +83,27 @@ def test_a_sweep_in_two_parts_is_whole_and_its_losses_lie_where_they_happened() 
         kept.take(judged(index))
     kept.lose(LostFrames(FIRST + 2, 1, LossCause.WIRE))
     assert kept.remaining == replace(PLAN, first_frame=4)
-    # The console numbered 104 and 105 while nobody was connected; their places are scanned again.
-    kept.lose(LostFrames(FIRST + 4, 2, LossCause.UNREAD))
-    assert kept.remaining == replace(PLAN, first_frame=6), "as long as nobody knows better, they are lost"
-    kept = book()
-    for index in range(4):
-        kept.take(judged(index))
-    kept.begin(SweepStarted(4, FIRST + 6), first_index=4)
+    # The console numbered two more while nobody was connected; their places are scanned again. That is told, and
+    # so may be the loss of a frame of the new part, before the host has heard where that begins.
+    kept.wait()
     kept.lose(LostFrames(FIRST + 4, 2, LossCause.UNREAD))
     kept.lose(LostFrames(FIRST + 7, 1, LossCause.DAMAGED))
+    assert kept.remaining == replace(PLAN, first_frame=4)
+    kept.begin(SweepStarted(4, FIRST + 6), first_index=4)
     for index in (4, 6, 7):
-        kept.take(judged(index))
+        kept.take(judged(index, sequence=FIRST + 6 + index - 4))
     kept.close(10)
     assert kept.was_scanned_whole
     assert kept.remaining is None
     states = kept.map.state[:, 0].tolist()
-    assert [index for index, state in enumerate(states) if state == BlockState.LOST] == [5]
+    assert [index for index, state in enumerate(states) if state == BlockState.LOST] == [2, 5]
+
+
+def test_a_frame_that_is_not_where_its_number_says_is_refused() -> None:
+    kept = book()
+    with pytest.raises(InputError, match="at place 0 of the sweep, by its number it is at 3"):
+        kept.take(judged(0, sequence=FIRST + 3))
+    assert kept.processed == 0
 
 
 def test_a_whole_clean_sweep_is_nothing_suspicious() -> None:

@@ -129,7 +129,8 @@ class Silent(Fault, frozen=True, kw_only=True, tag="silent"):
 class Late(Fault, frozen=True, kw_only=True, tag="late"):
     """The next answers are announced with PENDING_ACK, and then take their time."""
 
-    seconds: Seconds = 0.3
+    seconds: Annotated[float, Meta(gt=0, le=30)] = 0.3
+    """PENDING_ACK announces twice that, at most 65 s."""
     answers: Ordinal = 1
 
 
@@ -151,7 +152,7 @@ class Unplug(Fault, frozen=True, kw_only=True, tag="unplug"):
     """The cable is pulled, and plugged in again after `seconds`; `serial` is that of the console that is then there."""
 
     seconds: Seconds = 1.0
-    serial: str | None = None
+    serial: Annotated[str, Meta(min_length=1, max_length=15)] | None = None
 
 
 AnyFault = (

@@ -33,7 +33,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Soundness:
-    """What `verify` found: frames that are there and sound, lost, and damaged, as "face frame"."""
+    """What `verify` found: frames that are sound, lost, and, as "face frame", damaged or missing though they came."""
 
     sound: int
     lost: int
@@ -59,18 +59,32 @@ def verify(recording: Recording) -> Soundness:
             except InputError:
                 damaged.append(f"{face} {index}")
                 continue
+            if frame is None and recording.present(face)[index]:
+                damaged.append(f"{face} {index} (missing)")
+                continue
             sound += frame is not None
             lost += frame is None
     return Soundness(sound, lost, tuple(damaged))
 
 
 def to_prune(
-    kept: list[Holding], *, now_s: float, older_than_days: float | None, over_gb: float | None
+    kept: list[Holding],
+    *,
+    now_s: float,
+    older_than_days: float | None,
+    over_gb: float | None,
+    cut_short: bool = False,
 ) -> list[Holding]:
-    """Which of the recordings, oldest first, a policy lets go: those too old, then the oldest of what is too much."""
+    """Which of the recordings, oldest first, a policy lets go: those too old, then the oldest of what is too much.
+
+    Never what cannot be opened: it may be somebody else's. Recordings that are not complete only with `cut_short`: a
+    daemon may still be writing them.
+    """
     gone = []
     left_bytes = sum(holding.size_bytes for holding in kept)
     for holding in kept:
+        if holding.trouble or not (holding.complete or cut_short):
+            continue
         is_old = older_than_days is not None and now_s - holding.modified_s > older_than_days * 86_400
         is_too_much = over_gb is not None and left_bytes > over_gb * GIGABYTE
         if is_old or is_too_much:

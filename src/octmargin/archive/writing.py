@@ -191,7 +191,9 @@ class RecordingWriter:
 
     def put(self, face: str, index: int, spectra: NDArray[Any]) -> None:
         """Write one frame, (alines, samples) of the pixel format's dtype; InputError where it cannot be."""
-        array = self._spectra[face]
+        array = self._spectra.get(face)
+        if array is None or not 0 <= index < array.shape[0]:
+            raise InputError(f"{self.path}: frame {index} of {face} was not planned; record what was planned")
         if spectra.shape != array.shape[1:] or spectra.dtype != array.dtype:
             raise InputError(
                 f"{self.path}: frame {index} of {face} is {spectra.dtype} {spectra.shape}, planned was "
@@ -202,6 +204,18 @@ class RecordingWriter:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self._present[face][index] = True
+
+    def forget(self, face: str) -> None:
+        """Take away what was `put` of a face that is scanned anew: two scans must not be mixed."""
+        array = self._spectra[face]
+        try:
+            for index in np.flatnonzero(self._present[face]).tolist():
+                (self._folder / array.path / array.metadata.encode_chunk_key((index, 0, 0))).unlink(
+                    missing_ok=True
+                )
+                self._present[face][index] = False
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def _finish(self) -> None:
         _finish(self._group, self._metadata, self._present)

@@ -9,7 +9,7 @@ from typing import Any
 import aiomqtt
 
 from octmargin.bus.connection import Connector
-from octmargin.errors import BrokerError
+from octmargin.errors import BrokerError, first_cause
 
 
 class _StopRequestedError(Exception):
@@ -74,9 +74,9 @@ class ReconnectingClient:
                 tasks.create_task(self._raise_when_stopping())
                 tasks.create_task(self._serve(client))
         except* aiomqtt.MqttError as failures:
-            failure = self._connector.explain(_first(failures))
+            failure = self._connector.explain(first_cause(failures))
         except* BrokerError as refusals:
-            failure = BrokerError(str(_first(refusals)))
+            failure = BrokerError(str(first_cause(refusals)))
         except* _StopRequestedError:
             pass
         finally:
@@ -93,10 +93,3 @@ class ReconnectingClient:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

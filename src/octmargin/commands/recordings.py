@@ -69,6 +69,12 @@ def prune(
     over_gb: Annotated[
         float | None, typer.Option(min=0, help="Let go of the oldest until the rest is no larger, GB.")
     ] = None,
+    cut_short: Annotated[
+        bool,
+        typer.Option(
+            "--cut-short", help="Also those that are not complete; not while a daemon still writes one."
+        ),
+    ] = False,
     delete: Annotated[
         bool, typer.Option("--delete", help="Do it; without this, only say what would go.")
     ] = False,
@@ -76,7 +82,9 @@ def prune(
     """Delete old recordings by policy."""
     if older_than_days is None and over_gb is None:
         raise InputError("recordings prune: give --older-than-days, --over-gb or both")
-    gone = to_prune(holdings(folder), now_s=now_s(), older_than_days=older_than_days, over_gb=over_gb)
+    gone = to_prune(
+        holdings(folder), now_s=now_s(), older_than_days=older_than_days, over_gb=over_gb, cut_short=cut_short
+    )
     for holding in gone:
         if delete:
             remove(holding)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -80,7 +81,7 @@ def test_what_was_cut_short_is_finished_with_what_it_has(folder: Path) -> None:
 
 
 def holding(name: str, age_days: float, size_gb: float) -> Holding:
-    return Holding(Path(name), round(size_gb * 1e9), -age_days * DAY_S)
+    return Holding(Path(name), round(size_gb * 1e9), -age_days * DAY_S, complete=True)
 
 
 def test_a_policy_lets_go_of_the_old_and_then_of_the_oldest_of_what_is_too_much() -> None:
@@ -94,6 +95,19 @@ def test_a_policy_lets_go_of_the_old_and_then_of_the_oldest_of_what_is_too_much(
     assert gone(30, 100) == ["a"]
     assert gone(15, 4) == ["a", "b", "c", "d"]
     assert gone(None, 16) == []
+
+
+def test_what_may_be_somebody_elses_or_is_still_being_written_is_never_let_go() -> None:
+    foreign = replace(holding("foreign", 100, 5), complete=False, trouble="not an octmargin recording")
+    live = replace(holding("live", 100, 5), complete=False)
+    kept = [foreign, live]
+    assert to_prune(kept, now_s=0.0, older_than_days=1, over_gb=0) == []
+    assert to_prune(kept, now_s=0.0, older_than_days=1, over_gb=None, cut_short=True) == [live]
+
+
+def test_a_frame_that_came_and_is_not_there_any_more_is_found(folder: Path) -> None:
+    (folder / "whole/faces/superior/spectra/c/1/0/0").unlink()
+    assert verify(Recording.open(folder / "whole")).damaged == ("superior 1 (missing)",)
 
 
 def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> None:
