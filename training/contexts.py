@@ -57,5 +57,5 @@ def _context(network: Network, path: Path) -> SweepContext:
         cells = 10.0 ** (cells_db.astype(np.float32) / 10)
         kernels.cell_features(cells, scratch, tile, features)
         scores, _ = network.run()
-        said.append(np.concatenate([network.hidden, scores[:, : len(CLASSES)]], axis=1))
+        said.append(np.concatenate([network.zones, scores[:, : len(CLASSES)]], axis=1))
     return SweepContext(np.stack(said), sweep.kind, sweep.usable, sweep.touched)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +41,32 @@ _WITH_LESION, _WITHOUT = 0.6, 0.3
 """Shares of the training faces that must carry a lesion, or none; the others are left to the seed."""
 _DCIS_SHARE = 0.6
 """Of the lesions that are asked for: it is the harder one, and smaller."""
-_FRAMES_WITH_LESION, _FRAMES_BESIDE, _FRAMES_CLEAR = 4, 2, 4
-_WITH_PREFERRED, _FRAMES_PREFERRED, _ARTEFACT_SHARE = 0.8, 3, 0.2
+_FRAMES_WITH_LESION, _FRAMES_BESIDE, _FRAMES_CLEAR = 6, 3, 6
+_FRAMES_PREFERRED = 3
+_PREFERENCES = {"benign": 0.25, "mimics": 0.3}
+"""Shares of the specimens whose face and frames prefer what is easily taken for malignant; see `Preference`."""
+_WITH_PREFERRED, _ARTEFACT_SHARE = 0.8, 0.2
 _LEAST_LESION_PX = 200
-_IS_BENIGN_LESION = np.isin(
-    np.arange(len(Material)),
-    [Material.CYST, Material.FIBROADENOMA, Material.CAVITY, Material.GRANULATION],
-)
-_IS_GAP = np.arange(len(Material)) == Material.GAP
-_IS_MIMIC = np.isin(
-    np.arange(len(Material)), [Material.VESSEL, Material.LUMEN, Material.DUCT_WALL, Material.CYST]
-)
+Preference = Literal["lesions", "benign", "mimics"]
+"""What a training face is made to carry, and what frames are chosen through, besides lesions.
+
+"benign": a cyst, a fibroadenoma or a cavity, whose walls and rims are easily taken for carcinoma. "mimics": air gaps,
+vessels and normal ducts: what is dark with a bright rim is easily taken for DCIS.
+"""
+
+
+def _of(*materials: Material) -> NDArray[np.bool_]:
+    return np.isin(np.arange(len(Material)), materials)
+
+
+_LOOK_ALIKES: dict[Preference, tuple[NDArray[np.bool_], ...]] = {
+    "lesions": (),
+    "benign": (_of(Material.CYST, Material.FIBROADENOMA, Material.CAVITY, Material.GRANULATION),),
+    "mimics": (
+        _of(Material.GAP),
+        _of(Material.VESSEL, Material.LUMEN, Material.DUCT_WALL, Material.CYST),
+    ),
+}
 _BAND_ROWS = 8
 _CLASS_OF = np.full(len(Material), AIR, np.uint8)
 for _material, _kind in KIND.items():
@@ -78,30 +95,56 @@ class Examples:
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in cls.__slots__))
 
 
-def training_examples(seeds: Iterable[int], processes: int, *, prefer: str = "lesions") -> Examples:
-    """Frames of one face of each specimen, those through its lesion preferred.
+def training_examples(seeds: Iterable[int], folder: Path, processes: int) -> Examples:
+    """Frames of one face of each specimen, those through its lesion and through what looks like one preferred.
 
-    `prefer` "benign" puts a benign lesion into most faces, and prefers frames through that too: a wall of granulation
-    tissue, a cyst's rim and a fibroadenoma are easily taken for carcinoma. "mimics" does so with air gaps, and frames
-    through these, vessels and normal ducts: what is dark with a bright rim is easily taken for DCIS.
+    Each specimen is kept as a file in `folder`; those that are there stay as they are.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     # Not forked: numba's and jax's threads do not survive that.
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        return Examples.join(list(pool.map(partial(_specimen, prefer), seeds, chunksize=8)))
+        paths = list(pool.map(partial(_specimen, folder), seeds, chunksize=8))
+    return Examples.join([_read(path) for path in paths])
 
 
-def _specimen(prefer: str, seed: int) -> Examples:
+def _read(path: Path) -> Examples:
+    with np.load(path) as content:
+        return Examples(**{name: content[name] for name in Examples.__slots__})
+
+
+def _specimen(folder: Path, seed: int) -> Path:
+    path = folder / f"examples-{seed}.npz"
+    if not path.exists():
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            examples = specimen_examples(seed)
+            np.savez(file, **{name: getattr(examples, name) for name in Examples.__slots__})
+        part.rename(path)
+    return path
+
+
+def specimen_examples(seed: int) -> Examples:
+    """Some frames of a face of a specimen."""
     rng = np.random.default_rng([seed, 20])
+    chance = rng.random()
+    prefer: Preference = "lesions"
+    if chance < _PREFERENCES["benign"]:
+        prefer = "benign"
+    elif chance < _PREFERENCES["benign"] + _PREFERENCES["mimics"]:
+        prefer = "mimics"
     scan = draw_scan(seed, rng, prefer=prefer)
-    with_lesion = [k for k in range(0, FRAMES, 2) if _shows(scan, k, MALIGNANT)]
-    others = [k for k in range(FRAMES) if k not in with_lesion]
-    chosen = [*_some(rng, with_lesion, _FRAMES_WITH_LESION)]
+    # Every other frame: neighbours show much of the same.
+    shown = {k: _near_surface(scan, k) for k in range(0, FRAMES, 2)}
+
+    def frames_with(wanted: NDArray[np.bool_]) -> list[int]:
+        return [k for k, counts in shown.items() if counts[wanted].sum() > _LEAST_LESION_PX]
+
+    with_lesion = frames_with(MALIGNANT)
+    others = [k for k in shown if k not in with_lesion]
+    chosen = _some(rng, with_lesion, _FRAMES_WITH_LESION)
     chosen += _some(rng, others, _FRAMES_BESIDE if chosen else _FRAMES_CLEAR)
-    if prefer == "benign":
-        chosen += _some(rng, [k for k in others if _shows(scan, k, _IS_BENIGN_LESION)], _FRAMES_PREFERRED)
-    elif prefer == "mimics":
-        chosen += _some(rng, [k for k in others if _shows(scan, k, _IS_GAP)], _FRAMES_PREFERRED)
-        chosen += _some(rng, [k for k in others if _shows(scan, k, _IS_MIMIC)], _FRAMES_PREFERRED)
+    for wanted in _LOOK_ALIKES[prefer]:
+        chosen += _some(rng, [k for k in frames_with(wanted) if k in others], _FRAMES_PREFERRED)
     frames = []
     for k in dict.fromkeys(chosen):
         seen, kind, touched = scan.frame(k)
@@ -154,7 +197,7 @@ def draw_scan(
     *,
     height_mm: float = EDGE_MM,
     natural: bool = False,
-    prefer: str = "lesions",
+    prefer: Preference = "lesions",
 ) -> TrainingScan:
     """Draw a specimen, one of its faces, and, unless `natural`, mostly what that must or must not carry."""
     benign, artefacts = None, None
@@ -193,11 +236,11 @@ def _some(rng: np.random.Generator, frames: list[int], most: int) -> list[int]:
     return [int(k) for k in rng.choice(frames, min(most, len(frames)), replace=False)] if frames else []
 
 
-def _shows(scan: TrainingScan, frame: int, wanted: NDArray[np.bool_]) -> bool:
-    """Whether a frame cuts the `wanted` materials within about a millimetre of the surface."""
+def _near_surface(scan: TrainingScan, frame: int) -> NDArray[np.int64]:
+    """How many pixels of each material a frame cuts within about a millimetre of the surface, (materials,)."""
     labels = scan.labels(frame)
     depth_mm = np.arange(labels.shape[1]) * scan.grid.axial_um / 1000 - scan.face.surface_mm[frame][:, None]
-    return int((wanted[labels] & (depth_mm >= 0) & (depth_mm < 1.05)).sum()) > _LEAST_LESION_PX
+    return np.bincount(labels[(depth_mm >= 0) & (depth_mm < 1.05)], minlength=len(Material))
 
 
 def judgeable(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:

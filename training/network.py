@@ -10,17 +10,18 @@ import numpy as np
 
 from octmargin.margin._cell_kernels import FEATURES
 from octmargin.margin.model import CLASSES
-from octmargin.margin.network import GATHER_LAYERS, LAYERS, NEAR_BANDS, POOLED_BANDS
+from octmargin.margin.network import GATHER_LAYERS, LAYERS, ZONES
 
 Parameters = dict[str, tuple[jax.Array, jax.Array]]
 """Weights [along][down][channel in][channel out] and bias of each layer."""
 
-CHANNELS = (16, 32, 48)
+CHANNELS = (32, 48, 64)
 """After the three strided layers."""
-_HIDDEN, _GATHERED = 32, 32
-CONTEXT = _HIDDEN + len(CLASSES) + 1
-"""What is gathered of each block: hidden layer, scores, and whether it is sound."""
-_SMALL = ("first_b", "last_b", "place", "block_b")
+_ZONES = 2 * len(ZONES) * CHANNELS[-1]
+_HIDDEN, _GATHERED = 64, 32
+CONTEXT = _ZONES + len(CLASSES) + 1
+"""What is gathered of each block: its zones, scores, and whether it is sound."""
+_SMALL = ("fine_b", "first_b", "last_b", "place", "block_b")
 """Layers that begin nearly silent: residuals, so that the network begins as a shallow one, and scores."""
 
 
@@ -30,11 +31,12 @@ def initial_parameters(key: jax.Array) -> Parameters:
     channels = {
         "entry": (FEATURES, first),
         "second": (first, second),
+        **dict.fromkeys(("fine_a", "fine_b"), (second, second)),
         "third": (second, width),
         **dict.fromkeys(("first_a", "first_b", "last_a", "last_b"), (width, width)),
         "column": (2 * width, width),
         "place": (width, len(CLASSES) + 1),
-        "block_a": (4 * width, _HIDDEN),
+        "block_a": (_ZONES, _HIDDEN),
         "block_b": (_HIDDEN, len(CLASSES)),
     }
     parameters = {}
@@ -69,12 +71,13 @@ def scores(parameters: Parameters, features: jax.Array) -> tuple[jax.Array, jax.
         return jnp.concatenate([x.max(axis=2, keepdims=True), x.mean(axis=2, keepdims=True)], axis=-1)
 
     x = features
-    for name in ("entry", "second", "third"):
+    for name in ("entry", "second"):
         x = jax.nn.relu(layer(name, x, step=2))
+    x = jax.nn.relu(layer("third", residual("fine", x), step=2))
     x = residual("first", x)
     x = residual("last", x + jax.nn.relu(layer("column", pooled(x))))
-    near = jnp.concatenate([pooled(x[:, :, :POOLED_BANDS]), pooled(x[:, :, :NEAR_BANDS])], axis=-1)
-    blocks = layer("block_b", jax.nn.relu(layer("block_a", near)))
+    zones = jnp.concatenate([pooled(x[:, :, first:stop]) for first, stop in ZONES], axis=-1)
+    blocks = layer("block_b", jax.nn.relu(layer("block_a", zones)))
     return blocks[:, :, 0], layer("place", x)
 
 
@@ -83,12 +86,14 @@ def initial_gathering(key: jax.Array) -> Parameters:
     channels = {
         "gather_a": (CONTEXT, _GATHERED),
         "gather_b": (_GATHERED, _GATHERED),
-        "gather_c": (_GATHERED, len(CLASSES)),
+        "gather_c": (_GATHERED, _GATHERED),
+        "gather_d": (_GATHERED, len(CLASSES)),
     }
     parameters = {}
     for name, own in zip(GATHER_LAYERS, jax.random.split(key, len(GATHER_LAYERS)), strict=True):
         shape = (*GATHER_LAYERS[name], *channels[name])
-        scale = float(np.sqrt(2 / np.prod(shape[:3])))
+        # The last one begins nearly silent: what is learned is a correction.
+        scale = float(np.sqrt(2 / np.prod(shape[:3]))) * (0.1 if name == "gather_d" else 1.0)
         parameters[name] = (scale * jax.random.normal(own, shape), jnp.zeros(shape[3]))
     return parameters
 
@@ -99,9 +104,10 @@ def gathered_scores(parameters: Parameters, known: jax.Array) -> jax.Array:
     for name in GATHER_LAYERS:
         weights, bias = parameters[name]
         x = jax.lax.conv_general_dilated(
-            x, weights, (1, 1), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, weights, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         x = x + bias
-        if name != "gather_c":
+        if name != "gather_d":
             x = jax.nn.relu(x)
-    return x  # type: ignore[no-any-return]
+    corrected: jax.Array = known[..., -1 - len(CLASSES) : -1] + x
+    return corrected

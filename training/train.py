@@ -39,7 +39,7 @@ def main() -> None:
 
     seeds = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + options.specimens)
     say(f"examples of {len(seeds)} specimens")
-    examples = training_examples(seeds, options.processes)
+    examples = training_examples(seeds, Path(options.examples), options.processes)
     share = float((examples.kind[examples.counts] == CLASSES.index("invasive")).mean())
     say(f"{len(examples.seed)} frames, {100 * share:.1f} % of their blocks invasive")
     parameters = fit(examples, epochs=options.epochs, seed=options.seed, say=say)
@@ -57,7 +57,8 @@ def main() -> None:
         card=Card(
             intended_use="Marks blocks of A-lines of an excised breast specimen that deserve a look. Research only.",
             trained_on=f"{len(examples.seed)} frames of {len(seeds)} simulated specimens "
-            "(simulator/octmargin_simulator/tissue/priors.toml), one face each, frames through lesions preferred",
+            "(simulator/octmargin_simulator/tissue/priors.toml), one face each, frames through lesions and what looks "
+            "like them preferred",
             training_seeds=(seeds[0], seeds[-1]),
             gathering_seeds=(0, -1),
             calibration_seeds=(0, -1),
@@ -83,8 +84,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", default="src/octmargin/margin/models/margin-1.json")
     parser.add_argument("--name", default="margin-1")
     parser.add_argument("--version", default="1.0")
-    parser.add_argument("--specimens", type=int, default=4000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--examples", default=".cache/examples", help="folder that keeps the rendered frames")
+    parser.add_argument("--specimens", type=int, default=5000)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

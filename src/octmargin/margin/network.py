@@ -1,10 +1,10 @@
 """The networks of the trained model: cells of a frame to scores of its blocks, blocks of a sweep to their evidence.
 
 Three strided convolutions bring 8 columns x 8 rows of cells to one place, a block of 16 A-lines and 128 µm of depth;
-two residual pairs (He 2016, doi 10.1109/CVPR.2016.90) look at the neighbours, between them each place learns what its
-whole column holds. One head scores every place, one every block, from its column down to a millimetre. What the latter
-knows of each block, three more convolutions gather over neighbouring blocks and frames. All of it runs as numba
-kernels; training/network.py is the same in jax.
+a residual pair (He 2016, doi 10.1109/CVPR.2016.90) looks at what is finer before the third, two more look at the
+neighbours after it, and between these each place learns what its whole column holds. One head scores every place, one
+every block, from three zones of its column down to a millimetre. These zones and its scores, four more convolutions
+gather over neighbouring blocks and frames. All of it runs as numba kernels; training/network.py is the same in jax.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octmargin.buffers import aligned_zeros
-from octmargin.errors import ConfigError
+from octmargin.errors import ConfigError, InputError
 from octmargin.margin import _network_kernels as kernels
 from octmargin.margin._cell_kernels import BORDER, FEATURES, ROWS
 from octmargin.margin.model import CLASSES
@@ -24,13 +24,14 @@ from octmargin.margin.model_file import ModelFile
 
 BANDS = ROWS // 8
 """Places below a block: 128 µm each, the first half above the surface."""
-POOLED_BANDS = 9
-"""Down to a millimetre: what a block's score rests on."""
-NEAR_BANDS = 3
+ZONES = ((0, 3), (3, 6), (6, 9))
+"""Bands whose highest and mean a block's score rests on: three zones, down to a millimetre."""
 COLUMNS_PER_BLOCK = 8
 LAYERS = {
     "entry": (4, 4),
     "second": (3, 3),
+    "fine_a": (3, 3),
+    "fine_b": (3, 3),
     "third": (3, 3),
     "first_a": (3, 3),
     "first_b": (3, 3),
@@ -42,7 +43,7 @@ LAYERS = {
     "block_b": (1, 1),
 }
 """Taps along and down, in the order of computation."""
-GATHER_LAYERS = {"gather_a": (3, 3), "gather_b": (3, 3), "gather_c": (3, 3)}
+GATHER_LAYERS = {"gather_a": (1, 1), "gather_b": (3, 3), "gather_c": (3, 3), "gather_d": (3, 3)}
 """Across frames and along blocks."""
 _LANES = 16
 
@@ -71,10 +72,10 @@ class Network:
         expected = {
             "entry": FEATURES,
             "second": layers["entry"].channels_out,
-            "third": layers["second"].channels_out,
+            **dict.fromkeys(("fine_a", "fine_b", "third"), layers["second"].channels_out),
             **dict.fromkeys(("first_a", "first_b", "last_a", "last_b", "place"), width),
             "column": 2 * width,
-            "block_a": 4 * width,
+            "block_a": 2 * len(ZONES) * width,
             "block_b": layers["block_a"].channels_out,
         }
         for name, channels in expected.items():
@@ -83,6 +84,8 @@ class Network:
                     f"model {model.name}: layer {name} takes {layers[name].channels_in} channels, here come "
                     f"{channels}; the file does not fit this version"
                 )
+        for name in ("fine_a", "fine_b"):
+            _expect(model, name, layers[name].channels_out, layers["second"].channels_out)
         for name in ("first_a", "first_b", "last_a", "last_b", "column"):
             _expect(model, name, layers[name].channels_out, width)
         _expect(model, "block_b", model.layer("block_b").shape[3], len(CLASSES))
@@ -103,24 +106,26 @@ class Network:
         features = self._features.reshape(-1)
         self._convolve("entry", features, ROWS + 2, (columns // 2, ROWS // 2), entry, step=(2, 2))
         self._convolve("second", entry, ROWS // 2 + 2, (columns // 4, ROWS // 4), second, step=(2, 2))
+        self._residual("fine", second, self._fine, (columns // 4, ROWS // 4))
         self._convolve("third", second, ROWS // 4 + 2, (blocks, BANDS), x, step=(2, 2))
-        shape = (blocks, BANDS, self._layers["third"].channels_out)
-        self._residual("first")
-        kernels.pool_rows(x, shape, BANDS, self._pooled_all, 2 * shape[2], 0)
+        width = self._layers["third"].channels_out
+        shape, pooled = (blocks, BANDS, width), 2 * len(ZONES) * width
+        self._residual("first", x, self._scratch, (blocks, BANDS))
+        kernels.pool_rows(x, shape, BANDS, self._pooled_all, 2 * width, 0)
         self._convolve("column", self._pooled_all, 1, (blocks, 1), self._column, border=0)
         kernels.add_to_rows(x, shape, self._column)
-        self._residual("last")
+        self._residual("last", x, self._scratch, (blocks, BANDS))
         self._convolve(
             "place",
-            x[(BANDS + 3) * shape[2] :],
+            x[(BANDS + 3) * width :],
             BANDS + 2,
             (blocks, BANDS),
             self._places,
             border=0,
             rectify=False,
         )
-        kernels.pool_rows(x, shape, POOLED_BANDS, self._pooled, 4 * shape[2], 0)
-        kernels.pool_rows(x, shape, NEAR_BANDS, self._pooled, 4 * shape[2], 2 * shape[2])
+        for zone, (first, stop) in enumerate(ZONES):
+            kernels.pool_rows(x[first * width :], shape, stop - first, self._pooled, pooled, 2 * zone * width)
         self._convolve("block_a", self._pooled, 1, (blocks, 1), self._hidden, border=0)
         self._convolve("block_b", self._hidden, 1, (blocks, 1), self._scores, border=0, rectify=False)
         return (
@@ -129,15 +134,21 @@ class Network:
         )
 
     @property
-    def hidden(self) -> NDArray[np.float32]:
-        """What the last layer but one holds of each block, (blocks, n), after `run`."""
-        return self._hidden.reshape(self._blocks, -1)
+    def zones(self) -> NDArray[np.float32]:
+        """What the zones of each block hold, (blocks, n), after `run`."""
+        return self._pooled.reshape(self._blocks + 2, -1)[1:-1]
 
-    def _residual(self, name: str) -> None:
-        shape = (self._blocks, BANDS)
-        self._convolve(f"{name}_a", self._x, BANDS + 2, shape, self._h)
-        self._convolve(f"{name}_b", self._h, BANDS + 2, shape, self._y, rectify=False)
-        kernels.add_rectified(self._x, self._y)
+    def _residual(
+        self,
+        name: str,
+        x: NDArray[np.float32],
+        scratch: tuple[NDArray[np.float32], NDArray[np.float32]],
+        size: tuple[int, int],
+    ) -> None:
+        hidden, change = scratch
+        self._convolve(f"{name}_a", x, size[1] + 2, size, hidden)
+        self._convolve(f"{name}_b", hidden, size[1] + 2, size, change, rectify=False)
+        kernels.add_rectified(x, change)
 
     def _convolve(
         self,
@@ -174,10 +185,12 @@ class Network:
 
         self._features = aligned_zeros((columns + 2, ROWS + 2, FEATURES), np.float32)
         self._entry = bordered(columns // 2, ROWS // 2, layers["entry"].channels_out)
-        self._second = bordered(columns // 4, ROWS // 4, layers["second"].channels_out)
-        self._x, self._h, self._y = (bordered(blocks, BANDS, width) for _ in range(3))
+        fine = (columns // 4, ROWS // 4, layers["second"].channels_out)
+        self._second, self._fine = bordered(*fine), (bordered(*fine), bordered(*fine))
+        self._x = bordered(blocks, BANDS, width)
+        self._scratch = bordered(blocks, BANDS, width), bordered(blocks, BANDS, width)
         self._pooled_all = aligned_zeros(((blocks + 2) * 2 * width,), np.float32)
-        self._pooled = aligned_zeros(((blocks + 2) * 4 * width,), np.float32)
+        self._pooled = aligned_zeros(((blocks + 2) * 2 * len(ZONES) * width,), np.float32)
         self._column = aligned_zeros((blocks * layers["column"].channels_out,), np.float32)
         self._hidden = aligned_zeros((blocks * layers["block_a"].channels_out,), np.float32)
         self._scores = aligned_zeros((blocks * layers["block_b"].channels_out,), np.float32)
@@ -197,25 +210,32 @@ class GatherNetwork:
             if layer.channels_out != following.channels_in:
                 raise ConfigError(f"model {model.name}: its layers that gather do not fit each other")
         self.channels_in = self._layers[0].channels_in
-        known = model.layer("block_a").shape[3] + len(CLASSES) + 1
+        known = model.layer("block_a").shape[2] + len(CLASSES) + 1
         if self.channels_in != known:
             raise ConfigError(
                 f"model {model.name}: layer gather_a takes {self.channels_in} channels, here come {known}; "
                 "the file does not fit this version"
             )
-        _expect(model, "gather_c", model.layer("gather_c").shape[3], len(CLASSES))
+        _expect(model, "gather_d", model.layer("gather_d").shape[3], len(CLASSES))
 
     def run(self, known: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores (frames, blocks, n), padded with nothing, from `known` float32 (frames, blocks, channels_in)."""
-        frames, blocks, _ = known.shape
+        """Scores (frames, blocks, n), padded with nothing, from `known` float32 (frames, blocks, channels_in).
+
+        What is learned is a correction of the scores that each frame alone gives; they are the last but one in `known`.
+        InputError where `known` is not what the weights were made for.
+        """
+        frames, blocks, channels = known.shape
+        if channels != self.channels_in:
+            raise InputError(
+                f"evidence from {channels} values per block; these weights take {self.channels_in}"
+            )
         inside = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-        source = np.zeros((frames + 2, blocks + 2, self.channels_in), np.float32)
-        source[inside] = known
+        source = np.ascontiguousarray(known, np.float32)
         for layer in self._layers:
             out = np.zeros((frames + 2, blocks + 2, layer.channels_out), np.float32)
             kernels.convolve(
                 source.reshape(-1),
-                (0, blocks + 2, layer.channels_in),
+                (0, source.shape[1], layer.channels_in),
                 layer.taps,
                 (1, 1),
                 layer.weights,
@@ -226,7 +246,9 @@ class GatherNetwork:
                 layer is not self._layers[-1],
             )
             source = out
-        return source[inside]
+        scores = source[inside]
+        scores[..., : len(CLASSES)] += known[..., -1 - len(CLASSES) : -1]
+        return scores
 
 
 def _expect(model: ModelFile, name: str, found: int, expected: int) -> None:

@@ -78,13 +78,16 @@ class TrainedModel:
             distance_mm=distance_mm,
             attenuation_per_mm=_mean_attenuation(view.profile),
             unfamiliar=np.zeros(blocks, np.bool_),
-            context=np.concatenate([self._network.hidden, scores], axis=1),
+            context=np.concatenate([self._network.zones, scores], axis=1),
         )
 
     def gather(
         self, suspicion: NDArray[np.float32], context: NDArray[np.float32], sound: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Gather evidence over up to three blocks and frames to each side; see `MarginModel.gather`."""
+        if not sound.any():
+            # Nothing has come yet, not even a context.
+            return np.full(suspicion.shape, np.nan, np.float32)
         known = gather_input(context, sound)
         scores = self._gather_network.run(known)[..., : len(CLASSES)]
         _, evidence = _calibrated(scores.reshape(-1, len(CLASSES)), self.file.gathered_calibration)

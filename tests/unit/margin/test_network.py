@@ -126,23 +126,23 @@ def test_a_file_whose_layers_do_not_fit_is_refused(drawn: tuple[ModelFile, Param
     without = [layer for layer in model.layers if layer.name != "second"]
     with pytest.raises(ConfigError, match="layer second is missing"):
         Network(msgspec.structs.replace(model, layers=without))
-    narrow = Layer.pack("second", np.zeros((3, 3, 8, 32)), np.zeros(32))
-    with pytest.raises(ConfigError, match="layer second takes 8 channels, here come 16"):
+    narrow = Layer.pack("second", np.zeros((3, 3, 8, 48)), np.zeros(48))
+    with pytest.raises(ConfigError, match="layer second takes 8 channels, here come 32"):
         Network(msgspec.structs.replace(model, layers=[*without, narrow]))
     wide = [layer for layer in model.layers if layer.name != "first_a"]
-    with pytest.raises(ConfigError, match="layer first_a gives 64 channels, expected 48"):
+    with pytest.raises(ConfigError, match="layer first_a gives 48 channels, expected 64"):
         Network(
             msgspec.structs.replace(
-                model, layers=[*wide, Layer.pack("first_a", np.zeros((3, 3, 48, 64)), np.zeros(64))]
+                model, layers=[*wide, Layer.pack("first_a", np.zeros((3, 3, 64, 48)), np.zeros(48))]
             )
         )
-    few = [layer for layer in model.layers if layer.name != "gather_c"]
-    with pytest.raises(ConfigError, match="layer gather_c gives 3 channels, expected 6"):
+    few = [layer for layer in model.layers if layer.name != "gather_d"]
+    with pytest.raises(ConfigError, match="layer gather_d gives 3 channels, expected 6"):
         GatherNetwork(
             msgspec.structs.replace(
-                model, layers=[*few, Layer.pack("gather_c", np.zeros((3, 3, 32, 3)), np.zeros(3))]
+                model, layers=[*few, Layer.pack("gather_d", np.zeros((3, 3, 32, 3)), np.zeros(3))]
             )
         )
-    flat = Layer.pack("second", np.zeros((3, 1, 16, 32)), np.zeros(32))
+    flat = Layer.pack("second", np.zeros((3, 1, 32, 48)), np.zeros(48))
     with pytest.raises(ConfigError, match=r"layer second has \(3, 1\) taps, expected \(3, 3\)"):
         Network(msgspec.structs.replace(model, layers=[*without, flat]))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from octmargin.errors import ConfigError
+from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
 from octmargin.margin import CLASSES, Assessor, SweepMap, load_model
 from octmargin.margin.model_file import read_model
+from octmargin.margin.network import GatherNetwork
 from octmargin.margin.trained import TrainedModel
 from octmargin.signal import Calibration, Reconstructor
 from octmargin_simulator.grid import ScanGrid
@@ -200,6 +201,20 @@ class TestGather:
         assert np.isnan(after[11]).all()
         np.testing.assert_array_equal(after[:8], before[:8])
         assert not np.array_equal(after[10], before[10])
+
+
+def test_of_a_sweep_from_which_nothing_came_nothing_is_known() -> None:
+    model = load_model("margin-1")
+    empty = SweepMap(60, 32, model)
+    assert np.isnan(empty.evidence).all()
+    empty.mark_lost(3)
+    assert np.isnan(empty.evidence).all()
+    assert not empty.sound.any()
+
+
+def test_evidence_from_what_the_weights_were_not_made_for_is_refused() -> None:
+    with pytest.raises(InputError, match="evidence from 5 values per block"):
+        GatherNetwork(read_model("margin-1")).run(np.zeros((3, 4, 5), np.float32))
 
 
 def test_a_file_for_other_classes_is_refused() -> None:

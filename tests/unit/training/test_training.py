@@ -25,15 +25,19 @@ SEEDS = (50_001, 50_002, 50_003, 50_004)
 
 
 @pytest.fixture(scope="module")
-def examples() -> Examples:
-    return training_examples(SEEDS, processes=2)
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    return training_examples(SEEDS, tmp_path_factory.mktemp("examples"), processes=2)
 
 
-def test_examples_depend_on_their_seed_alone(examples: Examples) -> None:
-    again = training_examples(SEEDS[2:], processes=1)
+def test_examples_depend_on_their_seed_alone(examples: Examples, tmp_path: Path) -> None:
+    again = training_examples(SEEDS[2:], tmp_path, processes=1)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(kept) == len(SEEDS[2:])
     chosen = np.isin(examples.seed, SEEDS[2:])
     for name in Examples.__slots__:
         np.testing.assert_array_equal(getattr(examples, name)[chosen], getattr(again, name))
+    training_examples(SEEDS[2:], tmp_path, processes=1)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what is there is not rendered again"
 
 
 def test_places_are_shares_and_every_frame_has_its_truth(examples: Examples) -> None:
