@@ -16,7 +16,7 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	sh scripts/install-system-packages.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

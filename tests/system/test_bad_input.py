@@ -255,7 +255,7 @@ def test_garbage_on_the_line_never_ends_the_daemon(
             for line in daemon.stderr:
                 log += line
                 if "ready" in line or "face scanned" in line:
-                    os.write(served._master, noise.bytes(500))
+                    served.babble(noise.bytes(500))
             assert daemon.wait(30) == 0, log
         finally:
             daemon.kill()
