@@ -6,7 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from octmargin import __version__
@@ -22,6 +24,14 @@ STANDSTILL_S = 1.0
 """So long the end of a pass waits for the disk."""
 
 
+@dataclass(eq=False)
+class _Open:
+    """A recording; `is_open` until it is finished or has failed."""
+
+    writer: RecordingWriter
+    is_open: bool = True
+
+
 class Recorder:
     """Writes the frames that come through `cursor` in a thread of its own; one recording at a time.
 
@@ -34,10 +44,12 @@ class Recorder:
         self._cursor = cursor
         self._on_fault = on_fault
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
-        self._writer: RecordingWriter | None = None
-        self._faces: deque[tuple[int, str]] = deque()
-        """Faces that begin with so many entries of the ring before them."""
+        self._recording: _Open | None = None
+        """Of the present pass; the thread may still be busy with what came before it."""
+        self._faces: deque[tuple[int, str, _Open | None]] = deque()
+        """Faces that begin with so many entries of the ring before them, and where they are recorded."""
         self._face = ""
+        self._present: _Open | None = None
         self._taken = 0
         self._has_taken = threading.Condition()
         self.written = 0
@@ -55,25 +67,29 @@ class Recorder:
 
     def begin(self, writer: RecordingWriter) -> None:
         """Write what comes from now on into `writer`."""
-        self._writer = writer
+        self._recording = _Open(writer)
 
     def expect(self, face: str) -> None:
         """What is put into the ring from now on is of `face`; what was recorded of it in this pass is replaced."""
-        self._faces.append((self._cursor.entered, face))
+        self._faces.append((self._cursor.entered, face, self._recording))
 
     def end(self) -> bool:
         """Finish the recording once everything is taken; blocks, not for long. Says whether all went well."""
         entered = self._cursor.entered
         with self._has_taken:
             settled = self._has_taken.wait_for(lambda: self._taken >= entered, STANDSTILL_S)
-        writer, self._writer = self._writer, None
-        if writer is None:
+        recording, self._recording = self._recording, None
+        if recording is None or not recording.is_open:
             return False
+        # What still waits in the ring belongs to this recording, and to no later one.
+        recording.is_open = False
         if not settled:
-            self._on_fault(f"{writer.path}: the disk stands still; the recording ends here, scanning goes on")
+            self._on_fault(
+                f"{recording.writer.path}: the disk stands still; the recording ends here, scanning goes on"
+            )
             return False
         try:
-            writer.__exit__(None, None, None)
+            recording.writer.__exit__(None, None, None)
         except InputError as error:
             self._on_fault(str(error))
             return False
@@ -97,30 +113,30 @@ class Recorder:
 
     def _turn_to_face(self) -> None:
         while self._faces and self._faces[0][0] <= self._taken:
-            self._face = self._faces.popleft()[1]
-            writer = self._writer
-            if writer is not None:
-                self._try(writer, lambda writer=writer: writer.forget(self._face))  # type: ignore[misc]
+            _, self._face, self._present = self._faces.popleft()
+            recording = self._present
+            if recording is not None and recording.is_open:
+                self._try(recording, partial(recording.writer.forget, self._face))
 
     def _write(self, frame: Frame) -> None:
-        writer, index = self._writer, frame.header.index
-        if writer is None:
+        recording, index = self._present, frame.header.index
+        if recording is None or not recording.is_open:
             self.missed += 1
-        elif self._try(writer, lambda: writer.put(self._face, index, frame.spectra)):
+        elif self._try(recording, partial(recording.writer.put, self._face, index, frame.spectra)):
             self.written += 1
         else:
             self.missed += 1
 
-    def _try(self, writer: RecordingWriter, work: Callable[[], None]) -> bool:
+    def _try(self, recording: _Open, work: Callable[[], None]) -> bool:
         """Do it; where that fails the recording ends, whatever the reason: the thread must live."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
-            self._writer = None
+            recording.is_open = False
             text = (
                 str(error)
                 if isinstance(error, InputError)
-                else f"{writer.path}: {type(error).__name__}: {error}"
+                else f"{recording.writer.path}: {type(error).__name__}: {error}"
             )
             self._on_fault(f"{text}; the recording ends here, scanning goes on")
             return False

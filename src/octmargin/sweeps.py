@@ -34,6 +34,7 @@ class SweepBook:
         self._early_losses: list[LostFrames] = []
         self._is_waiting = True
         """For the console to begin, or to go on: where what is lost meanwhile belongs is not known yet."""
+        self._goes_on_at = 0
         self.numbered: int | None = None
         self.newest_received_at_ns = time.time_ns()
         """Host clock at the newest frame behind map and verdict: said again later, they are no younger."""
@@ -64,6 +65,8 @@ class SweepBook:
     def wait(self) -> None:
         """The console is about to go on: losses from now on belong to the part that `begin` announces."""
         self._is_waiting = True
+        remaining = self.remaining
+        self._goes_on_at = remaining.first_frame if remaining is not None else self.plan.frames
 
     def begin(self, started: SweepStarted, first_index: int = 0) -> None:
         """The console has begun, or goes on from `first_index`; what was lost meanwhile gets its place in the map.
@@ -86,6 +89,11 @@ class SweepBook:
                     f"frame {header.sequence} says it is at place {header.index} of the sweep, by its number it is at "
                     f"{expected}"
                 )
+        elif header.index < self._goes_on_at:
+            # A console that counts from zero again would put other tissue over what was seen.
+            raise InputError(
+                f"frame {header.sequence} says it is at place {header.index}; the sweep goes on at {self._goes_on_at}"
+            )
         self.map.place(judged.header.index, judged.flags)
         self.processed += 1
         self.newest_received_at_ns = max(self.newest_received_at_ns, judged.header.received_at_ns)

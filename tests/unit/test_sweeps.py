@@ -99,6 +99,16 @@ def test_a_sweep_in_two_parts_is_whole_and_its_losses_lie_where_they_happened() 
     assert [index for index, state in enumerate(states) if state == BlockState.LOST] == [2, 5]
 
 
+def test_a_frame_of_a_resumed_sweep_never_replaces_what_was_seen_before() -> None:
+    kept = book()
+    kept.take(judged(0, suspicious=True))
+    kept.wait()
+    # It may come before the host has heard where the new part begins.
+    with pytest.raises(InputError, match="at place 0; the sweep goes on at 1"):
+        kept.take(judged(0, sequence=FIRST + 1))
+    assert kept.map.state[0, 0] == BlockState.SUSPICIOUS
+
+
 def test_a_frame_that_is_not_where_its_number_says_is_refused() -> None:
     kept = book()
     with pytest.raises(InputError, match="at place 0 of the sweep, by its number it is at 3"):

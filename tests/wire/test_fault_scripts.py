@@ -13,7 +13,7 @@ from tests.wire.test_faults import Outcome, all_but, assert_balanced, collect, s
 
 from octmargin.device import Disconnected, Driver, LinkTrouble, SweepEnded
 from octmargin.errors import ConfigError, DeviceError
-from octmargin.frames import Frame, FrameFlags, LossCause
+from octmargin.frames import Frame, FrameFlags, FrameHeader, LossCause
 from octmargin_drivers import console_control, link_driver
 from octmargin_drivers.serial import SerialDriver
 from octmargin_drivers.usb import UsbDriver
@@ -151,8 +151,9 @@ async def test_conditions_come_with_the_frame_that_they_spoil(
     faulty: MakeBench, kind: str, flag: FrameFlags
 ) -> None:
     bench = faulty(f'[[fault]]\nkind = "{kind}"\nframes = [3]')
-    flags, spectra = await flags_and_spectra(bench)
-    assert {index for index, value in flags.items() if value & flag} == {3}
+    seen = await frames_of_a_sweep(bench, 8)
+    assert {header.index for header, _ in seen if header.flags & flag} == {3}
+    spectra = {header.index: values for header, values in seen}
     full_scale = bench.source.pixel_format.full_scale
     if kind == "saturated":
         assert (spectra[3] == full_scale).all()
@@ -160,25 +161,8 @@ async def test_conditions_come_with_the_frame_that_they_spoil(
         assert spectra[3].std() < spectra[2].std() / 10, "without light there is noise alone"
 
 
-async def flags_and_spectra(bench: Bench) -> tuple[dict[int, FrameFlags], dict[int, np.ndarray]]:
-    plan = bench.plan(frames=8)
-    ring, cursor = ring_for(plan)
-    driver = bench.driver_class(bench.address)
-    await driver.open()
-    await driver.configure(plan)
-    await driver.start(ring)
-    await collect(driver, SweepEnded)
-    await driver.stop()
-    await driver.close()
-    flags, spectra = {}, {}
-    while isinstance(frame := cursor.take(0), Frame):
-        flags[frame.header.index] = frame.header.flags
-        spectra[frame.header.index] = frame.spectra.copy()
-        cursor.release(frame)
-    return flags, spectra
-
-
-async def timestamps_s(bench: Bench, frames: int) -> list[float]:
+async def frames_of_a_sweep(bench: Bench, frames: int) -> list[tuple[FrameHeader, np.ndarray]]:
+    """Headers and copied spectra, also of frames that do not show what the console looks at."""
     plan = bench.plan(frames=frames)
     ring, cursor = ring_for(plan)
     driver = bench.driver_class(bench.address)
@@ -190,9 +174,13 @@ async def timestamps_s(bench: Bench, frames: int) -> list[float]:
     await driver.close()
     seen = []
     while isinstance(frame := cursor.take(0), Frame):
-        seen.append(frame.header.device_timestamp_ns / 1e9)
+        seen.append((frame.header, frame.spectra.copy()))
         cursor.release(frame)
     return seen
+
+
+async def timestamps_s(bench: Bench, frames: int) -> list[float]:
+    return [header.device_timestamp_ns / 1e9 for header, _ in await frames_of_a_sweep(bench, frames)]
 
 
 async def test_a_clock_that_jumps_is_seen_in_the_timestamps(faulty: MakeBench) -> None:
