@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,12 +104,25 @@ def training_examples(seeds: Iterable[int], folder: Path, processes: int) -> Exa
     # Not forked: numba's and jax's threads do not survive that.
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         paths = list(pool.map(partial(_specimen, folder), seeds, chunksize=8))
-    return Examples.join([_read(path) for path in paths])
+    return _read_all(paths)
 
 
-def _read(path: Path) -> Examples:
+def _read_all(paths: Sequence[Path]) -> Examples:
+    """All frames one after the other, each file put straight into its place: together they fill much of the memory."""
+    sizes = [len(_read(path, ["seed"])["seed"]) for path in paths]
+    ends = np.cumsum(sizes).tolist()
+    whole: dict[str, NDArray[Any]] = {}
+    for path, size, end in zip(paths, sizes, ends, strict=True):
+        for name, part in _read(path, Examples.__slots__).items():
+            if name not in whole:
+                whole[name] = np.empty((ends[-1], *part.shape[1:]), part.dtype)
+            whole[name][end - size : end] = part
+    return Examples(**whole)
+
+
+def _read(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     with np.load(path) as content:
-        return Examples(**{name: content[name] for name in Examples.__slots__})
+        return {name: content[name] for name in names}
 
 
 def _specimen(folder: Path, seed: int) -> Path:

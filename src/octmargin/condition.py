@@ -24,13 +24,15 @@ from octmargin.totals import Totals
 
 HEALTH_INTERVAL_S = 1.0
 
+_BROKER_FAULT = "broker"
+_OUTBOX_FAULT = "outbox"
 _REMEDIES = {
     CONSOLE_ALARM: "check cable and power; scanning goes on by itself when the console is back",
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
+    _OUTBOX_FAULT: "make room on the disk; what waits for the broker is lost where the daemon ends meanwhile",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
-_BROKER_FAULT = "broker"
 _BUS_STATES: dict[Lifecycle, State] = {
     Lifecycle.READY: "ready",
     Lifecycle.ACQUIRING: "ready",
@@ -60,6 +62,7 @@ class ConditionDesk:
         self.frame_ms = math.inf
         self.recorder: Recorder | None = None
         self._missed_before = 0
+        self._store_failures = 0
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
@@ -76,6 +79,7 @@ class ConditionDesk:
     async def health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:
         """Say health every second while entered; where that fails, fail with it: silence looks like death."""
         self._say_now = partial(self.say_health, desk, scanner)
+        self._look_at_the_broker()
         try:
             async with asyncio.TaskGroup() as tasks:
                 saying = tasks.create_task(self._keep_saying_health(desk, scanner), name="health")
@@ -120,6 +124,28 @@ class ConditionDesk:
             text = f"{missed} frames of this pass came and were not recorded: the disk is too slow"
             self.raise_alarm(RECORDER_FAULT, text)
 
+    def _tell_of_the_outbox(self) -> None:
+        """A disk that cannot keep what waits is a fault for as long as that goes on."""
+        store = self._publisher.store
+        if store is None:
+            return
+        if store.failures > self._store_failures:
+            self._store_failures = store.failures
+            if _OUTBOX_FAULT not in self.lifecycle.fault_ids:
+                self.raise_alarm(_OUTBOX_FAULT, f"what waits for the broker cannot be kept: {store.failure}")
+        elif _OUTBOX_FAULT in self.lifecycle.fault_ids:
+            self.clear_alarm(_OUTBOX_FAULT)
+
+    def _look_at_the_broker(self) -> None:
+        """A broker that is gone is no alarm, for nobody would hear it."""
+        is_there, was_there = self._publisher.connected, _BROKER_FAULT not in self.lifecycle.fault_ids
+        if is_there and not was_there:
+            log.info("broker is back", reconnects=self._publisher.reconnects)
+            self.lifecycle.over(_BROKER_FAULT)
+        elif was_there and not is_there:
+            log.warning("broker gone; what is said waits", reason=self._publisher.last_failure)
+            self.lifecycle.fault(_BROKER_FAULT, f"broker gone: {self._publisher.last_failure}")
+
     def _changed(self, state: Lifecycle, reasons: tuple[str, ...]) -> None:
         """Say it everywhere; `$state` has fewer words, and displays show results as good only while it is ready."""
         log.info("lifecycle", state=state.value, reasons=list(reasons))
@@ -131,18 +157,11 @@ class ConditionDesk:
             self._say_now()
 
     async def _keep_saying_health(self, desk: ResultDesk, scanner: FaceScanner) -> None:
-        was_connected = True
         while True:
             self._tell_of_missed_frames()
+            self._tell_of_the_outbox()
             self.say_health(desk, scanner)
             # From the event loop, where everything is supervised: a loop that stands still is found out.
             notify("WATCHDOG=1")
-            if self._publisher.connected != was_connected:
-                was_connected = not was_connected
-                if was_connected:
-                    log.info("broker is back", reconnects=self._publisher.reconnects)
-                    self.lifecycle.over(_BROKER_FAULT)
-                else:
-                    log.warning("broker gone; what is said waits", reason=self._publisher.last_failure)
-                    self.lifecycle.fault(_BROKER_FAULT, f"broker gone: {self._publisher.last_failure}")
+            self._look_at_the_broker()
             await asyncio.sleep(HEALTH_INTERVAL_S)

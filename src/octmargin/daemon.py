@@ -17,7 +17,7 @@ import structlog
 
 from octmargin.acquisition import ConsoleLink
 from octmargin.archive import RecordingWriter
-from octmargin.bus import CaseMessage, Publisher, Topics, utc_from_ns
+from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Topics, utc_from_ns
 from octmargin.cold_start import compiling_told
 from octmargin.condition import ConditionDesk
 from octmargin.config import Config
@@ -79,7 +79,7 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
         async with Publisher(config.broker, Topics(config.site, config.console)) as self._publisher:
-            log.info("connected to the broker", host=config.broker.host, port=config.broker.port)
+            _log_broker(self._publisher, config.broker)
             condition = self._condition = ConditionDesk(self._publisher, self._totals, self._metrics)
             link = ConsoleLink(
                 lambda: driver_class(config.device.driver)(config.device.address),
@@ -264,6 +264,18 @@ async def _recorded(
     finally:
         if recorder is not None:
             await asyncio.to_thread(recorder.end)
+
+
+def _log_broker(publisher: Publisher, settings: BrokerSettings) -> None:
+    if publisher.connected:
+        log.info("connected to the broker", host=settings.host, port=settings.port)
+    else:
+        log.warning("no broker yet; what is said waits", reason=publisher.last_failure)
+    store = publisher.store
+    if store is not None:
+        log.info(
+            "outbox on disk", path=str(store.path), of_earlier_runs=store.left, unreadable=store.unreadable
+        )
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

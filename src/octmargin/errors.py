@@ -71,5 +71,9 @@ class BrokerError(OctMarginError):
     """The MQTT broker cannot be reached or refuses us."""
 
 
+class BrokerUnreachableError(BrokerError):
+    """No broker answers at the address: it may come yet."""
+
+
 class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""

@@ -84,5 +84,9 @@ def _findings(health: Health, first: Health) -> Iterator[Finding]:
 def _bus(health: Health) -> Finding:
     queue = health.queue
     text = f"{queue.waiting} messages wait, {queue.dropped} flags dropped, {health.reconnects} reconnects"
-    remedy = "the broker is slow or was away; broker.outbox_frames may wait at most" if queue.dropped else ""
+    remedy = (
+        "the broker is slow or was away; broker.outbox_frames may wait at most, with broker.outbox_file more"
+        if queue.dropped
+        else ""
+    )
     return Finding("bus", "note" if queue.dropped else "ok", text, remedy)

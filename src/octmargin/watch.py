@@ -239,6 +239,7 @@ def _figures(tally: Tally, now: datetime) -> RenderableType:
     heard = (
         f"heard: {flags.messages} frames, {flags.blocks} flags, {rate:.0f} flags/s, "
         f"{flags.duplicates} repeated, {flags.gaps} missing, {tally.malformed} malformed"
+        f"{f', {tally.late} of earlier runs' if tally.late else ''}"
     )
     latency = tally.latency_ms
     if latency is not None:

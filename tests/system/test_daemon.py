@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from octmargin.archive import Recording, RecordingWriter
 from octmargin.bus import BrokerSettings, EmbeddedBroker, RecordingCounts, Subscriber, Tally, Topics
+from octmargin.bus.events import FlagReceived, VerdictReceived
 from octmargin.config import (
     CaseSection,
     Config,
@@ -91,9 +92,11 @@ class Room:
         )
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    async def listening(self, heard: list[Any] | None = None) -> AsyncIterator[None]:
         async def listen() -> None:
             async for event in subscriber:
+                if heard is not None and isinstance(event, FlagReceived | VerdictReceived):
+                    heard.append(event)
                 self.tally.add(event)
                 self.alarms_heard.update(self.tally.alarms)
                 self._heard.set()
@@ -126,6 +129,41 @@ def balanced(tally: Tally) -> bool:
     assert tally.health is not None
     frames = tally.health.frames
     return frames.sent == frames.processed + frames.lost
+
+
+async def test_a_daemon_without_a_broker_scans_and_its_successor_says_what_it_found(
+    phantom: LayeredPhantom, tmp_path: Path
+) -> None:
+    with EmbeddedBroker() as gone:
+        room = Room(phantom, gone)
+    room.settings = msgspec.structs.replace(
+        room.settings, outbox_file=str(tmp_path / "outbox"), outbox_frames=4
+    )
+    with structlog.testing.capture_logs() as logs:
+        await Daemon(room.config()).run()
+    said = {entry["event"]: entry for entry in logs}
+    assert "no MQTT broker at" in said["no broker yet; what is said waits"]["reason"]
+    states = [entry["state"] for entry in logs if entry["event"] == "lifecycle"]
+    assert states == ["starting", "degraded", "stopping"]
+    with EmbeddedBroker() as broker:
+        room.settings = msgspec.structs.replace(room.settings, port=broker.port)
+        heard: list[FlagReceived | VerdictReceived] = []
+        async with room.listening(heard):
+            await Daemon(room.config()).run()
+            await room.until(lambda tally: tally.state == "disconnected")
+    await asyncio.to_thread(room.close)
+    assert room.tally.health is not None
+    sessions = list(dict.fromkeys(event.message.session for event in heard))
+    assert sessions[1:] == [room.tally.health.session]
+    frames = [(e.message.session, e.message.frame_sequence) for e in heard if isinstance(e, FlagReceived)]
+    assert len(frames) == len(set(frames)) == 2 * FRAMES * len(FACES)
+    finals = [
+        (event.message.session, event.message.face)
+        for event in heard
+        if isinstance(event, VerdictReceived) and not event.message.provisional
+    ]
+    assert finals == [(session, face) for session in sessions for face in FACES]
+    assert room.tally.health.queue.late == FRAMES * len(FACES) + len(FACES)
 
 
 async def test_one_pass_from_init_to_disconnected(room: Room) -> None:

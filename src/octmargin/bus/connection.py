@@ -10,7 +10,7 @@ import aiomqtt
 from msgspec import Meta, Struct
 from paho.mqtt.reasoncodes import ReasonCode
 
-from octmargin.errors import BrokerError, ConfigError
+from octmargin.errors import BrokerError, BrokerUnreachableError, ConfigError
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -29,6 +29,8 @@ class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the broker is and how much may wait for it.
 
+    `outbox_file` keeps flags and verdicts that wait beyond the end of the daemon, and lets it start without a broker;
+    `outbox_file_frames` flag messages may wait in it, `outbox_frames` of them in memory. Without it all wait in memory.
     `client_id` empty: made from site and console, so that a restarted daemon takes over from its
     predecessor instead of being declared lost by the predecessor's late last will.
     """
@@ -42,6 +44,8 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Seconds = 5.0
     client_id: str = ""
     outbox_frames: Annotated[int, Meta(ge=1)] = 2048
+    outbox_file: str = ""
+    outbox_file_frames: Annotated[int, Meta(ge=1)] = 100_000
     reconnect_min_s: Seconds = 0.25
     reconnect_max_s: Seconds = 5.0
 
@@ -97,7 +101,7 @@ class Connector:
             return BrokerError(
                 f"the MQTT broker at {settings.address} refuses the connection ({reason}); check its log"
             )
-        return BrokerError(
+        return BrokerUnreachableError(
             f"no MQTT broker at {settings.address} ({' '.join(str(error).split())}); "
             "start one or set broker.host/broker.port"
         )

@@ -231,11 +231,15 @@ class FlagCounts(Struct, frozen=True, kw_only=True):
 
 
 class QueueCounts(Struct, frozen=True, kw_only=True):
-    """The way out: what waits, what was dropped (flags), what a newer message replaced (all others)."""
+    """The way out: what waits, what was dropped (flags), what a newer message replaced (all others).
+
+    `late` flags and verdicts of earlier runs arrived in this one.
+    """
 
     waiting: Count = 0
     dropped: Count = 0
     coalesced: Count = 0
+    late: Count = 0
 
 
 class RecordingCounts(Struct, frozen=True, kw_only=True):

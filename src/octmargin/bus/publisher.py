@@ -9,6 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +37,7 @@ from octmargin.bus.messages import (
     VerdictMessage,
 )
 from octmargin.bus.outbox import Outbox, Parcel
+from octmargin.bus.store import OutboxStore
 from octmargin.bus.topics import Kind, Topics
 from octmargin.bus.transmitter import Sealed, Transmitter
 from octmargin.bus.validity import Validity
@@ -50,7 +52,10 @@ def utc_now() -> datetime:
 class Publisher:
     """Publishes one console's messages while entered; use it in one event loop's thread.
 
-    Entering connects, announces `$state` init with the last will `lost`, waits until the broker hands
+    With `BrokerSettings.outbox_file` flags and final verdicts outlive the process: what an earlier run did not get said
+    is said first, as that run said it. Then entering goes on without a broker, and is no error.
+
+    Else entering connects, announces `$state` init with the last will `lost`, waits until the broker hands
     that word back, and takes away results that an earlier run left behind; `BrokerError` in one line
     where that fails. From then on a lost connection is made anew in the background, and what is
     retained is said again. Every `publish_*` only puts a message into the outbox.
@@ -70,17 +75,28 @@ class Publisher:
         self._settings = settings
         self._validity = validity or Validity()
         self._clock = clock
-        self._outbox = Outbox(settings.outbox_frames)
+        self.store = OutboxStore(Path(settings.outbox_file), self.session) if settings.outbox_file else None
+        """Where messages wait beyond the end of the process."""
+        self._outbox = Outbox(
+            settings.outbox_frames,
+            self.store,
+            settings.outbox_file_frames,
+            self.store.leftovers if self.store else None,
+        )
         self._retained: dict[str, Parcel] = {}
         self._sequences: Counter[Kind] = Counter()
         self._state: State = "init"
         self._flags_acknowledged = 0
         self._flag_messages_acknowledged = 0
+        self._late_acknowledged = 0
+        self._last_failure = ""
+        self._is_lost = asyncio.Event()
         self._heard_itself = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._transmitter = Transmitter(
             Connector(settings),
             self._outbox,
+            self.store,
             self,
             client_id=settings.client_id or f"octmargin-{topics.site}-{topics.console}",
             will=aiomqtt.Will(topics.state, b"lost", qos=1, retain=True),
@@ -91,9 +107,10 @@ class Publisher:
         self.set_state("init")
         self._running = asyncio.create_task(self._transmitter.link.run(), name="octmargin bus")
         hearing = asyncio.create_task(self._heard_itself.wait())
+        losing = asyncio.create_task(self._is_lost.wait())
         try:
             await asyncio.wait(
-                (self._running, hearing),
+                (self._running, hearing, losing),
                 timeout=2 * self._settings.timeout_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -103,12 +120,12 @@ class Publisher:
             raise
         finally:
             hearing.cancel()
-        if not self._heard_itself.is_set():
+            losing.cancel()
+        if not (self._heard_itself.is_set() or self._is_lost.is_set()):
             await self._stop()
-            raise BrokerError(
-                f"the MQTT broker at {self._settings.address} does not hand back what is published under "
-                f"{self.topics.base}; give its user the right to write and read {self.topics.everything}"
-            )
+            raise BrokerError(self._unheard)
+        # From now on the loss of the broker is no reason to give up.
+        self._transmitter.link.prove()
         return self
 
     async def __aexit__(
@@ -121,8 +138,8 @@ class Publisher:
 
     @property
     def connected(self) -> bool:
-        """True while the broker is reached."""
-        return self._transmitter.link.connected
+        """True while the broker is reached, and does what is needed of it."""
+        return self._transmitter.link.connected and self._heard_itself.is_set()
 
     @property
     def reconnects(self) -> int:
@@ -132,7 +149,7 @@ class Publisher:
     @property
     def last_failure(self) -> str:
         """Why the connection was lost, or could not be made anew, last time; for the log."""
-        return self._transmitter.last_failure
+        return self._unheard if self._transmitter.link.connected else self._last_failure
 
     @property
     def state(self) -> State:
@@ -232,7 +249,12 @@ class Publisher:
     def queue_counts(self) -> QueueCounts:
         """What waits, was dropped and was replaced; `waiting` includes what is not acknowledged yet."""
         box = self._outbox
-        return QueueCounts(waiting=box.waiting + box.under_way, dropped=box.dropped, coalesced=box.coalesced)
+        return QueueCounts(
+            waiting=box.waiting + box.under_way,
+            dropped=box.dropped,
+            coalesced=box.coalesced,
+            late=self._late_acknowledged,
+        )
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the broker has acknowledged everything; False where `timeout_s` is not enough."""
@@ -270,9 +292,16 @@ class Publisher:
 
     def on_acknowledged(self, parcel: Parcel) -> None:
         """Count the flags that the broker has."""
-        if isinstance(parcel.content, FlagMessage):
+        if parcel.late:
+            self._late_acknowledged += 1
+        elif isinstance(parcel.content, FlagMessage):
             self._flag_messages_acknowledged += 1
             self._flags_acknowledged += len(parcel.content.state)
+
+    def on_lost(self, reason: str) -> None:
+        """Keep why."""
+        self._last_failure = reason
+        self._is_lost.set()
 
     def on_heard(self, message: aiomqtt.Message) -> None:
         """Hear what the bus says in our name."""
@@ -286,9 +315,8 @@ class Publisher:
         if payload == b"lost" and self._state != "lost":
             # The last will of an earlier connection, come late: we are still here.
             self.set_state(self._state)
-        elif payload == b"init" and not remembered:
+        elif payload == self._state.encode("ascii") and not remembered:
             self._heard_itself.set()
-            self._transmitter.link.prove()
 
     def _clear_leftover(self, topic: str, payload: bytes) -> None:
         """Take away what an earlier run left behind: nobody vouches for it any more."""
@@ -320,5 +348,16 @@ class Publisher:
     async def _stop(self) -> None:
         """End the connection; `BrokerError` where there never was one."""
         self._transmitter.link.stop()
-        if self._running is not None:
-            await self._running
+        try:
+            if self._running is not None:
+                await self._running
+        finally:
+            if self.store is not None:
+                await asyncio.to_thread(self.store.close)
+
+    @property
+    def _unheard(self) -> str:
+        return (
+            f"the MQTT broker at {self._settings.address} does not hand back what is published under "
+            f"{self.topics.base}; give its user the right to write and read {self.topics.everything}"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import aiomqtt
 
 from octmargin.bus.connection import Connector
-from octmargin.errors import BrokerError, first_cause
+from octmargin.errors import BrokerError, BrokerUnreachableError, first_cause
 
 
 class _StopRequestedError(Exception):
@@ -19,8 +19,8 @@ class _StopRequestedError(Exception):
 class ReconnectingClient:
     """Connects, lets `serve` use the connection until it breaks, and connects again after a pause.
 
-    Until `prove` was called a failure is final: then `run` raises it, a `BrokerError` of one line.
-    Afterwards `on_lost` is told the reason each time.
+    Until `prove` was called a failure is final: then `run` raises it, a `BrokerError` of one line; unless it is
+    `patient` and nobody answers. Else `on_lost` is told the reason each time.
     """
 
     def __init__(
@@ -29,6 +29,8 @@ class ReconnectingClient:
         make_client: Callable[[], aiomqtt.Client],
         serve: Callable[[aiomqtt.Client], Coroutine[Any, Any, None]],
         on_lost: Callable[[str], None],
+        *,
+        patient: bool = False,
     ) -> None:
         self.connected = False
         self.reconnects = 0
@@ -36,7 +38,9 @@ class ReconnectingClient:
         self._make_client = make_client
         self._serve = serve
         self._on_lost = on_lost
+        self._patient = patient
         self._proven = False
+        self._was_connected = False
         self._stopping = asyncio.Event()
 
     def prove(self) -> None:
@@ -55,7 +59,7 @@ class ReconnectingClient:
         while not self._stopping.is_set():
             begun_at_s = loop.time()
             failure = await self._one_connection()
-            if failure is not None and not self._proven:
+            if failure is not None and self._is_final(failure):
                 raise failure
             if failure is not None:
                 self._on_lost(str(failure))
@@ -70,7 +74,8 @@ class ReconnectingClient:
         try:
             async with self._make_client() as client, asyncio.TaskGroup() as tasks:
                 self.connected = True
-                self.reconnects += self._proven
+                self.reconnects += self._was_connected
+                self._was_connected = True
                 tasks.create_task(self._raise_when_stopping())
                 tasks.create_task(self._serve(client))
         except* aiomqtt.MqttError as failures:
@@ -82,6 +87,10 @@ class ReconnectingClient:
         finally:
             self.connected = False
         return failure
+
+    def _is_final(self, failure: BrokerError) -> bool:
+        may_come = self._patient and isinstance(failure, BrokerUnreachableError)
+        return not (self._proven or may_come)
 
     async def _raise_when_stopping(self) -> None:
         await self._stopping.wait()

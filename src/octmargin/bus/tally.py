@@ -146,6 +146,8 @@ class Tally:
         """Active ones, by id."""
         self.flags = FlagStream()
         self.malformed = 0
+        self.late = 0
+        """Flags and verdicts of earlier runs, said late: history, nothing to be shown."""
         self._session = ""
         self._alive_at_ns: int | None = None
 
@@ -176,14 +178,12 @@ class Tally:
                 self.description = event.message
             case CaseChanged():
                 self.case = event.message
+            case FlagReceived() | VerdictReceived() if self._is_history(event):
+                self.late += 1
             case FlagReceived() | HealthReceived():
                 self._take_live(event)
-            case MapReceived():
-                self._face(event.message.face).map = event.message
-                self._face(event.message.face).unreadable = ""
-            case VerdictReceived():
-                self._face(event.message.face).verdict = event.message
-                self._face(event.message.face).unreadable = ""
+            case MapReceived() | VerdictReceived():
+                self._take_result(event.message)
             case AlarmReceived():
                 self._take_alarm(event.message)
             case Cleared():
@@ -240,6 +240,19 @@ class Tally:
         self.faces = {}
         self.alarms = {}
         self._alive_at_ns = None
+
+    def _is_history(self, event: FlagReceived | VerdictReceived) -> bool:
+        """Whether somebody else said it than who describes itself: an earlier run, whose messages waited on disk."""
+        described = self.description
+        return not event.retained and described is not None and event.message.session != described.session
+
+    def _take_result(self, result: MapMessage | VerdictMessage) -> None:
+        face = self._face(result.face)
+        face.unreadable = ""
+        if isinstance(result, MapMessage):
+            face.map = result
+        else:
+            face.verdict = result
 
     def _take_live(self, event: FlagReceived | HealthReceived) -> None:
         self._begin_session(event.message.session)

@@ -13,9 +13,12 @@ from paho.mqtt.properties import Properties
 from octmargin.bus.connection import Connector
 from octmargin.bus.outbox import Outbox, Parcel
 from octmargin.bus.reconnecting import ReconnectingClient
+from octmargin.bus.store import OutboxStore
 
 WINDOW = 8
 """Publishes under way at once: hides the round trip to a broker on the network, keeps the order."""
+_READ_AT_ONCE = 256
+"""Flags that are read from the store in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,9 @@ class Sender(Protocol):
     def on_heard(self, message: aiomqtt.Message) -> None:
         """Take a message of the subscribed topics."""
 
+    def on_lost(self, reason: str) -> None:
+        """Note that there is no connection."""
+
 
 class Transmitter:
     """Sends what the outbox holds, hears what `listen_to` brings; `run` it in a task."""
@@ -57,20 +63,26 @@ class Transmitter:
         self,
         connector: Connector,
         outbox: Outbox,
+        store: OutboxStore | None,
         sender: Sender,
         *,
         client_id: str,
         will: aiomqtt.Will,
         listen_to: tuple[str, ...],
     ) -> None:
-        self.last_failure = ""
         self.link = ReconnectingClient(
-            connector, lambda: connector.client(client_id, will, WINDOW), self._serve, self._note_failure
+            connector,
+            lambda: connector.client(client_id, will, WINDOW),
+            self._serve,
+            sender.on_lost,
+            patient=store is not None,
         )
         self._outbox = outbox
+        self._store = store
         self._sender = sender
         self._listen_to = listen_to
         self._something_waits = asyncio.Event()
+        self._room_for_more = asyncio.Event()
         self._all_acknowledged = asyncio.Event()
 
     def wake(self) -> None:
@@ -83,9 +95,6 @@ class Transmitter:
             self._all_acknowledged.clear()
             await self._all_acknowledged.wait()
 
-    def _note_failure(self, reason: str) -> None:
-        self.last_failure = reason
-
     async def _serve(self, client: aiomqtt.Client) -> None:
         self._sender.on_connected()
         try:
@@ -93,6 +102,8 @@ class Transmitter:
                 # Listening comes first: what is sent afterwards is heard, and the loss of the
                 # connection is noticed at once instead of when an acknowledgement is overdue.
                 tasks.create_task(self._listen(client))
+                if self._store is not None:
+                    tasks.create_task(self._read_back(self._store))
                 for _ in range(WINDOW):
                     tasks.create_task(self._send(client))
         finally:
@@ -103,6 +114,17 @@ class Transmitter:
         async for message in client.messages:
             self._sender.on_heard(message)
 
+    async def _read_back(self, store: OutboxStore) -> None:
+        """Fetch the flags that wait in the store alone, as memory has room for them."""
+        while True:
+            asked = self._outbox.wanted(_READ_AT_ONCE)
+            if asked:
+                self._outbox.refill(asked, await asyncio.wrap_future(store.flags(asked)))
+                self.wake()
+            else:
+                self._room_for_more.clear()
+                await self._room_for_more.wait()
+
     async def _send(self, client: aiomqtt.Client) -> None:
         while True:
             parcel = self._outbox.take()
@@ -110,13 +132,14 @@ class Transmitter:
                 self._something_waits.clear()
                 await self._something_waits.wait()
                 continue
+            if self._outbox.behind:
+                self._room_for_more.set()
             sealed = self._sender.seal(parcel)
-            delivery = parcel.delivery
             await client.publish(
                 parcel.topic,
                 sealed.payload,
-                qos=delivery.qos,
-                retain=delivery.retain,
+                qos=parcel.delivery.qos,
+                retain=parcel.retain,
                 properties=sealed.properties,
             )
             self._outbox.acknowledge(parcel)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from octmargin.bus.outbox import Outbox, Parcel
+from octmargin.bus.outbox import Leftovers, Outbox, Parcel
 from octmargin.bus.topics import Kind
+
+from .examples import verdict
 
 
 def flag_parcel(text: str = "") -> Parcel:
@@ -14,6 +16,10 @@ def flag_parcel(text: str = "") -> Parcel:
 
 def verdict_parcel(face: str, text: str = "") -> Parcel:
     return Parcel(f"verdict/{face}", Kind.VERDICT, text)
+
+
+def final_parcel(face: str, sweep: int) -> Parcel:
+    return Parcel(f"verdict/{face}", Kind.VERDICT, verdict(face, sweep=sweep, provisional=False))
 
 
 def take_all(outbox: Outbox) -> list[Parcel]:
@@ -91,56 +97,214 @@ def test_what_is_said_again_gives_way_to_what_waits() -> None:
     assert take_all(outbox) == [new, other]
 
 
+def test_final_verdicts_are_all_kept_and_go_first() -> None:
+    outbox = Outbox(1)
+    finals = [final_parcel("superior", sweep) for sweep in range(3)]
+    outbox.put(flag_parcel())
+    outbox.put(verdict_parcel("medial"))
+    for parcel in finals:
+        outbox.put(parcel)
+    assert take_all(outbox)[:3] == finals
+    assert (outbox.dropped, outbox.coalesced) == (0, 0)
+
+
+def test_a_final_verdict_replaces_a_provisional_one_that_waits_but_not_one_that_came_later() -> None:
+    outbox = Outbox(1)
+    before, final, after = verdict_parcel("superior"), final_parcel("superior", 1), verdict_parcel("superior")
+    for parcel in (before, final, after):
+        outbox.put(parcel)
+    assert take_all(outbox) == [final, after]
+    assert outbox.coalesced == 1
+
+
+def test_a_provisional_verdict_that_did_not_arrive_never_comes_after_the_final_one() -> None:
+    outbox = Outbox(1)
+    provisional, final = verdict_parcel("superior"), final_parcel("superior", 1)
+    outbox.put(provisional)
+    assert outbox.take() is provisional
+    outbox.put(final)
+    outbox.restore()
+    assert take_all(outbox) == [final]
+
+
+def test_a_late_verdict_is_not_the_present_one_of_its_face() -> None:
+    late, present = (
+        Parcel("verdict/superior", Kind.VERDICT, verdict(), late=True),
+        final_parcel("superior", 1),
+    )
+    outbox = Outbox(1, Shelf(), 1, Leftovers((late,)))
+    outbox.put_missing([present])
+    assert take_all(outbox) == [late, present]
+    assert (late.retain, present.retain) == (False, True)
+
+
 def test_an_outbox_must_hold_something() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Outbox(0)
 
 
-ACTIONS = st.one_of(
-    st.just("flag"), st.sampled_from(["superior", "inferior"]), st.just("take"), st.just("acknowledge"),
-    st.just("restore"),
-)  # fmt: skip
+class Shelf:
+    """A journal in memory."""
+
+    def __init__(self, kept: dict[tuple[Kind, int], Parcel] | None = None) -> None:
+        self.kept = kept or {}
+
+    def keep(self, number: int, parcel: Parcel) -> None:
+        assert (parcel.kind, number) not in self.kept
+        self.kept[parcel.kind, number] = parcel
+
+    def forget(self, kind: Kind, number: int) -> None:
+        del self.kept[kind, number]
+
+    def found(self, asked: range) -> dict[int, Parcel]:
+        return {n: self.kept[Kind.FLAG, n] for n in asked if (Kind.FLAG, n) in self.kept}
 
 
-@given(bound=st.integers(1, 4), actions=st.lists(ACTIONS, max_size=60))
-def test_nothing_is_lost_without_being_counted(bound: int, actions: list[str]) -> None:
-    """Whatever happens: accepted = acknowledged + dropped + coalesced, and the newest of a face arrives."""
-    outbox = Outbox(bound)
-    accepted = acknowledged = 0
-    newest: dict[str, Parcel] = {}
-    last_arrived: dict[str, Parcel] = {}
-    under_way: list[Parcel] = []
+def test_what_memory_has_no_room_for_waits_in_the_journal() -> None:
+    shelf = Shelf()
+    outbox = Outbox(2, shelf, 10)
+    flags = [flag_parcel(str(i)) for i in range(5)]
+    for parcel in flags:
+        outbox.put(parcel)
+    assert (outbox.waiting, outbox.behind, outbox.dropped) == (5, 3, 0)
+    assert outbox.wanted(10) == range(0), "memory is full"
+    assert take_all(outbox) == flags[:2]
+    asked = outbox.wanted(10)
+    assert asked == range(2, 4)
+    outbox.refill(asked, shelf.found(asked))
+    outbox.put(flag_parcel("later"))
+    assert take_all(outbox) == flags[2:4], "the one that came later waits its turn"
+    assert outbox.wanted(10) == range(4, 6)
 
-    def arrive() -> None:
-        nonlocal acknowledged
-        parcel = under_way.pop(0)
+
+def test_a_full_journal_drops_the_oldest_flags_also_those_in_memory() -> None:
+    shelf = Shelf()
+    outbox = Outbox(2, shelf, 3)
+    flags = [flag_parcel(str(i)) for i in range(7)]
+    for parcel in flags:
+        outbox.put(parcel)
+    assert (outbox.dropped, outbox.waiting) == (4, 3)
+    outbox.refill(outbox.wanted(10), shelf.found(outbox.wanted(10)))
+    assert take_all(outbox) == flags[4:6]
+
+
+def test_what_the_journal_cannot_give_back_is_counted_as_dropped() -> None:
+    shelf = Shelf()
+    outbox = Outbox(1, shelf, 10)
+    flags = [flag_parcel(str(i)) for i in range(3)]
+    for parcel in flags:
+        outbox.put(parcel)
+    take_all(outbox)
+    outbox.refill(range(1, 2), {})
+    assert (outbox.dropped, outbox.behind) == (1, 1)
+
+
+def test_what_an_earlier_run_left_goes_out_before_anything_new() -> None:
+    late_final, late_flags = final_parcel("medial", 1), [flag_parcel(f"late {n}") for n in range(3)]
+    shelf = Shelf({(Kind.VERDICT, 0): late_final} | {(Kind.FLAG, n): p for n, p in enumerate(late_flags)})
+    outbox = Outbox(10, shelf, 10, Leftovers((late_final,), 3))
+    new_final, new_flag = final_parcel("medial", 2), flag_parcel("new")
+    outbox.put(new_flag)
+    outbox.put(new_final)
+    outbox.refill(outbox.wanted(10), shelf.found(outbox.wanted(10)))
+    taken = take_all(outbox)
+    assert taken == [late_final, new_final, *late_flags, new_flag]
+    for parcel in taken:
         outbox.acknowledge(parcel)
-        last_arrived[parcel.topic] = parcel
-        acknowledged += 1
+    assert not shelf.kept
 
-    for action in [*actions, "restore"]:
-        match action:
-            case "take":
-                parcel = outbox.take()
-                under_way += [parcel] if parcel else []
-            case "acknowledge":
-                if under_way:
-                    arrive()
-            case "restore":
-                outbox.restore()
-                under_way.clear()
-            case _:
-                parcel = flag_parcel() if action == "flag" else verdict_parcel(action)
-                newest[parcel.topic] = parcel
-                outbox.put(parcel)
-                accepted += 1
-        assert len([p for p in under_way if p.kind is Kind.FLAG]) <= outbox.under_way
-        assert outbox.waiting <= bound + 2
-        assert outbox.empty == (outbox.waiting + outbox.under_way == 0)
-    under_way = take_all(outbox)
-    while under_way:
-        arrive()
-    assert outbox.empty
-    assert accepted == acknowledged + outbox.dropped + outbox.coalesced
-    for topic, parcel in newest.items():
-        assert last_arrived[topic] is parcel
+
+class AnyCourse(RuleBasedStateMachine):
+    """Whatever happens: accepted = acknowledged + dropped + coalesced; finals and flags come in order, finals all."""
+
+    @initialize(
+        bound=st.integers(1, 4),
+        journal_bound=st.integers(0, 8) | st.none(),
+        late=st.tuples(st.integers(0, 2), st.integers(0, 10)),
+    )
+    def begin(self, bound: int, journal_bound: int | None, late: tuple[int, int]) -> None:
+        self.finals: list[Parcel] = []
+        self.flags: list[Parcel] = []
+        self.arrived: list[Parcel] = []
+        self.under_way: list[Parcel] = []
+        self.asked, self.found = range(0), dict[int, Parcel]()
+        self.room = max(bound, journal_bound or 0)
+        if journal_bound is None:
+            self.shelf, self.outbox = None, Outbox(bound)
+        else:
+            self.finals = [final_parcel("superior", n) for n in range(late[0])]
+            self.flags = [flag_parcel(f"late {n}") for n in range(late[1])]
+            finals = {(Kind.VERDICT, n): parcel for n, parcel in enumerate(self.finals)}
+            flags = {(Kind.FLAG, n): parcel for n, parcel in enumerate(self.flags)}
+            self.shelf = Shelf(finals | flags)
+            leftovers = Leftovers(tuple(self.finals), len(flags))
+            self.outbox = Outbox(bound, self.shelf, journal_bound, leftovers)
+        self.accepted = len(self.finals) + len(self.flags)
+
+    @rule()
+    def put_a_flag(self) -> None:
+        self.flags.append(flag_parcel())
+        self.outbox.put(self.flags[-1])
+        self.accepted += 1
+
+    @rule(face=st.sampled_from(["superior", "inferior"]))
+    def put_a_final_verdict(self, face: str) -> None:
+        self.finals.append(final_parcel(face, len(self.finals)))
+        self.outbox.put(self.finals[-1])
+        self.accepted += 1
+
+    @rule(face=st.sampled_from(["superior", "inferior"]))
+    def put_a_provisional_verdict(self, face: str) -> None:
+        self.outbox.put(verdict_parcel(face))
+        self.accepted += 1
+
+    @rule()
+    def take(self) -> None:
+        parcel = self.outbox.take()
+        self.under_way += [parcel] if parcel else []
+
+    @rule()
+    def acknowledge(self) -> None:
+        if self.under_way:
+            self.arrived.append(self.under_way.pop(0))
+            self.outbox.acknowledge(self.arrived[-1])
+
+    @rule()
+    def lose_the_connection(self) -> None:
+        self.outbox.restore()
+        self.under_way.clear()
+
+    @rule()
+    def ask_the_journal(self) -> None:
+        self.asked = self.outbox.wanted(3)
+        self.found = self.shelf.found(self.asked) if self.shelf else {}
+
+    @rule()
+    def get_the_answer(self) -> None:
+        self.outbox.refill(self.asked, self.found)
+        self.asked, self.found = range(0), {}
+
+    @invariant()
+    def it_is_bounded(self) -> None:
+        assert self.outbox.waiting - len(self.finals) <= self.room + 2
+        assert self.outbox.empty == (self.outbox.waiting + self.outbox.under_way == 0)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "outbox"):
+            return
+        self.lose_the_connection()
+        while not self.outbox.empty:
+            self.under_way += take_all(self.outbox)
+            while self.under_way:
+                self.acknowledge()
+            self.ask_the_journal()
+            self.get_the_answer()
+        assert self.accepted == len(self.arrived) + self.outbox.dropped + self.outbox.coalesced
+        assert [parcel for parcel in self.arrived if parcel.is_final] == self.finals
+        came = [parcel for parcel in self.arrived if parcel.kind is Kind.FLAG]
+        assert came == [parcel for parcel in self.flags if parcel in came]
+        assert len(self.flags) == len(came) + self.outbox.dropped
+        assert self.shelf is None or not self.shelf.kept
+
+
+TestAnyCourse = AnyCourse.TestCase

@@ -287,11 +287,16 @@ async def test_while_the_broker_is_away_flags_are_bounded_and_verdicts_kept(
         for frame in range(25):
             publisher.publish_flag(flag(frame, acquired_at=now()))
             publisher.publish_verdict(verdict(sweep=frame, acquired_at=now()))
+            publisher.publish_verdict(verdict(sweep=frame, provisional=True, acquired_at=now()))
         assert publisher.queue_counts.dropped == 15
         assert publisher.queue_counts.coalesced >= 24
         mosquitto.start()
         assert await publisher.drain(10)
-        assert (await next_of(events, VerdictReceived)).message.sweep == 24
+        said = [(await next_of(events, VerdictReceived)).message for _ in range(26)]
+        assert [(each.sweep, each.provisional) for each in said] == [
+            *((sweep, False) for sweep in range(25)),
+            (24, True),
+        ]
         assert publisher.flag_counts.messages == 10
 
 

@@ -171,6 +171,7 @@ def test_flags_are_counted_once_per_session() -> None:
     )
     assert (tally.flags.messages, tally.flags.blocks) == (5, 160)
     assert (tally.flags.duplicates, tally.flags.gaps) == (1, 1)
+    tally.add(heard(Described, description("next-run"), stamps={"session": "next-run"}))
     tally.add(heard(FlagReceived, flag(0), stamps={"sequence": 0, "session": "next-run"}))
     assert (tally.flags.messages, tally.flags.duplicates, tally.flags.gaps) == (1, 0, 0)
 
@@ -212,3 +213,19 @@ def test_the_rate_is_that_of_the_last_two_seconds() -> None:
         stream.add(msgspec.structs.replace(flag(blocks=32), sequence=i), at(i * 0.1))
     assert stream.rate_blocks_per_s(at(4.9)) == pytest.approx(320)
     assert stream.rate_blocks_per_s(at(60)) == 0
+
+
+def test_what_an_earlier_run_says_late_is_counted_and_replaces_nothing() -> None:
+    late = {"session": "earlier-run"}
+    tally = listening(
+        heard(FlagReceived, flag(0)),
+        heard(VerdictReceived, verdict(word="suspicious"), stamps=late),
+        heard(FlagReceived, flag(8), stamps=late),
+        heard(FlagReceived, flag(1, sequence=1)),
+    )
+    assert tally.late == 2
+    shown = tally.faces["superior"].verdict
+    assert shown is not None
+    assert (shown.session, shown.verdict) == (RUN, "nothing_suspicious")
+    assert (tally.flags.messages, tally.flags.gaps) == (2, 0)
+    assert not tally.is_stale(noon(1), "superior")
