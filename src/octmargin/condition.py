@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -69,11 +70,18 @@ class ConditionDesk:
         self.lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
         remedy = _REMEDIES.get(alarm_id, _CONSOLE_FAULT_REMEDY)
         self._publisher.raise_alarm(alarm_id, "medium", text, remedy, synthetic=self.synthetic)
+        self._note({"id": alarm_id, "text": text, "active": True})
 
     def clear_alarm(self, alarm_id: str) -> None:
         """It is over."""
+        if alarm_id in self.lifecycle.fault_ids:
+            self._note({"id": alarm_id, "active": False})
         self._publisher.clear_alarm(alarm_id)
         self.lifecycle.over(alarm_id)
+
+    def _note(self, alarm: dict[str, Any]) -> None:
+        if self.recorder is not None:
+            self.recorder.note("alarm", alarm)
 
     @contextlib.asynccontextmanager
     async def health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:

@@ -128,6 +128,11 @@ class Config(_Section, JudgingSection, frozen=True):
         """A short hash of everything that is configured, for the record."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
+    def of_results(self) -> dict[str, Any]:
+        """The tables on which results depend, for the record: where broker and files are is none of them."""
+        kept = ("scan", "engine", "policy", "model", "quality", "rule")
+        return {name: msgspec.to_builtins(getattr(self, name)) for name in kept}
+
     def plan(self, face: str, capabilities: dict[str, Any]) -> ScanPlan:
         """The plan for one face on a console with these capabilities."""
         formats = [name for name in capabilities["pixel_formats"] if name in PixelFormat.__members__]

@@ -120,6 +120,7 @@ class Daemon:
             case_id=config.case.case_id,
             specimen_id=config.case.specimen_id,
             synthetic=synthetic,
+            note=recorder.note if recorder is not None else None,
         )
         scanner = FaceScanner(
             link,
@@ -142,7 +143,14 @@ class Daemon:
 
         engine = Engine(
             cursor,
-            engine_settings(config, plan, calibration, axial_um),
+            engine_settings(
+                config,
+                config.engine,
+                plan,
+                calibration,
+                axial_um,
+                picture_every=config.pictures.every if config.pictures else 0,
+            ),
             deliver_from_thread,
             threads=config.engine.threads,
         )
@@ -167,6 +175,12 @@ class Daemon:
                 plans=list({plan.face: plan for plan in plans}.values()),
                 calibration=calibration,
                 axial_um=axial_um,
+                began={
+                    "description": condition.description,
+                    "configuration": config.of_results(),
+                    "case_id": config.case.case_id,
+                    "specimen_id": config.case.specimen_id,
+                },
             )
 
         engine.start()

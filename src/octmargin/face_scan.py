@@ -78,6 +78,7 @@ class FaceScanner:
         self._totals.face_begins()
         if self._recorder is not None:
             self._recorder.expect(plan.face)
+            self._recorder.note("face", {"face": plan.face, "frames": plan.frames})
         numbered, again = await self._sweep(book, stop)
         await self._until_settled()
         parts = 1

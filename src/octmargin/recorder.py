@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from octmargin import __version__
 from octmargin.archive import RecordingWriter
 from octmargin.archive.metadata import FaceEntry, Metadata, StoredCalibration
 from octmargin.errors import InputError
-from octmargin.frames import Frame, LossCause, ScanPlan
+from octmargin.frames import Frame, FrameHeader, LossCause, ScanPlan
 from octmargin.ring import Cursor, RingClosedError
 from octmargin.signal import Calibration
 
@@ -95,6 +96,12 @@ class Recorder:
             return False
         return True
 
+    def note(self, kind: str, content: Any) -> None:
+        """Have what happened written into the log of the present recording, where there is one; never blocks."""
+        recording = self._recording
+        if recording is not None and recording.is_open:
+            recording.writer.log.note(kind, content)
+
     def _work(self) -> None:
         while True:
             try:
@@ -122,7 +129,9 @@ class Recorder:
         recording, index = self._present, frame.header.index
         if recording is None or not recording.is_open:
             self.missed += 1
-        elif self._try(recording, partial(recording.writer.put, self._face, index, frame.spectra)):
+        elif self._try(
+            recording, partial(recording.writer.put, self._face, index, frame.spectra, _said_of(frame.header))
+        ):
             self.written += 1
         else:
             self.missed += 1
@@ -143,6 +152,16 @@ class Recorder:
         return True
 
 
+def _said_of(header: FrameHeader) -> dict[str, Any]:
+    return {
+        "sweep": header.sweep,
+        "sequence": header.sequence,
+        "received_at_ns": header.received_at_ns,
+        "device_timestamp_ns": header.device_timestamp_ns,
+        "flags": int(header.flags),
+    }
+
+
 def new_writer(
     folder: Path,
     *,
@@ -152,8 +171,12 @@ def new_writer(
     plans: list[ScanPlan],
     calibration: Calibration,
     axial_um: float,
+    began: Mapping[str, Any] | None = None,
 ) -> RecordingWriter:
-    """Begin a recording in `folder`, named after `name` and now; InputError where it cannot be written."""
+    """Begin a recording in `folder`, named after `name` and now, its log with `began`.
+
+    InputError where it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -177,4 +200,6 @@ def new_writer(
             for plan in plans
         ),
     )
-    return RecordingWriter(folder / f"{name}-{stamp}", metadata, plans, calibration, live=True)
+    writer = RecordingWriter(folder / f"{name}-{stamp}", metadata, plans, calibration, live=True)
+    writer.log.note("began", began or {})
+    return writer

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from octmargin.bus import (
 from octmargin.engine import Judged
 from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram
+from octmargin.logged import LoggedFlags, LoggedVerdict
 from octmargin.margin import Verdict
 from octmargin.sweeps import SweepBook
 
@@ -28,10 +31,22 @@ MAP_INTERVAL_S = 0.5
 
 
 class ResultDesk:
-    """Takes the outcomes of the present sweep and says them on the bus. Lives on the event loop."""
+    """Takes the outcomes of the present sweep and says them on the bus. Lives on the event loop.
 
-    def __init__(self, publisher: Publisher, *, case_id: str, specimen_id: str, synthetic: bool) -> None:
+    What is final, flags, losses and verdicts, also goes to `note(kind, content)`, for the record.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        *,
+        case_id: str,
+        specimen_id: str,
+        synthetic: bool,
+        note: Callable[[str, Any], None] | None = None,
+    ) -> None:
         self._publisher = publisher
+        self._note = note
         self._case_id = case_id
         self._specimen_id = specimen_id
         self._synthetic = synthetic
@@ -45,13 +60,19 @@ class ResultDesk:
         book.take(judged)
         self.alines_judged += judged.header.alines
         self._kernels_ns += judged.reconstruct_ns + judged.assess_ns
-        self._publisher.publish_flag(self._flag_message(book, judged))
+        message = self._flag_message(book, judged)
+        self._publisher.publish_flag(message)
+        if self._note is not None:
+            self._note("flags", LoggedFlags.of(message, judged.flags))
         self.latency.add((time.time_ns() - judged.header.received_at_ns) / 1e6)
         self._say_map_now_and_then(book)
 
     def lose(self, book: SweepBook, lost: LostFrames) -> None:
         """Frames were lost: into the book; the map shows the hole."""
         book.lose(lost)
+        if self._note is not None:
+            of_loss = {"first_sequence": lost.first_sequence, "count": lost.count, "cause": lost.cause.value}
+            self._note("lost", {"face": book.plan.face, **of_loss, "detail": lost.detail})
         self._say_map_now_and_then(book)
 
     def kernels_us_per_aline(self) -> float:
@@ -63,7 +84,10 @@ class ResultDesk:
         verdict = book.verdict()
         acquired_at = utc_from_ns(book.newest_received_at_ns)
         self._publisher.publish_map(self._map_message(book, acquired_at))
-        self._publisher.publish_verdict(self._verdict_message(book, verdict, acquired_at))
+        message = self._verdict_message(book, verdict, acquired_at)
+        self._publisher.publish_verdict(message)
+        if self._note is not None and not message.provisional:
+            self._note("verdict", LoggedVerdict.of(message))
         self._next_map_s = time.monotonic() + MAP_INTERVAL_S
         return verdict
 

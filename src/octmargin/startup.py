@@ -19,7 +19,7 @@ from octmargin.bus import (
     ScanDescription,
     utc_from_ns,
 )
-from octmargin.config import CalibrationSection, Config, JudgingSection, ScanSection
+from octmargin.config import CalibrationSection, Config, EngineSection, JudgingSection, ScanSection
 from octmargin.engine import EngineSettings
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
@@ -85,20 +85,26 @@ def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> As
 
 
 def engine_settings(
-    config: Config, plan: ScanPlan, calibration: Calibration, axial_um: float
+    judging: JudgingSection,
+    engine: EngineSection,
+    plan: ScanPlan,
+    calibration: Calibration,
+    axial_um: float,
+    *,
+    picture_every: int = 0,
 ) -> EngineSettings:
     """How frames of `plan` are reconstructed and judged."""
     return EngineSettings(
         calibration=calibration,
         axial_um=axial_um,
         samples=plan.samples,
-        depth=min(config.engine.depth, plan.samples // 2),
-        make_assessor=lambda: make_assessor(config, calibration.rolloff_db_per_mm(axial_um)),
+        depth=min(engine.depth, plan.samples // 2),
+        make_assessor=lambda: make_assessor(judging, calibration.rolloff_db_per_mm(axial_um)),
         aline_um=1000 * plan.width_mm / plan.alines,
-        picture_every=config.pictures.every if config.pictures else 0,
-        interpolation=config.engine.interpolation,
-        running_mean_frames=config.engine.running_mean_frames,
-        remove_fixed_pattern=config.engine.remove_fixed_pattern,
+        picture_every=picture_every,
+        interpolation=engine.interpolation,
+        running_mean_frames=engine.running_mean_frames,
+        remove_fixed_pattern=engine.remove_fixed_pattern,
     )
 
 

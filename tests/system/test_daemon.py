@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 import pytest
 import structlog
-from numpy.typing import NDArray
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -238,10 +237,10 @@ async def test_a_disk_that_is_full_ends_the_recording_and_not_the_scan(
 ) -> None:
     put = RecordingWriter.put
 
-    def put_until_full(writer: RecordingWriter, face: str, index: int, spectra: NDArray[Any]) -> None:
+    def put_until_full(writer: RecordingWriter, face: str, index: int, *more: Any) -> None:
         if (face, index) == (FACES[0], 6):
             raise InputError(f"{writer.path}: cannot be written (No space left on device)")
-        put(writer, face, index, spectra)
+        put(writer, face, index, *more)
 
     monkeypatch.setattr(RecordingWriter, "put", put_until_full)
     config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))

@@ -1,5 +1,6 @@
 """Recordings: the raw spectra of one specimen, kept whole in a folder. See docs/recordings.md."""
 
+from octmargin.archive.logbook import Logbook
 from octmargin.archive.metadata import FORMAT, VERSION
 from octmargin.archive.recording import Recording
 from octmargin.archive.writing import (
@@ -13,6 +14,7 @@ from octmargin.archive.writing import (
 __all__ = [
     "FORMAT",
     "VERSION",
+    "Logbook",
     "Recording",
     "RecordingWriter",
     "SpectraSource",

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from octmargin.archive.logbook import LOG_FILE, check_log
 from octmargin.archive.recording import Recording
+from octmargin.archive.writing import spectra_hash
 from octmargin.errors import InputError
 
 GIGABYTE = 1_000_000_000
@@ -33,11 +35,23 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Soundness:
-    """What `verify` found: frames that are sound, lost, and, as "face frame", damaged or missing though they came."""
+    """What `verify` found: frames that are sound, lost, and, as "face frame", damaged or missing though they came.
+
+    `changed`: frames that can be read and are not those that were written, by the hashes in the log. `log` says in
+    words what is wrong with the log itself; empty where nothing is. `unhashed` frames are in no log.
+    """
 
     sound: int
     lost: int
     damaged: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+    unhashed: int = 0
+    log: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything is as it was written."""
+        return not (self.damaged or self.changed or self.log)
 
 
 def holdings(folder: Path) -> list[Holding]:
@@ -49,9 +63,10 @@ def holdings(folder: Path) -> list[Holding]:
 
 
 def verify(recording: Recording) -> Soundness:
-    """Read every frame: each chunk has a checksum."""
-    sound = lost = 0
-    damaged = []
+    """Read every frame: each chunk has a checksum, and the log the hash of its counts."""
+    sound = lost = unhashed = 0
+    damaged, changed = [], []
+    hashes = _hashes(recording)
     for face in recording.faces:
         for index in range(recording.plan(face).frames):
             try:
@@ -62,9 +77,34 @@ def verify(recording: Recording) -> Soundness:
             if frame is None and recording.present(face)[index]:
                 damaged.append(f"{face} {index} (missing)")
                 continue
-            sound += frame is not None
-            lost += frame is None
-    return Soundness(sound, lost, tuple(damaged))
+            if frame is None:
+                lost += 1
+                continue
+            known = hashes.get((face, index))
+            unhashed += known is None
+            if known is not None and known != spectra_hash(frame):
+                changed.append(f"{face} {index}")
+            else:
+                sound += 1
+    return Soundness(sound, lost, tuple(damaged), tuple(changed), unhashed, _trouble_of_log(recording))
+
+
+def _hashes(recording: Recording) -> dict[tuple[str, int], str]:
+    """Of the frames that were written last, by face and index."""
+    return {
+        (entry["face"], entry["index"]): entry["sha256"]
+        for entry in recording.log()
+        if entry["kind"] == "frame"
+    }
+
+
+def _trouble_of_log(recording: Recording) -> str:
+    state = check_log(recording.path / LOG_FILE)
+    if state.broken_at >= 0:
+        return f"the log was changed: entry {state.broken_at} does not follow from the one before"
+    if recording.complete and (recording.log_sha256 or "") != state.last_hash:
+        return f"the log was changed: it ends with entry {state.entries - 1}, which was not its last"
+    return ""
 
 
 def to_prune(

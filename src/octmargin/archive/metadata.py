@@ -62,6 +62,8 @@ class Metadata(Struct, frozen=True, kw_only=True):
     axial_um: Positive | None = None
     calibration: PolynomialCalibration | StoredCalibration | None = None
     faces: Annotated[tuple[FaceEntry, ...], Meta(min_length=1)]
+    log_sha256: str | None = None
+    """Of the log's last line, which stands for all of them; None where there is no log, or none yet."""
 
     def attributes(self) -> dict[str, Any]:
         """The attributes of the root group."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from octmargin.archive import metadata as described
+from octmargin.archive.logbook import LOG_FILE, read_log
 from octmargin.archive.metadata import NOMINAL_LINE_RATE_HZ, FaceEntry, Metadata
 from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
@@ -33,6 +34,8 @@ class Recording:
         self.complete = metadata.complete
         self.synthetic = metadata.synthetic
         """Whether the spectra were computed, not measured."""
+        self.log_sha256 = metadata.log_sha256
+        """Of the log's last line, as the writer left it; None where there is none, or the recording is not complete."""
         self.faces = tuple(entry.name for entry in metadata.faces)
         self.pixel_format: PixelFormat = metadata.pixels
         self._entries = {entry.name: entry for entry in metadata.faces}
@@ -100,6 +103,10 @@ class Recording:
         """Which frames of `face` came, (frames,), read-only; the others are lost."""
         self._entry(face)
         return self._present[face]
+
+    def log(self) -> Iterator[dict[str, Any]]:
+        """What happened while it was made, entry by entry, as far as the chain of hashes holds."""
+        return read_log(self.path / LOG_FILE)
 
     def frame(self, face: str, index: int) -> NDArray[np.unsignedinteger[Any]] | None:
         """Spectra of frame `index` of `face`, (alines, samples), counts; None where the frame was lost.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from octmargin import __version__
 from octmargin.archive import metadata as described
+from octmargin.archive.logbook import LOG_FILE, Logbook, check_log, drop_half_line
 from octmargin.archive.metadata import (
     CALIBRATION_FILE,
     NOMINAL_LINE_RATE_HZ,
@@ -156,6 +158,8 @@ class RecordingWriter:
             self._spectra = {plan.face: self._create_spectra(plan) for plan in plans}
             if calibration is not None:
                 calibration.save(self._folder / CALIBRATION_FILE)
+            self.log = Logbook(self._folder / LOG_FILE)
+            """What happens meanwhile; each frame is noted with its hash."""
         except (OSError, OctMarginError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise _unwritable(path, error) from error
@@ -180,6 +184,7 @@ class RecordingWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.log.close()
         try:
             if kind is None:
                 self._finish()
@@ -189,8 +194,13 @@ class RecordingWriter:
             if not self._live:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def put(self, face: str, index: int, spectra: NDArray[Any]) -> None:
-        """Write one frame, (alines, samples) of the pixel format's dtype; InputError where it cannot be."""
+    def put(
+        self, face: str, index: int, spectra: NDArray[Any], said: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write one frame, (alines, samples) of the pixel format's dtype, and note it, with what is `said` of it.
+
+        InputError where it cannot be.
+        """
         array = self._spectra.get(face)
         if array is None or not 0 <= index < array.shape[0]:
             raise InputError(f"{self.path}: frame {index} of {face} was not planned; record what was planned")
@@ -203,11 +213,17 @@ class RecordingWriter:
             array[index] = spectra
         except OSError as error:
             raise _unwritable(self.path, error) from error
+        if self.log.failure:
+            raise _unwritable(self.path, OSError(self.log.failure))
         self._present[face][index] = True
+        of_frame = {"face": face, "index": index, "sha256": spectra_hash(spectra)}
+        self.log.note("frame", {**of_frame, **(said or {})})
 
     def forget(self, face: str) -> None:
         """Take away what was `put` of a face that is scanned anew: two scans must not be mixed."""
         array = self._spectra[face]
+        if self._present[face].any():
+            self.log.note("forgotten", {"face": face})
         try:
             for index in np.flatnonzero(self._present[face]).tolist():
                 (self._folder / array.path / array.metadata.encode_chunk_key((index, 0, 0))).unlink(
@@ -218,12 +234,14 @@ class RecordingWriter:
             raise _unwritable(self.path, error) from error
 
     def _finish(self) -> None:
-        _finish(self._group, self._metadata, self._present)
+        _finish(self._group, self._metadata, self._present, self.log.last_hash)
         if not self._live:
             self._folder.rename(self.path)
 
 
-def _finish(group: zarr.Group, metadata: Metadata, present: Mapping[str, NDArray[np.bool_]]) -> None:
+def _finish(
+    group: zarr.Group, metadata: Metadata, present: Mapping[str, NDArray[np.bool_]], log_hash: str
+) -> None:
     """Note which frames came; from then on the recording is complete."""
     for face, came in present.items():
         group.create_array(
@@ -236,7 +254,8 @@ def _finish(group: zarr.Group, metadata: Metadata, present: Mapping[str, NDArray
             overwrite=True,
             config={"write_empty_chunks": True},
         )
-    group.update_attributes(msgspec.structs.replace(metadata, complete=True).attributes())
+    whole = msgspec.structs.replace(metadata, complete=True, log_sha256=log_hash or None)
+    group.update_attributes(whole.attributes())
 
 
 def finish_recording(path: Path) -> int:
@@ -248,12 +267,20 @@ def finish_recording(path: Path) -> int:
     present = {face: np.array(recording.present(face)) for face in recording.faces}
     try:
         group = zarr.open_group(path, mode="r+", zarr_format=3)
-        _finish(group, described.parse(path, dict(group.attrs)), present)
+        drop_half_line(path / LOG_FILE)
+        log_hash = check_log(path / LOG_FILE).last_hash
+        _finish(group, described.parse(path, dict(group.attrs)), present, log_hash)
         for left in path.rglob("*.partial"):
             left.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
     return sum(int(came.sum()) for came in present.values())
+
+
+def spectra_hash(spectra: NDArray[Any]) -> str:
+    """SHA-256 of the counts of a frame, A-line after A-line, little-endian, hexadecimal."""
+    counts = np.ascontiguousarray(spectra, dtype=spectra.dtype.newbyteorder("<"))
+    return hashlib.sha256(counts.data).hexdigest()
 
 
 def check_is_new(path: Path) -> None:

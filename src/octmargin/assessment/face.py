@@ -82,7 +82,7 @@ class FaceAssessor:
         probabilities = np.full((plan.frames, plan.blocks, self._classes), np.nan, np.float32)
         lost: Counter[LossCause] = Counter()
         failures: dict[str, None] = {}
-        for index, outcome in enumerate(self._outcomes(plan)):
+        for index, outcome in enumerate(self.outcomes(plan)):
             if isinstance(outcome, Judged):
                 sweep_map.place(index, outcome.flags)
                 enface_db[index] = outcome.flags.enface_db
@@ -119,8 +119,8 @@ class FaceAssessor:
             )
         return outcome
 
-    def _outcomes(self, plan: ScanPlan) -> Iterator[Outcome]:
-        """What became of each frame, in order."""
+    def outcomes(self, plan: ScanPlan) -> Iterator[Outcome]:
+        """What becomes of each frame of a plan of the subject's, in order."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="assess") as pool:
             yield from pool.map(lambda index: self._judge_by_any(plan, index), range(plan.frames))
 

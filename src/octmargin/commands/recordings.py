@@ -34,16 +34,23 @@ def list_(
 
 @recordings.command("verify")
 def verify_(paths: Annotated[list[Path], typer.Argument(help="Recordings.")]) -> None:
-    """Read every frame and check its checksum; exit with 1 where one is damaged."""
+    """Read every frame, check checksums and the hashes in the log; exit with 1 where anything is not as written."""
     failed = False
     for path in paths:
         recording = Recording.open(path)
         found = verify(recording)
         text = f"{path}: {found.sound} frames sound, {found.lost} not there, {len(found.damaged)} damaged"
+        if found.changed:
+            text += f", {len(found.changed)} changed since"
+        if found.unhashed:
+            text += f", {found.unhashed} without a hash"
         typer.echo(text + ("" if recording.complete else " (its writing was cut short, or goes on)"))
-        for frame in found.damaged:
-            typer.echo(f"  damaged: {frame}")
-        failed |= bool(found.damaged)
+        for kind, frames in (("damaged", found.damaged), ("changed", found.changed)):
+            for frame in frames:
+                typer.echo(f"  {kind}: {frame}")
+        if found.log:
+            typer.echo(f"  {found.log}")
+        failed |= not found.is_sound
     if failed:
         sys.exit(1)
 

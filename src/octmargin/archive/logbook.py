@@ -1,0 +1,143 @@
+"""What happened while a recording was made: one line of JSON per entry, each with the hash of the line before it.
+
+A line that was changed, taken out or put in breaks the chain from there on; the hash of the last line is kept in the
+recording's description when it is complete. A process that is killed leaves at most half a line at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import msgspec
+
+from octmargin.errors import InputError
+
+LOG_FILE = "log.jsonl"
+_MOST_WAITING = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Logbook:
+    """Writes the entries in the order in which they are noted, in a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin a new file; OSError where that cannot be."""
+        self._file = path.open("xb", buffering=0)
+        self._waiting: SimpleQueue[Callable[[], dict[str, Any]] | None] = SimpleQueue()
+        self._missed = 0
+        self._lines = 0
+        self.last_hash = ""
+        """SHA-256 of the last line, hexadecimal; empty before the first one."""
+        self.failure = ""
+        """Why nothing is written any more; empty while all is well."""
+        self._thread = threading.Thread(target=self._work, name="logbook", daemon=True)
+        self._thread.start()
+
+    def note(self, kind: str, content: Any) -> None:
+        """Have an entry written: `content` is a mapping or anything that msgspec writes as one. Never blocks."""
+        if self._waiting.qsize() >= _MOST_WAITING:
+            self._missed += 1
+            return
+        at = _EPOCH + timedelta(microseconds=time.time_ns() // 1000)
+        self._waiting.put(lambda: {"at": at, "kind": kind} | msgspec.to_builtins(content))
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+        self._file.close()
+
+    def _work(self) -> None:
+        while (make := self._waiting.get()) is not None:
+            if self.failure:
+                continue
+            try:
+                self._write(make())
+            except OSError as error:
+                self.failure = error.strerror or str(error)
+
+    def _write(self, content: dict[str, Any]) -> None:
+        entry = {"n": self._lines, "before": self.last_hash} | content
+        if self._missed:
+            entry["missed"], self._missed = self._missed, 0
+        line = msgspec.json.encode(entry)
+        whole = memoryview(line + b"\n")
+        while whole:
+            whole = whole[self._file.write(whole) :]
+        self._lines += 1
+        self.last_hash = hashlib.sha256(line).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Whether a log is as it was written: `broken_at` is the first entry that does not fit, -1 without any.
+
+    `is_cut` where its last line is not whole: the process was killed while it wrote. `last_hash` of the last that fits.
+    """
+
+    entries: int
+    broken_at: int = -1
+    is_cut: bool = False
+    last_hash: str = ""
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """Entries of the log at `path` as far as the chain holds; nothing where there is none.
+
+    InputError where it cannot be read.
+    """
+    for entry, state in _walk(path):
+        if entry and state.broken_at < 0:
+            yield entry
+
+
+def check_log(path: Path) -> LogState:
+    """Follow the whole chain; InputError where the file cannot be read."""
+    last = LogState(0)
+    for _, state in _walk(path):
+        last = state
+    return last
+
+
+def drop_half_line(path: Path) -> None:
+    """Take away the half line that a killed process left."""
+    if path.exists():
+        content = path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            path.write_bytes(content[: content.rfind(b"\n") + 1])
+
+
+def _walk(path: Path) -> Iterator[tuple[dict[str, Any], LogState]]:
+    entries, last_hash = 0, ""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    yield {}, LogState(entries, broken_at=-1, is_cut=True, last_hash=last_hash)
+                    return
+                entry = _parse(line)
+                if entry.get("n") != entries or entry.get("before") != last_hash:
+                    yield {}, LogState(entries, broken_at=entries, last_hash=last_hash)
+                    return
+                entries, last_hash = entries + 1, hashlib.sha256(line[:-1]).hexdigest()
+                yield entry, LogState(entries, last_hash=last_hash)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        entry = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -1,0 +1,137 @@
+"""The log of a recording: whole to the last line after a kill, and nobody changes it unnoticed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octmargin.archive.logbook import Logbook, check_log, drop_half_line, read_log
+from octmargin.errors import InputError
+
+
+def written(path: Path, entries: int = 5) -> Path:
+    log = Logbook(path)
+    for n in range(entries):
+        log.note("frame", {"index": n, "text": "ä" * n})
+    log.close()
+    return path
+
+
+def test_entries_come_back_in_their_order_with_time_and_kind(tmp_path: Path) -> None:
+    entries = list(read_log(written(tmp_path / "log")))
+    assert [entry["n"] for entry in entries] == list(range(5))
+    assert [entry["index"] for entry in entries] == list(range(5))
+    assert {entry["kind"] for entry in entries} == {"frame"}
+    times = [datetime.fromisoformat(entry["at"]) for entry in entries]
+    assert times == sorted(times)
+
+
+def test_a_log_as_it_was_written_is_sound(tmp_path: Path) -> None:
+    state = check_log(written(tmp_path / "log"))
+    assert (state.entries, state.broken_at, state.is_cut) == (5, -1, False)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return written(tmp_path_factory.mktemp("log") / "log", 12).read_bytes()
+
+
+@given(data=st.data())
+def test_a_changed_byte_is_found(
+    whole: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(whole) - 2))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[at]))
+    path = tmp_path_factory.mktemp("changed") / "log"
+    path.write_bytes(whole[:at] + bytes([other]) + whole[at + 1 :])
+    state, original = check_log(path), len(whole.splitlines())
+    line = whole[:at].count(b"\n")
+    if line < original - 1:
+        assert 0 <= state.broken_at <= line + 1
+    else:
+        # The last line: only its hash, which the recording's description has, can tell.
+        path.write_bytes(whole)
+        assert state.broken_at >= 0 or state.last_hash != check_log(path).last_hash
+
+
+def test_a_line_that_was_taken_out_put_in_or_moved_is_found(whole: bytes, tmp_path: Path) -> None:
+    lines = whole.splitlines(keepends=True)
+    for changed in (
+        lines[:3] + lines[4:],
+        lines[:3] + lines[2:],
+        [*lines[:3], lines[4], lines[3], *lines[5:]],
+    ):
+        (tmp_path / "log").write_bytes(b"".join(changed))
+        assert check_log(tmp_path / "log").broken_at in (3, 4)
+        assert len(list(read_log(tmp_path / "log"))) <= 4
+
+
+def test_a_half_line_at_the_end_is_no_forgery_and_can_be_dropped(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(whole[:-20])
+    assert check_log(path).is_cut
+    assert len(list(read_log(path))) == 11
+    drop_half_line(path)
+    assert check_log(path) == check_log(path).__class__(11, -1, False, check_log(path).last_hash)
+
+
+def test_a_killed_process_leaves_every_line_but_the_last_half(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    program = f"""
+from pathlib import Path
+from octmargin.archive.logbook import Logbook
+log = Logbook(Path({str(path)!r}))
+n = 0
+while True:
+    log.note("frame", {{"index": n, "flags": list(range(500))}})
+    n += 1
+    if n == 200:
+        print("going", flush=True)
+"""
+    writing = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert writing.stdout is not None
+    assert writing.stdout.readline() == b"going\n"
+    os.kill(writing.pid, signal.SIGKILL)
+    writing.wait()
+    writing.stdout.close()
+    state = check_log(path)
+    assert state.broken_at == -1
+    assert [entry["index"] for entry in read_log(path)] == list(range(state.entries))
+
+
+def test_a_disk_that_fails_is_told_and_ends_the_log(tmp_path: Path) -> None:
+    log = Logbook(tmp_path / "log")
+    log.note("began", {})
+    os.close(log._file.fileno())
+    log.note("frame", {})
+    with pytest.raises(OSError, match="descriptor"):
+        log.close()
+    assert "descriptor" in log.failure
+
+
+def test_there_may_be_no_log_and_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert list(read_log(tmp_path / "none")) == []
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="folder: cannot be read"):
+        check_log(tmp_path / "folder")
+
+
+def test_structs_are_written_as_they_are_on_the_bus(tmp_path: Path) -> None:
+    class Said(msgspec.Struct):
+        face: str
+        depth_mm: float | None
+
+    log = Logbook(tmp_path / "log")
+    log.note("verdict", Said("medial", None))
+    log.close()
+    (entry,) = read_log(tmp_path / "log")
+    assert (entry["face"], entry["depth_mm"], entry["kind"]) == ("medial", None, "verdict")
