@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 
 from octmargin.archive import check_is_new, write_recording
 from octmargin.errors import DeviceBusyError, InputError
+from octmargin_simulator.archived import ArchivedSource
 from octmargin_simulator.console import Console
 from octmargin_simulator.faults import FaultyConsole, read_script
 from octmargin_simulator.personality import Personality, read_personality
@@ -42,7 +44,7 @@ def simulate(
         str,
         typer.Option(
             help='What it looks at: "phantom", a simulated "lumpectomy", "shave" or "node", '
-            "or a file of spectra (.npy, .bin, .h5)."
+            "a recording (a folder), or a file of spectra (.npy, .bin, .h5)."
         ),
     ] = "phantom",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom or specimen.")] = 7,
@@ -119,9 +121,13 @@ def simulate(
         looked_at = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
     elif source in set(Sort):
         looked_at = TissueScan(seed, sort=Sort(source), progress=reporter.progress, **given)  # type: ignore[arg-type]
+    elif Path(source).is_dir():
+        looked_at = _archived(Path(source), given, synthetic=synthetic)
     else:
         looked_at = RecordedSource(Path(source), face=face, synthetic=synthetic, **given)  # type: ignore[arg-type]
     if record is not None:
+        if isinstance(looked_at, ArchivedSource):
+            raise InputError(f"--record {record}: {source} is a recording already; copy the folder")
         write_recording(record, looked_at)
         reporter.recorded(record, looked_at)
         return
@@ -142,6 +148,13 @@ def simulate(
     served.close()
     model.close()
     reporter.ended(model)
+
+
+def _archived(path: Path, given: Mapping[str, float], *, synthetic: bool) -> ArchivedSource:
+    told = [f"--{name.replace('_', '-')}" for name in given] + ["--synthetic"] * synthetic
+    if told:
+        raise InputError(f"{path}: is a recording and tells this itself; leave out {', '.join(told)}")
+    return ArchivedSource(path)
 
 
 def _draw_gallery(path: Path, seed: int, reporter: _Reporter) -> None:

@@ -320,7 +320,8 @@ class Console:
 
     def _expose(self, plan: ScanPlan, sweep: int, index: int) -> tuple[NDArray[Any], FrameFlags] | None:  # noqa: ARG002
         """Spectra (alines, samples) of a frame, and what the console says of them; None where there are none."""
-        return self.source.frame(plan.face, index)[: plan.alines], FrameFlags.NONE
+        spectra = self.source.frame(plan.face, index)
+        return None if spectra is None else (spectra[: plan.alines], FrameFlags.NONE)
 
     def _offer(self, sweep: int, index: int, parts: FrameParts) -> bool:  # noqa: ARG002
         """Give a frame to the wire's FIFO; False where it was full."""

@@ -44,6 +44,9 @@ class FrameSource(Protocol):
         """Per face what is really there: "suspicious" or "clear"; empty where nobody knows."""
         ...
 
-    def frame(self, face: str, index: int) -> NDArray[Any]:
-        """Spectra of frame `index` of `face`, (alines, samples), C-contiguous, read-only; dtype of `pixel_format`."""
+    def frame(self, face: str, index: int) -> NDArray[Any] | None:
+        """Spectra of frame `index` of `face`, (alines, samples), C-contiguous, read-only; dtype of `pixel_format`.
+
+        None for one that was lost when it was recorded: the console numbers it, and sends nothing.
+        """
         ...

@@ -46,6 +46,7 @@ from octmargin_simulator.faults import FaultScript, FaultyConsole
 from octmargin_simulator.faults.script import Unplug, Vanish
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
+from octmargin_simulator.source import FrameSource
 from octmargin_simulator.usb_device import UsbConsole
 
 FACES = ("superior", "medial")
@@ -66,9 +67,7 @@ def broker() -> Iterator[EmbeddedBroker]:
 class Room:
     """A console, a broker, a daemon on both, and what a subscriber hears."""
 
-    def __init__(
-        self, phantom: LayeredPhantom, broker: EmbeddedBroker, console: Console | None = None
-    ) -> None:
+    def __init__(self, phantom: FrameSource, broker: EmbeddedBroker, console: Console | None = None) -> None:
         self.console = console or Console(phantom, Personality(serial="ROOM-1"))
         self.served = UsbConsole(self.console)
         self.phantom = phantom

@@ -20,9 +20,13 @@ from octmargin.archive import Recording
 from octmargin.archive.keeping import verify
 from octmargin.bus import EmbeddedBroker
 from octmargin.cli import app
-from octmargin.config import EngineSection, ModelSection, RecordingSection
+from octmargin.config import CalibrationSection, EngineSection, ModelSection, RecordingSection
 from octmargin.daemon import Daemon
+from octmargin.errors import InputError
 from octmargin.replaying import read_then, replay
+from octmargin_simulator.archived import ArchivedSource
+from octmargin_simulator.cli import simulate
+from octmargin_simulator.console import Console
 from octmargin_simulator.faults import FaultScript, FaultyConsole
 from octmargin_simulator.faults.script import Saturate, Vanish
 from octmargin_simulator.personality import Personality
@@ -165,3 +169,31 @@ def test_a_recording_without_a_log_is_named(recording: Path, tmp_path: Path) -> 
     (bare / "log.jsonl").unlink()
     result = CliRunner().invoke(app, ["replay", str(bare)])
     assert "has no log of what was said of it live; judge it with `octmargin assess`" in str(result.exception)
+
+
+async def test_over_the_wire_again_it_gives_the_same_flags_and_the_same_holes(
+    recording: Path, broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    source = ArchivedSource(recording)
+    room = Room(source, broker, Console(source, Personality(serial="ROOM-2")))
+    config = msgspec.structs.replace(
+        room.config(),
+        model=ModelSection(),
+        calibration=CalibrationSection(file=str(recording / "calibration.npz")),
+        recording=RecordingSection(folder=str(tmp_path / "rec")),
+    )
+    await Daemon(config).run()
+    await asyncio.to_thread(room.close)
+    (again,) = await asyncio.to_thread(lambda: list((tmp_path / "rec").iterdir()))
+    before, after = (read_then(Recording.open(path)) for path in (recording, again))
+    assert ("superior", 2) not in after.flags
+    saturated = ("medial", 7)
+    for key, said in before.flags.items():
+        if key != saturated:  # what saturated was spoiled on its way, and is recorded as it came
+            assert after.flags[key].bits == said.bits
+    assert before.flags.keys() == after.flags.keys()
+
+
+def test_a_recording_tells_everything_itself(recording: Path) -> None:
+    with pytest.raises(InputError, match="tells this itself; leave out --frames"):
+        simulate(source=str(recording), frames=3)

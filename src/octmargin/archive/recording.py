@@ -54,6 +54,8 @@ class Recording:
             )
         self.samples: int = samples.pop()
         self.calibration: Calibration | None = described.load_calibration(path, metadata, self.samples)
+        self.kept_calibration = metadata.calibration
+        """The calibration in the form in which it is kept."""
         self.axial_um = metadata.axial_um
         if self.axial_um is None and self.calibration is not None:
             self.axial_um = self.calibration.axial_um
