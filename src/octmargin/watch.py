@@ -19,7 +19,7 @@ from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.tally import FaceResults, Tally
 from octmargin.bus.topics import Topics
 from octmargin.frames import FACES, BlockState
-from octmargin.words import percent
+from octmargin.words import NOTICE, percent
 
 REFRESH_HZ = 4
 _MAP_ROWS = 24
@@ -119,7 +119,7 @@ def _header(tally: Tally, now: datetime, topics: Topics) -> Panel:
     return Panel(
         Group(*lines),
         title=Text(f"{topics.site}/{topics.console}: {tally.state or 'unknown'}"),
-        subtitle=Text("Research use only. Not a medical device."),
+        subtitle=Text(NOTICE),
         title_align="left",
         subtitle_align="left",
     )

@@ -1,8 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and what must be said everywhere."""
 
 from __future__ import annotations
 
 import math
+
+NOTICE = "Research use only. Not a medical device."
 
 
 def percent(share: float) -> str:

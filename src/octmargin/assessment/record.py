@@ -17,9 +17,9 @@ from octmargin.assessment.face import AssessedFace
 from octmargin.assessment.findings import Finding
 from octmargin.bus import StateCounts, count_states, grid_letters, rounded
 from octmargin.frames import ALINES_PER_BLOCK, BlockState
+from octmargin.words import NOTICE
 
 SCHEMA = 1
-NOTICE = "Research use only. Not a medical device."
 
 Rows = list[list[float | None]]
 """(frames, blocks); null where unknown."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from octmargin.frames import BlockState
+from octmargin.words import NOTICE
 
 SCHEMA = 1
 UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,7 +107,7 @@ class Description(Message, frozen=True, kw_only=True):
     console: ConsoleDescription
     scan: ScanDescription
     policy: Annotated[dict[str, Any], Meta(description="What counts as a margin, and the coverage it needs.")]
-    notice: str = "Research use only. Not a medical device."
+    notice: str = NOTICE
 
 
 class CaseMessage(Message, frozen=True, kw_only=True):

@@ -11,9 +11,13 @@ import typer
 
 from octmargin.archive import Recording, finish_recording
 from octmargin.archive.keeping import GIGABYTE, Holding, holdings, now_s, remove, to_prune, verify
-from octmargin.errors import InputError
+from octmargin.cold_start import compiling_told
+from octmargin.errors import CalibrationError, InputError
+from octmargin.signal import Calibration
+from octmargin.volumes import write_volumes
+from octmargin.words import NOTICE
 
-recordings = typer.Typer(no_args_is_help=True, help="List, verify, repair and prune recordings.")
+recordings = typer.Typer(no_args_is_help=True, help="List, verify, repair, prune and reconstruct recordings.")
 
 
 @recordings.command("list")
@@ -67,6 +71,48 @@ def repair(
             continue
         present = finish_recording(path)
         typer.echo(f"{path}: complete now, with the {present} frames that had been written")
+
+
+@recordings.command()
+def volume(
+    path: Annotated[Path, typer.Argument(help="A recording.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the volumes.")] = Path("volumes"),
+    face: Annotated[str | None, typer.Option(help="The only face to reconstruct.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration file; the recording's own without it.")
+    ] = None,
+    axial_um: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1000, help="Depth pixel in tissue, µm; the calibration's unless given."),
+    ] = None,
+) -> None:
+    """Reconstruct the faces as OME-Zarr volumes, which napari and other viewers open."""
+    recording = Recording.open(path)
+    used = Calibration.load(calibration) if calibration is not None else recording.calibration
+    if used is None:
+        raise CalibrationError(
+            f"{path}: the recording has no calibration; make one with `octmargin calibrate` and give --calibration"
+        )
+    known_um = axial_um or used.axial_um or recording.axial_um
+    if known_um is None:
+        raise InputError(f"{path}: nothing tells the depth pixel in tissue; give --axial-um")
+    if face is not None and face not in recording.faces:
+        raise InputError(f"--face {face}: {path} has no such face; it has {', '.join(recording.faces)}")
+    with compiling_told(lambda line: typer.echo(line, err=True)):
+        written = write_volumes(
+            recording,
+            output,
+            used,
+            axial_um=known_um,
+            depth=depth or recording.samples // 2,
+            faces=recording.faces if face is None else (face,),
+        )
+    for folder in written:
+        typer.echo(str(folder))
+    typer.echo(f"{NOTICE} {'SYNTHETIC spectra.' if recording.synthetic else 'Measured spectra.'}")
 
 
 @recordings.command()

@@ -1,0 +1,175 @@
+"""Reconstructed volumes of a recording as OME-Zarr 0.5 (https://ngff.openmicroscopy.org/0.5/), a folder per face.
+
+Axes y across the frames, z the depth, x along a frame: a plane is a B-scan as people look at it, depth downwards.
+Values are dB as the engine reconstructs them, float32; a frame that was lost is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from octmargin import __version__
+from octmargin.archive import Recording
+from octmargin.errors import InputError
+from octmargin.signal import Calibration, Reconstructor
+from octmargin.words import NOTICE
+
+NGFF_VERSION: Final = "0.5"
+_LEVELS = 3
+_SHOWN_DB = (0.0, 45.0)
+"""Above the median of the volume, which is mostly noise: what a viewer shows at first."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def write_volumes(
+    recording: Recording,
+    output: Path,
+    calibration: Calibration,
+    *,
+    axial_um: float,
+    depth: int,
+    faces: Sequence[str] | None = None,
+    interpolation: str = "cubic",
+    on_progress: Progress | None = None,
+) -> list[Path]:
+    """Reconstruct `faces` (all of them unless given) into `output`/FACE.ome.zarr; gives the folders.
+
+    `depth` pixels are kept, `axial_um` each in tissue. InputError where a folder exists or cannot be written, or a
+    frame is damaged; what was begun of that face is left behind then, without metadata.
+    """
+    paths = []
+    for face in recording.faces if faces is None else faces:
+        plan = recording.plan(face)
+        path = output / f"{face}.ome.zarr"
+        if path.exists():
+            raise InputError(f"{path}: exists already; name a new folder with --output")
+        reconstructor = Reconstructor(
+            calibration, samples=recording.samples, depth=depth, interpolation=interpolation
+        )
+        bscan_db = np.empty((plan.alines, depth), np.float32)
+        try:
+            group = zarr.create_group(path, zarr_format=3)
+            levels = [
+                _create(group, level, (plan.frames, -(-depth >> level), -(-plan.alines >> level)))
+                for level in range(_LEVELS)
+            ]
+            medians_db = []
+            for index in range(plan.frames):
+                spectra = recording.frame(face, index)
+                if spectra is not None:
+                    reconstructor.process(spectra, out=bscan_db)
+                    medians_db.append(float(np.median(bscan_db)))
+                    _put(levels, index, np.ascontiguousarray(bscan_db.T))
+                if on_progress is not None:
+                    on_progress(face, index + 1, plan.frames)
+            group.update_attributes(
+                _attributes(
+                    face,
+                    spacing_um=(
+                        1000 * plan.height_mm / plan.frames,
+                        axial_um,
+                        1000 * plan.width_mm / plan.alines,
+                    ),
+                    noise_db=float(np.median(medians_db)) if medians_db else 0.0,
+                    recording=recording,
+                )
+            )
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}); check the disk and the folder"
+            ) from error
+        paths.append(path)
+    return paths
+
+
+def _create(group: zarr.Group, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:
+    return group.create_array(
+        str(level),
+        shape=shape,
+        chunks=(1, shape[1], shape[2]),
+        dtype=np.float32,
+        dimension_names=("y", "z", "x"),
+        compressors=(BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),),
+        # A frame that never came has no chunk.
+        fill_value=float("nan"),
+    )
+
+
+def _put(levels: list[zarr.Array[Any]], index: int, plane_db: NDArray[np.float32]) -> None:
+    for array in levels:
+        array[index] = plane_db
+        plane_db = _halved(plane_db)
+
+
+def _halved(plane_db: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean intensity of 2 x 2 pixels, at the far edges of fewer, in dB: a mean of dB would be too dark."""
+    padded = np.pad(plane_db, [(0, n % 2) for n in plane_db.shape], mode="edge")
+    intensity = 10.0 ** (padded / 10.0)
+    halved = intensity.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean(axis=(1, 3))
+    return np.asarray(10.0 * np.log10(halved), dtype=np.float32)
+
+
+def _attributes(
+    face: str, *, spacing_um: tuple[float, float, float], noise_db: float, recording: Recording
+) -> dict[str, Any]:
+    def scale(level: int) -> list[float]:
+        across, down, along = spacing_um
+        return [across, down * 2**level, along * 2**level]
+
+    def translation(level: int) -> list[float]:
+        # The centre of a larger pixel lies further in than that of the smaller ones at its edge.
+        _, down, along = spacing_um
+        return [0.0, down * (2**level - 1) / 2, along * (2**level - 1) / 2]
+
+    return {
+        "ome": {
+            "version": NGFF_VERSION,
+            "multiscales": [
+                {
+                    "name": face,
+                    "axes": [{"name": name, "type": "space", "unit": "micrometer"} for name in "yzx"],
+                    "datasets": [
+                        {
+                            "path": str(level),
+                            "coordinateTransformations": [
+                                {"type": "scale", "scale": scale(level)},
+                                {"type": "translation", "translation": translation(level)},
+                            ],
+                        }
+                        for level in range(_LEVELS)
+                    ],
+                    "type": "mean",
+                }
+            ],
+            "omero": {
+                "channels": [
+                    {
+                        "label": "SYNTHETIC OCT, dB" if recording.synthetic else "OCT, dB",
+                        "color": "FFFFFF",
+                        "active": True,
+                        "window": {
+                            "min": round(noise_db - 20.0, 1),
+                            "start": round(noise_db + _SHOWN_DB[0], 1),
+                            "end": round(noise_db + _SHOWN_DB[1], 1),
+                            "max": round(noise_db + 80.0, 1),
+                        },
+                    }
+                ]
+            },
+        },
+        "octmargin": {
+            "software_version": __version__,
+            "source": recording.name,
+            "synthetic": recording.synthetic,
+            "face": face,
+            "notice": NOTICE,
+        },
+    }
