@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+
+def needs_program(name: str) -> str:
+    """Path of a system program; skips where it is missing, except in CI where it must be there."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is not installed, and CI must test with it: apt-get install {name}")
+    pytest.skip(f"{name} is not installed (apt-get install {name})")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("octmargin")
+    group.addoption(
+        "--console",
+        metavar="CONSOLE",
+        help="run the conformance suite (tests/wire) against this console instead of the simulator: "
+        "usb:VID:PID[:SERIAL], or serial:PORT?baud=N with any port or URL that pyserial opens",
+    )
+    group.addoption(
+        "--conformance-report", metavar="FILE", help="also write the conformance report there, as JSON"
+    )
 
 
 @pytest.fixture(scope="session")

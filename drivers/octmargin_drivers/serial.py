@@ -1,28 +1,19 @@
-"""Driver for consoles on a serial line: any port, or any URL that pyserial opens.
-
-Addresses: `/dev/ttyUSB0`, `socket://HOST:PORT`, `rfc2217://HOST:PORT`, ..., each with `?baud=N` behind it.
-"""
+"""Driver for consoles on a serial line; for addresses see `serial_port`."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import ClassVar
 
-import serial
 from serial.tools import list_ports
 
 from octmargin.device import Finding
 from octmargin.errors import (
-    ConfigError,
-    DeviceBusyError,
     DeviceDisconnectedError,
-    DeviceError,
-    DeviceNotFoundError,
     DeviceTimeoutError,
     RemoteProtocolError,
 )
@@ -38,17 +29,14 @@ from octmargin.link.collector import (
 from octmargin.link.commands import Command, StreamPiece
 from octmargin_drivers.intake import FrameIntake
 from octmargin_drivers.link_driver import LinkDriver
+from octmargin_drivers.serial_port import Port, open_port
 from octmargin_drivers.wire import Wire
-
-DEFAULT_BAUD = 3_000_000
-_POLL_S = 0.1
-_READ_BYTES = 65536
 
 
 class SerialWire:
     """One console on a serial line; a thread of its own reads the port from the beginning to the end."""
 
-    def __init__(self, port: serial.Serial, address: str, trouble: Callable[[str], None]) -> None:
+    def __init__(self, port: Port, address: str, trouble: Callable[[str], None]) -> None:
         self._port = port
         self._address = address
         self._trouble = trouble
@@ -68,8 +56,8 @@ class SerialWire:
         if self._lost:
             raise DeviceDisconnectedError(self._lost)
         try:
-            self._port.write(gencp.encode(command))
-        except (serial.SerialException, OSError) as error:
+            self._port.send(gencp.encode(command))
+        except OSError as error:
             raise _gone(self._address, error) from error
 
     def receive_control(self, timeout_s: float) -> Command:
@@ -106,9 +94,8 @@ class SerialWire:
     def _read_for_ever(self) -> None:
         while not self._closing.is_set():
             try:
-                data = self._port.read(min(max(1, self._port.in_waiting), _READ_BYTES))
-            except (serial.SerialException, OSError, TypeError) as error:
-                # pyserial raises TypeError when the port is closed under a read.
+                data = self._port.receive()
+            except OSError as error:
                 self._lost = str(_gone(self._address, error))
                 self._answers.put(None)
                 return
@@ -186,49 +173,7 @@ class SerialDriver(LinkDriver):
         ]
 
     def _connect(self) -> Wire:
-        url, baud = _split_address(self.address)
-        try:
-            port = serial.serial_for_url(
-                url, baudrate=baud, timeout=_POLL_S, write_timeout=2.0, do_not_open=True
-            )
-            if "://" not in url:
-                port.exclusive = True
-            port.open()
-        except serial.SerialException as error:
-            raise _open_error(self.address, error) from error
-        except ValueError as error:
-            raise ConfigError(
-                f'serial address "{self.address}": {error}; write a port such as /dev/ttyUSB0'
-            ) from error
-        return SerialWire(port, self.address, self.trouble)
-
-
-def _split_address(address: str) -> tuple[str, int]:
-    """Port or URL, and the baud rate behind it."""
-    url, _, query = address.partition("?")
-    if not url:
-        raise ConfigError('serial address is empty; write a port such as "/dev/ttyUSB0?baud=3000000"')
-    if not query:
-        return url, DEFAULT_BAUD
-    key, _, value = query.partition("=")
-    if key != "baud" or not value.isdigit() or int(value) == 0:
-        raise ConfigError(f'serial address "{address}": "?{query}" is not understood; write ?baud=3000000')
-    return url, int(value)
-
-
-def _open_error(address: str, error: serial.SerialException) -> DeviceError:
-    text = str(error)
-    if error.errno == errno.ENOENT or "No such file" in text:
-        return DeviceNotFoundError(f"{address}: no such port; check the cable and `octmargin devices`")
-    if error.errno in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
-        return DeviceBusyError(
-            f"{address}: in use by another program; stop it (another octmargin run?) and try again"
-        )
-    if error.errno == errno.EACCES:
-        return DeviceError(
-            f"{address}: this user may not open the port; add the user to the group that owns it"
-        )
-    return DeviceNotFoundError(f"{address}: cannot be opened: {text}")
+        return SerialWire(open_port(self.address), self.address, self.trouble)
 
 
 def _gone(address: str, error: Exception) -> DeviceDisconnectedError:

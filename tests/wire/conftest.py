@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.conftest import needs_program
+from tests.wire.conformance import SIMULATED, Device, Report, device_of, needs_vhci, simulated
 
 from octmargin.device import Driver
 from octmargin.frames import Frame, LostFrames, PixelFormat, ScanPlan
@@ -49,6 +52,58 @@ class NumberedSource:
 
     def frame(self, face: str, index: int) -> NDArray[np.uint16]:
         return self._data[self.faces.index(face), index]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames:
+        named = metafunc.config.getoption("--console")
+        metafunc.parametrize("device", [named] if named else SIMULATED, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Against hardware only what needs no simulator; and what is marked, tells its requirement to the report."""
+    if config.getoption("--console"):
+        kept = [item for item in items if "device" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+    for item in items:
+        marker = item.get_closest_marker("requirement")
+        if marker is not None and isinstance(item, pytest.Function):
+            item.user_properties.append(("requirement", marker.args))
+            item.user_properties.append(("console", item.callspec.params["device"]))
+
+
+_REPORT = Report()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _REPORT.take(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not _REPORT.findings:
+        return
+    if config.getoption("--console"):
+        terminalreporter.section("conformance")
+        for line in _REPORT.lines():
+            terminalreporter.line(line)
+    file = config.getoption("--conformance-report")
+    if file:
+        Path(file).write_text(_REPORT.to_json(), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    """A console to be tried: the one that --console names, else the simulator on each wire."""
+    if request.config.getoption("--console"):
+        yield device_of(request.param)
+        return
+    if request.param in ("socket", "rfc2217"):
+        needs_program("ser2net")
+    if request.param == "vhci":
+        needs_vhci()
+    with simulated(request.param, tmp_path_factory.mktemp("wire")) as console:
+        yield console
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.conftest import needs_program
 
 from octmargin.bus.broker import EmbeddedBroker
 from octmargin.bus.connection import BrokerSettings
@@ -20,13 +19,8 @@ from octmargin.bus.topics import Topics
 
 
 def mosquitto_path() -> str:
-    """The mosquitto binary; skips where there is none, except in CI where it must be."""
-    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found:
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail("mosquitto is not installed, and CI must test against it: apt-get install mosquitto")
-    pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
+    """The mosquitto binary."""
+    return needs_program("mosquitto")
 
 
 def free_port() -> int:
