@@ -29,6 +29,7 @@ from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
 from octmargin.interruptible import StoppedError, unless_stopped
+from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
@@ -75,6 +76,7 @@ class Daemon:
 
     async def _run(self) -> None:
         config = self._config
+        on_stage(case=config.case.case_id, specimen=config.case.specimen_id)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)

@@ -12,6 +12,7 @@ from octmargin.engine import Judged, Outcome
 from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMarginError
 from octmargin.frames import LossCause, LostFrames, ScanPlan
 from octmargin.gallery import Gallery
+from octmargin.log import on_stage
 from octmargin.margin import MarginModel, Policy
 from octmargin.recorder import Recorder
 from octmargin.results import ResultDesk
@@ -76,6 +77,7 @@ class FaceScanner:
         """
         book = self.book = SweepBook(plan, self._policy, self._model)
         self._totals.face_begins()
+        on_stage(face=plan.face, sweep=None)
         if self._recorder is not None:
             self._recorder.expect(plan.face)
             self._recorder.note("face", {"face": plan.face, "frames": plan.frames})
@@ -102,7 +104,7 @@ class FaceScanner:
         try:
             numbered = await self._link.sweep(book, self._ring, stop)
         except DeviceError as error:
-            log.warning("sweep failed", face=book.plan.face, reason=str(error))
+            log.warning("sweep failed", reason=str(error))
             self._on_fault(SWEEP_ALARM, str(error))
             # A console that refuses a plan will refuse it again, unless it only cannot begin within a sweep.
             return None, goes_on or not isinstance(error, CommandRefusedError)
@@ -124,6 +126,8 @@ class FaceScanner:
 
     def _close(self, book: SweepBook, numbered: int | None) -> None:
         book.close(numbered)
+        if book.started is not None:
+            on_stage(sweep=book.started.sweep)
         self._totals.face_ends(book)
         verdict = self._desk.say(book)
         log.info(
@@ -157,13 +161,23 @@ class FaceScanner:
                 # A console that numbers a frame outside its plan: not usable, so lost.
                 outcome = LostFrames(outcome.header.sequence, 1, LossCause.NOT_JUDGED, str(error))
             else:
+                header = outcome.header
+                log.debug(
+                    "frame judged",
+                    sweep=header.sweep,
+                    frame=header.index,
+                    sequence=header.sequence,
+                    reconstruct_ms=round(outcome.reconstruct_ns / 1e6, 3),
+                    assess_ms=round(outcome.assess_ns / 1e6, 3),
+                )
                 if self._gallery is not None:
                     self._gallery.take(book, outcome)
                 return
         self._desk.lose(book, outcome)
         log.warning(
             "frames lost",
-            first=outcome.first_sequence,
+            frame=book.place_of(outcome.first_sequence),
+            sequence=outcome.first_sequence,
             count=outcome.count,
             cause=outcome.cause.value,
             detail=outcome.detail,

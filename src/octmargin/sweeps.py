@@ -106,6 +106,13 @@ class SweepBook:
         else:
             self._mark(self._started, lost)
 
+    def place_of(self, sequence: int) -> int | None:
+        """Index within the sweep of a frame by its number; None where that is not known, or it is of no place."""
+        if self._started is None or self._is_waiting:
+            return None
+        index = self._first_index + sequence - self._started.first_sequence
+        return index if self._first_index <= index < self.plan.frames else None
+
     def _mark(self, started: SweepStarted, lost: LostFrames) -> None:
         # What was numbered before this part has its place in an earlier one, or none.
         first_index = self._first_index + lost.first_sequence - started.first_sequence

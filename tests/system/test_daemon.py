@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import os
 import socket
 import threading
@@ -38,6 +39,7 @@ from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
 from octmargin.live_check import live_findings
+from octmargin.log import configure_logging
 from octmargin.metrics import MetricsSection
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
@@ -305,6 +307,31 @@ async def test_an_error_within_a_scan_is_raised_as_itself(
     monkeypatch.setattr("octmargin.face_scan.FaceScanner.scan", fail)
     with pytest.raises(OctMarginError, match="an engine thread has died"):
         await Daemon(room.config()).run()
+
+
+async def test_a_log_entry_says_of_which_case_face_sweep_and_frame_it_is(
+    phantom: LayeredPhantom, broker: EmbeddedBroker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    console = FaultyConsole(
+        phantom, FaultScript(fault=(Vanish(sweeps=(2,), frames=(3,)),)), Personality(serial="ROOM-1")
+    )
+    room = Room(phantom, broker, console)
+    console.plug_into(room.served)
+    before = structlog.get_config()
+    configure_logging(level="debug", as_json=True)
+    try:
+        await Daemon(room.config()).run()
+    finally:
+        structlog.configure(**before)
+        await asyncio.to_thread(room.close)
+    entries = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    (lost,) = [entry for entry in entries if entry["event"] == "frames lost"]
+    ids = ("case", "specimen", "face", "sweep", "frame", "sequence")
+    assert [lost[name] for name in ids] == ["case-7", "s-1", FACES[1], 2, 3, FRAMES + 3]
+    judged = [entry for entry in entries if entry["event"] == "frame judged" and entry["face"] == FACES[1]]
+    assert [entry["frame"] for entry in judged] == [index for index in range(FRAMES) if index != 3]
+    scanned = [entry for entry in entries if entry["event"] == "face scanned"]
+    assert [(entry["face"], entry["sweep"]) for entry in scanned] == [(FACES[0], 1), (FACES[1], 2)]
 
 
 async def test_metrics_say_what_health_says(room: Room) -> None:
