@@ -124,3 +124,24 @@ def test_rates_that_are_none_are_refused(rates: str) -> None:
     )
     assert done.returncode != 0
     assert done.stderr.startswith(f"octmargin: --rates {rates}: give A-lines per second")
+
+
+def test_the_daemon_is_measured_whole_with_every_frame_accounted_for(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    table, _ = run_bench(
+        "daemon", "--seconds", "2", "--line-rate-hz", "2000", "--frames", "6", "--alines", "64", "--samples", "512",
+        "--record", str(tmp_path), "--json", str(path),
+    )  # fmt: skip
+    report = json.loads(path.read_text())
+    assert report["processed"] > 20
+    assert report["numbered_by_console"] == report["processed"] + report["lost"]
+    assert report["flags_heard"] == report["processed"]
+    for name in ("raw_to_flag_ms", "round_trip_ms", "round_trip_idle_ms"):
+        assert 0 < report[name]["p50"] <= report[name]["p99"]
+    assert report["frame_ms"] == 32.0
+    assert report["recorded"] + report["unrecorded"] >= report["processed"]
+    assert report["disk_mb_per_s"] > 0
+    assert min(report["rss_settled_mb"], report["rss_end_mb"]) > 50
+    assert "every frame accounted for" in table
+    assert "SYNTHETIC" in table
+    assert list(tmp_path.iterdir()) == [path], "what was recorded is deleted again"

@@ -109,7 +109,7 @@ async def _one_rate(driver: Driver, plan: LinkPlan, rate_hz: float, console_pid:
     ring = FrameRing(_RING_FRAMES, scan.frame_bytes)
     consumer = _Consumer(ring.cursor("bench"))
     numbered, scanning_s = 0, 0.0
-    host_s, console_s = time.process_time(), _cpu_s(console_pid)
+    host_s, console_s = time.process_time(), cpu_s(console_pid)
     began_s = time.monotonic()
     while time.monotonic() - began_s < plan.seconds:
         await driver.configure(scan)
@@ -123,7 +123,7 @@ async def _one_rate(driver: Driver, plan: LinkPlan, rate_hz: float, console_pid:
         numbered += (await driver.stop()).numbered
         scanning_s += time.monotonic() - sweep_began_s
     elapsed_s = time.monotonic() - began_s
-    host_s, console_s = time.process_time() - host_s, _cpu_s(console_pid) - console_s
+    host_s, console_s = time.process_time() - host_s, cpu_s(console_pid) - console_s
     ring.close()
     consumer.join()
     return LinkRun(
@@ -194,7 +194,7 @@ def _socket_mb_per_s(frame_bytes: int) -> float:
     return received / seconds / 1e6
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Processor time of a process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

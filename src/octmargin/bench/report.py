@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from octmargin.bench.daemon import DaemonReport, Quantiles
 from octmargin.bench.engine import EngineReport
 from octmargin.bench.kernels import KernelReport, MeasuredRow
 from octmargin.bench.link import LinkReport
@@ -85,6 +86,48 @@ def show_link(report: LinkReport, console: Console) -> None:
         "",
     )
     _print_table(console, headings, rows)
+
+
+def show_daemon(report: DaemonReport, console: Console) -> None:
+    """Print what came of every frame, and what it took."""
+    plan = report.plan
+    causes = ", ".join(f"{count} {cause}" for cause, count in sorted(report.lost_by_cause.items()))
+    over = "-" if report.over_budget is None else f"{100 * report.over_budget:.1f} %"
+    books = "every frame accounted for" if report.is_accounted_for else "NOT every frame accounted for"
+    threads = f"{plan.threads} engine thread{'s' if plan.threads > 1 else ''}"
+    lines = [
+        *_machine_lines(report.machine),
+        f"{report.source} (SYNTHETIC); console, daemon and broker in processes of their own",
+        f"{plan.alines} A-lines x {plan.samples} samples a frame, {plan.rate_hz:,.0f} A-lines/s, {plan.seconds:g} s",
+    ]
+    rows = [
+        ("judged by", f"{plan.model}, {threads}"),
+        ("numbered by the console", f"{report.numbered_by_console} frames"),
+        ("processed", f"{report.processed}"),
+        ("lost", f"{report.lost}{f' ({causes})' if causes else ''}: {books}"),
+        ("flag messages heard", f"{report.flags_heard}"),
+        ("spectra, with the pauses between sweeps", f"{report.mb_per_s:.0f} MB/s"),
+        ("frame period", f"{report.frame_ms:.2f} ms"),
+        ("last byte to flag at a subscriber", _quantiles(report.raw_to_flag_ms)),
+        ("longer than a frame to the way out", over),
+        ("bare MQTT round trip, meanwhile", _quantiles(report.round_trip_ms)),
+        ("bare MQTT round trip, before", _quantiles(report.round_trip_idle_ms)),
+        ("CPU of the daemon, of one core", f"{100 * report.daemon_cpu_share:.0f} %"),
+        ("CPU of the simulated console", f"{100 * report.console_cpu_share:.0f} %"),
+        (
+            "memory of the daemon",
+            f"{report.rss_settled_mb:.0f} MB settled, {report.rss_end_mb:.0f} MB at the end",
+        ),
+    ]
+    if report.recorded is not None:
+        rows.append(("recorded", f"{report.recorded} frames, {report.unrecorded} missed"))
+        rows.append(("the bare disk", f"{report.disk_mb_per_s:.0f} MB/s"))
+    _print_lines(console, lines)
+    _print_table(console, ("", ""), rows)
+
+
+def _quantiles(found: Quantiles | None) -> str:
+    return "-" if found is None else f"p50 {found.p50:.2f} ms, p99 {found.p99:.2f} ms"
 
 
 def _kernel_cells(row: MeasuredRow) -> tuple[str, ...]:

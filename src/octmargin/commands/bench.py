@@ -10,17 +10,20 @@ import msgspec
 import typer
 from rich.console import Console
 
+from octmargin.bench.daemon import DaemonPlan, measure_daemon
 from octmargin.bench.engine import EnginePlan, measure_engine
 from octmargin.bench.kernels import CompareCpu, KernelPlan, measure_kernels, measure_kernels_for_cpu
 from octmargin.bench.link import LinkPlan, measure_link
-from octmargin.bench.report import show_comparison, show_engine, show_kernels, show_link
+from octmargin.bench.report import show_comparison, show_daemon, show_engine, show_kernels, show_link
 from octmargin.cold_start import compiling_told
 from octmargin.errors import InputError
+from octmargin.margin import DEFAULT_MODEL
 
 PLAIN_WIDTH = 160
 
 bench = typer.Typer(
-    help="Measure kernels and engine on this machine, with synthetic spectra.", no_args_is_help=True
+    help="Measure kernels, engine, link and daemon on this machine, with synthetic spectra.",
+    no_args_is_help=True,
 )
 
 Samples = Annotated[int, typer.Option(min=16, help="Samples per spectrum.")]
@@ -97,6 +100,39 @@ def link(
     _check_json(json_path)
     report = measure_link(LinkPlan(samples, alines, seconds, _rates(rates)))
     show_link(report, _console())
+    _write(json_path, report)
+
+
+@bench.command()
+def daemon(
+    samples: Samples = 2048,
+    alines: Alines = 512,
+    seconds: Annotated[float, typer.Option(min=2, help="How long it is looked at, once it is warm.")] = 30.0,
+    line_rate_hz: Annotated[float, typer.Option(min=1.0, help="A-lines per second.")] = 50_000.0,
+    frames: Annotated[int, typer.Option(min=2, help="Frames per sweep.")] = 60,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Engine threads.")] = 1,
+    model: Annotated[str, typer.Option(help="The model that judges.")] = DEFAULT_MODEL,
+    record: Annotated[
+        Path | None, typer.Option(help="Record too, into this folder; what is recorded is deleted again.")
+    ] = None,
+    json_path: JsonFile = None,
+) -> None:
+    """The whole daemon at a pace: what comes of every frame, raw to flag beside a bare MQTT round trip."""
+    _check_json(json_path)
+    if record is not None and not record.is_dir():
+        raise InputError(f"--record {record}: no such folder; name one on the disk to be measured")
+    plan = DaemonPlan(
+        samples,
+        alines,
+        frames,
+        line_rate_hz,
+        seconds,
+        threads,
+        model,
+        None if record is None else str(record),
+    )
+    report = measure_daemon(plan, _say)
+    show_daemon(report, _console())
     _write(json_path, report)
 
 
