@@ -77,7 +77,8 @@ class _Reader:
         policy = Policy()
         verdict = judge(sweep_map, policy, complete=True)
         point = policy.operating_point(sweep_map.operating_point)
-        lesion = lesion_of(truths, grid)
+        seen_mm = np.where(sweep_map.sound, sweep_map.visualised_depth_mm, np.float32(np.nan))
+        lesion = lesion_of(truths, grid, seen_mm)
         depth_mm = verdict.visualised_depth_mm
         blocks = replace(
             Blocks.joined(frames),
@@ -93,6 +94,7 @@ class _Reader:
             drawn_lesion=tissue.lesion,
             lesion_width_mm=None if lesion is None else round(lesion.width_mm, 4),
             lesion_top_mm=None if lesion is None else round(lesion.top_mm, 4),
+            lesion_seen_mm=None if lesion is None else round(lesion.seen_width_mm, 4),
             benign=tissue.benign,
             artefacts=tissue.covers.names,
             outcome=verdict.outcome,

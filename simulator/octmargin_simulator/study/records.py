@@ -19,14 +19,15 @@ from octmargin_simulator.study.plan import StudyPlan
 from octmargin_simulator.tissue.scan import REACH_MM
 
 FACES_FILE, BLOCKS_FILE = "faces.json", "blocks.npz"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class FaceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One examined face: what is really there, and what the verdict said; None is "not there" or "not known".
 
     `part` is the world, or "artefacts" with the scenario in `condition`. `drawn_lesion` is what the simulator was
-    asked for, `lesion_width_mm` and `lesion_top_mm` what the frames cut (`truth.Lesion`).
+    asked for, `lesion_width_mm` and `lesion_top_mm` what the frames cut, `lesion_seen_mm` what of it was above the
+    visualised depth (`truth.Lesion`).
     """
 
     seed: int
@@ -37,6 +38,7 @@ class FaceRecord(msgspec.Struct, frozen=True, kw_only=True):
     drawn_lesion: str
     lesion_width_mm: float | None
     lesion_top_mm: float | None
+    lesion_seen_mm: float | None
     benign: str
     artefacts: tuple[str, ...]
     outcome: str

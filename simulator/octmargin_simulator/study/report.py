@@ -19,7 +19,7 @@ _TEMPLATE = "report.html.j2"
 _MISSED_SHOWN = 60
 _MANY = 100
 """Of fewer faces a percentage has no decimal."""
-_IN_PLOTS = {strata.BY_SIZE, strata.BY_DEPTH}
+_IN_SUMMARY = {strata.BY_SIZE, strata.BY_DEPTH, strata.BY_SEEN}
 
 
 def write_report(summary: Summary, folder: Path) -> None:
@@ -88,7 +88,7 @@ def markdown(summary: Summary) -> str:
     parts = [
         head,
         _markdown_table(summary.endpoints),
-        *(_markdown_table(table) for table in summary.subgroups if table.title in _IN_PLOTS),
+        *(_markdown_table(table) for table in summary.subgroups if table.title in _IN_SUMMARY),
     ]
     if summary.worlds is not None:
         parts.append(_markdown_table(summary.worlds))

@@ -17,6 +17,7 @@ TOPS_MM = ((0.0, 0.0), (0.0, 0.25), (0.25, 0.5), (0.5, 1.0))
 _AT_SURFACE_MM = 0.02
 """A top less deep than this lies at the surface: the pixels of the truth are 4 µm, their relief a little more."""
 BY_SIZE, BY_DEPTH = "By width of the lesion", "By depth of the lesion's top"
+BY_SEEN = "By what of the lesion was seen"
 SENSITIVITY, NOT_MISSED = "sensitivity", "not missed"
 SPECIFICITY, NOT_CALLED = "specificity", "not called suspicious"
 INDETERMINATE = "indeterminate"
@@ -40,6 +41,15 @@ def subgroups(faces: Faces) -> list[Table]:
             BY_DEPTH,
             "Nearest malignant tissue below the surface.",
             [(_top_name(low, high), _deep(positive, low, high)) for low, high in TOPS_MM],
+        ),
+        _found(
+            BY_SEEN,
+            "Its extent where its nearest point lies above the visualised depth of a judged block: what a verdict "
+            "within its visualised depth speaks of. Under a clot, or deep in dense tissue, no light comes back.",
+            [
+                ("0.5 mm and more of it", [face for face in positive if _seen_mm(face) >= SIZES_MM[0][0]]),
+                ("less of it", [face for face in positive if _seen_mm(face) < SIZES_MM[0][0]]),
+            ],
         ),
         _apart(faces),
         _both("By sort of specimen", "", _by(primary, lambda face: face.sort)),
@@ -123,6 +133,10 @@ def _thirds(faces: Faces, key: Callable[[FaceRecord], float | None], unit: str) 
         (f"{high:.2f} {unit} and above", [face for value, face in known if value >= high]),
         ("nothing visualised", [face for face in faces if key(face) is None]),
     ]
+
+
+def _seen_mm(face: FaceRecord) -> float:
+    return face.lesion_seen_mm or 0.0
 
 
 def _wide(faces: Faces, low_mm: float, high_mm: float) -> list[FaceRecord]:

@@ -15,6 +15,7 @@ PLAIN: dict[str, object] = {
     "drawn_lesion": "none",
     "lesion_width_mm": None,
     "lesion_top_mm": None,
+    "lesion_seen_mm": None,
     "benign": "none",
     "artefacts": (),
     "outcome": "nothing_suspicious",
@@ -34,7 +35,12 @@ def face() -> Callable[..., FaceRecord]:
     def make(lesion: tuple[float, float] | None = None, **changes: object) -> FaceRecord:
         fields = dict(PLAIN)
         if lesion is not None:
-            fields |= {"drawn_lesion": "invasive", "lesion_width_mm": lesion[0], "lesion_top_mm": lesion[1]}
+            fields |= {
+                "drawn_lesion": "invasive",
+                "lesion_width_mm": lesion[0],
+                "lesion_top_mm": lesion[1],
+                "lesion_seen_mm": lesion[0],
+            }
         return FaceRecord(**(fields | changes))  # type: ignore[arg-type]
 
     return make

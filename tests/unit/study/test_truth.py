@@ -87,11 +87,28 @@ def test_a_lesion_is_as_wide_as_the_frames_cut_it() -> None:
     for truth, (first, last) in zip(truths[1:3], ((3, 6), (5, 12)), strict=True):
         truth.malignant_mm[first:last] = 0.4
     truths[2].malignant_mm[8] = 0.25
-    lesion = lesion_of(truths, GRID)
+    seen_mm = np.full((4, len(truths[0].material_px)), 1.0, np.float32)
+    lesion = lesion_of(truths, GRID, seen_mm)
     assert lesion is not None
     assert lesion.width_mm == pytest.approx(2 * 2.0 / 4), "two frames are more than nine A-lines"
     assert lesion.top_mm == pytest.approx(0.25)
+    assert lesion.seen_width_mm == lesion.width_mm
+
+
+def test_what_of_a_lesion_was_seen_lies_above_the_visualised_depth_of_a_judged_block() -> None:
+    truths = [truth_of() for _ in range(4)]
+    for truth in truths[1:3]:
+        truth.malignant_mm[3:12] = 0.4
+    seen_mm = np.full((4, len(truths[0].material_px)), 1.0, np.float32)
+    seen_mm[1], seen_mm[2] = 0.39, np.nan
+    dark = lesion_of(truths, GRID, seen_mm)
+    assert dark is not None
+    assert (dark.width_mm, dark.seen_width_mm) == (pytest.approx(1.0), 0.0)
+    seen_mm[2] = 0.41
+    half = lesion_of(truths, GRID, seen_mm)
+    assert half is not None
+    assert half.seen_width_mm == pytest.approx(0.5), "of one frame"
 
 
 def test_no_lesion_is_none() -> None:
-    assert lesion_of([truth_of()], GRID) is None
+    assert lesion_of([truth_of()], GRID, np.ones((1, 1), np.float32)) is None
