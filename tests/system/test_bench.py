@@ -117,6 +117,21 @@ def test_the_link_accounts_for_every_frame_beside_the_machines_limits(tmp_path: 
         assert f"{run['rate_hz']:,.0f}" in table
 
 
+def test_a_serial_line_is_measured_against_what_its_baud_rate_carries(tmp_path: Path) -> None:
+    path = tmp_path / "link.json"
+    options = ("--baud", "3000000", "--samples", "256", "--alines", "16", "--seconds", "0.5")
+    table, _ = run_bench("link", *options, "--json", str(path))
+    report = json.loads(path.read_text())
+    carried_hz = 3e6 / 10 / (2 * 256)
+    assert [run["rate_hz"] for run in report["runs"]] == pytest.approx(
+        [0.5 * carried_hz, 0.9 * carried_hz, 1.2 * carried_hz]
+    )
+    for run in report["runs"]:
+        assert run["numbered"] == run["received"] + sum(run["lost_by_cause"].values()) > 0
+        assert run["mb_per_s"] <= 0.3, "no faster than the line"
+    assert "a serial line of 3,000,000 baud, which carries 0.3 MB/s" in table
+
+
 @pytest.mark.parametrize("rates", ["fast", "0", "1000,-5"])
 def test_rates_that_are_none_are_refused(rates: str) -> None:
     done = subprocess.run(

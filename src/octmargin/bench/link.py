@@ -1,4 +1,7 @@
-"""`octmargin bench link`: the USB link alone, console and driver in two processes, beside the machine's bare limits."""
+"""`octmargin bench link`: the link alone, console and driver in two processes, beside the bare limits.
+
+Of USB those are what the machine copies and sends over a socket, of a serial line what its baud rate carries.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from octmargin.ring import Cursor, FrameRing, RingClosedError
 FACE = "superior"
 _FRAMES = 64
 _RING_FRAMES = 32
+_BITS_PER_BYTE = 10
 _COPIES, _SENT_BYTES = 200, 2_000_000_000
 _SENDER = """
 import socket, sys
@@ -39,12 +43,21 @@ with socket.create_connection(("127.0.0.1", port)) as out:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """Frames of `alines` x `samples` counts of 16 bits, at each of `rates_hz` A-lines/s for about `seconds`."""
+    """Frames of `alines` x `samples` counts of 16 bits, at each of `rates_hz` A-lines/s for about `seconds`.
+
+    On USB without `baud`, else on a serial line of that rate.
+    """
 
     samples: int = 2048
     alines: int = 512
     seconds: float = 5.0
     rates_hz: tuple[float, ...] = (25_000.0, 50_000.0, 100_000.0, 150_000.0, 250_000.0)
+    baud: int | None = None
+
+    @property
+    def line_mb_per_s(self) -> float | None:
+        """What a serial line carries, 8N1; None on USB."""
+        return None if self.baud is None else self.baud / _BITS_PER_BYTE / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +107,11 @@ async def _runs(plan: LinkPlan) -> list[LinkRun]:
         path = Path(folder) / "spectra.npy"
         rng = np.random.default_rng(0)
         np.save(path, rng.integers(0, 4096, (_FRAMES, plan.alines, plan.samples), dtype=np.uint16))
-        options = ["--console", "usb", "--port", "0", "--source", str(path), "--synthetic"]
+        wire = "usb" if plan.baud is None else "serial"
+        options = ["--console", wire, "--source", str(path), "--synthetic"]
+        options += ["--port", "0"] if plan.baud is None else ["--baud", str(plan.baud)]
         async with Simulator.started(options) as simulator:
-            driver = driver_class("usb")(simulator.ready["address"])
+            driver = driver_class(wire)(simulator.ready["address"])
             await driver.open()
             try:
                 return [await _one_rate(driver, plan, rate_hz, simulator.pid) for rate_hz in plan.rates_hz]

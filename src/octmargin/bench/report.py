@@ -11,7 +11,7 @@ from rich.table import Table
 from octmargin.bench.daemon import DaemonReport, Quantiles
 from octmargin.bench.engine import EngineReport
 from octmargin.bench.kernels import KernelReport, MeasuredRow
-from octmargin.bench.link import LinkReport
+from octmargin.bench.link import LinkPlan, LinkReport
 from octmargin.bench.machine import Machine
 
 
@@ -62,13 +62,14 @@ def show_link(report: LinkReport, console: Console) -> None:
     frame_mb = 2 * plan.samples * plan.alines / 1e6
     lines = [
         *_machine_lines(report.machine),
-        f"frames of {plan.alines} A-lines, {plan.samples} samples, 16 bit: {frame_mb:.1f} MB",
-        "console and driver in two processes, USB over USB/IP; a consumer that only takes; CPU is of one core",
+        f"frames of {plan.alines} A-lines, {plan.samples} samples, 16 bit: {frame_mb:.3g} MB",
+        f"console and driver in two processes, {_wire(plan)}; a consumer that only takes; CPU is of one core",
         f"bare limits: a thread copies {report.copy_mb_per_s:,.0f} MB/s, a socket {report.socket_mb_per_s:,.0f}",
     ]
+    limit_mb_per_s = plan.line_mb_per_s or report.socket_mb_per_s
     _print_lines(console, lines)
     rows = [
-        (f"{run.rate_hz:,.0f}", f"{run.mb_per_s:.0f}", f"{run.mb_per_s / report.socket_mb_per_s:.2f}",
+        (f"{run.rate_hz:,.0f}", f"{run.mb_per_s:.3g}", f"{run.mb_per_s / limit_mb_per_s:.2f}",
          str(run.numbered), str(run.received), str(run.numbered - run.received),
          f"{100 * run.host_cpu_share:.0f} %", f"{100 * run.console_cpu_share:.0f} %",
          ", ".join(f"{count} {cause}" for cause, count in run.lost_by_cause.items()))
@@ -77,7 +78,7 @@ def show_link(report: LinkReport, console: Console) -> None:
     headings = (
         "A-lines/s asked",
         "MB/s",
-        "of socket",
+        "of socket" if plan.baud is None else "of line",
         "numbered",
         "received",
         "lost",
@@ -86,6 +87,12 @@ def show_link(report: LinkReport, console: Console) -> None:
         "",
     )
     _print_table(console, headings, rows)
+
+
+def _wire(plan: LinkPlan) -> str:
+    if plan.baud is None:
+        return "USB over USB/IP"
+    return f"a serial line of {plan.baud:,} baud, which carries {plan.line_mb_per_s:.3g} MB/s, on a PTY"
 
 
 def show_daemon(report: DaemonReport, console: Console) -> None:

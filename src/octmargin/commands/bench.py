@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from octmargin.errors import InputError
 from octmargin.margin import DEFAULT_MODEL
 
 PLAIN_WIDTH = 160
+_SERIAL_SHARES = (0.5, 0.9, 1.2)
 
 bench = typer.Typer(
     help="Measure kernels, engine, link and daemon on this machine, with synthetic spectra.",
@@ -92,13 +94,26 @@ def link(
     alines: Alines = 512,
     seconds: Annotated[float, typer.Option(min=0.5, help="Time at each rate.")] = 5.0,
     rates: Annotated[
-        str, typer.Option(help="A-lines per second to ask for, with commas between.")
-    ] = "25000,50000,100000,150000,250000",
+        str | None,
+        typer.Option(
+            help="A-lines per second to ask for, with commas between; a serial line's are half, 0.9 and 1.2 of what it "
+            "carries unless given."
+        ),
+    ] = None,
+    baud: Annotated[
+        int | None, typer.Option(min=300, help="A serial line of this rate instead of USB.")
+    ] = None,
     json_path: JsonFile = None,
 ) -> None:
-    """The USB link alone at rising rates, beside a memory copy and a loopback socket of the same run."""
+    """The link alone at rising rates, beside a memory copy and a loopback socket of the same run."""
     _check_json(json_path)
-    report = measure_link(LinkPlan(samples, alines, seconds, _rates(rates)))
+    plan = LinkPlan(samples, alines, seconds, baud=baud)
+    if rates is not None:
+        plan = replace(plan, rates_hz=_rates(rates))
+    elif plan.line_mb_per_s is not None:
+        carried_hz = 1e6 * plan.line_mb_per_s / (2 * samples)
+        plan = replace(plan, rates_hz=tuple(share * carried_hz for share in _SERIAL_SHARES))
+    report = measure_link(plan)
     show_link(report, _console())
     _write(json_path, report)
 
