@@ -11,6 +11,7 @@ import aiomqtt
 from msgspec import Meta, Struct
 from paho.mqtt.reasoncodes import ReasonCode
 
+from octmargin.bus.client import Client
 from octmargin.errors import BrokerError, BrokerUnreachableError, ConfigError
 
 Seconds = Annotated[float, Meta(gt=0)]
@@ -71,11 +72,9 @@ class Connector:
         self._password = _read_password(settings)
         self._tls_context = _tls_context(settings.tls)
 
-    def client(
-        self, identifier: str | None, will: aiomqtt.Will | None = None, window: int = 10
-    ) -> aiomqtt.Client:
+    def client(self, identifier: str | None, will: aiomqtt.Will | None = None, window: int = 10) -> Client:
         """Fresh client, MQTT 5, not yet connected: enter it; `window` publishes may be under way at once."""
-        client = aiomqtt.Client(
+        client = Client(
             self.settings.host,
             self.settings.port,
             username=self.settings.username or None,

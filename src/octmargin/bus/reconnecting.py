@@ -8,6 +8,7 @@ from typing import Any
 
 import aiomqtt
 
+from octmargin.bus.client import Client
 from octmargin.bus.connection import Connector
 from octmargin.errors import BrokerError, BrokerUnreachableError, first_cause
 
@@ -26,8 +27,8 @@ class ReconnectingClient:
     def __init__(
         self,
         connector: Connector,
-        make_client: Callable[[], aiomqtt.Client],
-        serve: Callable[[aiomqtt.Client], Coroutine[Any, Any, None]],
+        make_client: Callable[[], Client],
+        serve: Callable[[Client], Coroutine[Any, Any, None]],
         on_lost: Callable[[str], None],
         *,
         patient: bool = False,

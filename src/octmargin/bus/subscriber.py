@@ -9,9 +9,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from octmargin.bus.client import Client
 from octmargin.bus.connection import BrokerSettings, Connector
 from octmargin.bus.events import Connected, ConnectionLost, Event, Malformed, to_event
 from octmargin.bus.reconnecting import ReconnectingClient
@@ -82,7 +82,7 @@ class Subscriber:
         if self._running is not None:
             await self._running
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, client: Client) -> None:
         granted = await client.subscribe(self.topics.everything, qos=1)
         if any(isinstance(code, ReasonCode) and code.is_failure for code in granted):
             raise BrokerError(

@@ -10,6 +10,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from octmargin.bus.client import Client
 from octmargin.bus.connection import Connector
 from octmargin.bus.outbox import Outbox, Parcel
 from octmargin.bus.reconnecting import ReconnectingClient
@@ -95,7 +96,7 @@ class Transmitter:
             self._all_acknowledged.clear()
             await self._all_acknowledged.wait()
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, client: Client) -> None:
         self._sender.on_connected()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -109,7 +110,7 @@ class Transmitter:
         finally:
             self._outbox.restore()
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
+    async def _listen(self, client: Client) -> None:
         await client.subscribe([(topic, 0) for topic in self._listen_to])
         async for message in client.messages:
             self._sender.on_heard(message)
@@ -125,7 +126,7 @@ class Transmitter:
                 self._room_for_more.clear()
                 await self._room_for_more.wait()
 
-    async def _send(self, client: aiomqtt.Client) -> None:
+    async def _send(self, client: Client) -> None:
         while True:
             parcel = self._outbox.take()
             if parcel is None:
@@ -135,7 +136,7 @@ class Transmitter:
             if self._outbox.behind:
                 self._room_for_more.set()
             sealed = self._sender.seal(parcel)
-            await client.publish(
+            await client.publish_or_refusal(
                 parcel.topic,
                 sealed.payload,
                 qos=parcel.delivery.qos,

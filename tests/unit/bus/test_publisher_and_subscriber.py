@@ -300,6 +300,35 @@ async def test_while_the_broker_is_away_flags_are_bounded_and_verdicts_kept(
         assert publisher.flag_counts.messages == 10
 
 
+async def test_what_the_broker_refuses_is_told_and_waits(tmp_path: Path, topics: Topics) -> None:
+    acl = tmp_path / "acl"
+    rules = [f"topic readwrite {topics.base}/{kind}" for kind in ("$state", "verdict/#")]
+    acl.write_text("\n".join([*rules, f"topic read {topics.everything}"]))
+    with running_mosquitto(tmp_path, f"allow_anonymous true\nacl_file {acl}") as mosquitto:
+        async with (
+            Subscriber(mosquitto.settings, topics) as events,
+            Publisher(mosquitto.settings, topics) as publisher,
+        ):
+            for frame in range(3):
+                publisher.publish_flag(flag(frame, acquired_at=now()))
+            publisher.publish_verdict(verdict(acquired_at=now()))
+            assert (await next_of(events, VerdictReceived)).message.sweep == 3, "what is allowed goes through"
+            async with asyncio.timeout(10):
+                while "refuses" not in publisher.last_failure:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+            assert f"refuses what is said on {topics.flag}" in publisher.last_failure
+            assert "give its user the right to write there" in publisher.last_failure
+            assert publisher.flag_counts.messages == 0
+
+            acl.write_text(acl.read_text() + f"\ntopic readwrite {topics.flag}")
+            assert mosquitto.process is not None
+            mosquitto.process.send_signal(signal.SIGHUP)
+            got = [(await next_of(events, FlagReceived)).message.frame_index for _ in range(3)]
+            assert got == [0, 1, 2]
+            assert await publisher.drain(10)
+            assert publisher.queue_counts.dropped == 0
+
+
 async def test_malformed_messages_are_counted_and_not_fatal(broker: BrokerSettings, topics: Topics) -> None:
     async with Subscriber(broker, topics) as events, await raw_client(broker) as vandal:
         await vandal.publish(topics.verdict("superior"), b'{"verdict": "fine"}', qos=1)
@@ -410,12 +439,21 @@ async def test_tls_refuses_a_broker_whose_certificate_is_not_trusted(enter, tmp_
         gc.collect()
 
 
-async def test_a_broker_that_silently_swallows_our_messages_is_found_out(tmp_path, topics: Topics) -> None:
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ("read", r"refuses what is said on .*state \(Not authorized\); give its user the right to write"),
+        ("write", r"does not hand back what is published.*right to write and read"),
+    ],
+)
+async def test_a_broker_that_gives_half_of_the_rights_is_found_out(
+    tmp_path: Path, topics: Topics, right: str, said: str
+) -> None:
     access = tmp_path / "access"
-    access.write_text("topic read #\n")
+    access.write_text(f"topic {right} #\n")
     with (
         running_mosquitto(tmp_path, f"allow_anonymous true\nacl_file {access}") as mosquitto,
-        pytest.raises(BrokerError, match=r"does not hand back what is published.*right to write and read"),
+        pytest.raises(BrokerError, match=said),
     ):
         async with Publisher(BrokerSettings(port=mosquitto.port, timeout_s=0.3), topics):
             pass
