@@ -124,6 +124,12 @@ class ConsoleLink:
             return True
         return False
 
+    async def gone_or(self, stop: asyncio.Event, seconds: float) -> None:
+        """Wait until the console is known to be gone, or `stop`, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await _first_of(self._gone, stop)
+
     @property
     def is_gone(self) -> bool:
         """Whether the console has disappeared since it was opened."""

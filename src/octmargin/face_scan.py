@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
 
 import structlog
 
@@ -26,6 +27,17 @@ _RESUMPTIONS = 20
 """Of one sweep: a cable that is loose must not keep a face for ever."""
 
 log = structlog.get_logger()
+
+
+class _After(Enum):
+    """What is to come of a face after a part of its sweep."""
+
+    IS_DONE = auto()
+    """Nothing, unless the console went away."""
+    GOES_ON = auto()
+    """The console did not answer when it was to go on: ask it again."""
+    ANEW = auto()
+    """It cannot go on: the face is worth another try from its beginning."""
 
 
 class FaceScanner:
@@ -81,35 +93,43 @@ class FaceScanner:
         if self._recorder is not None:
             self._recorder.expect(plan.face)
             self._recorder.note("face", {"face": plan.face, "frames": plan.frames})
-        numbered, again = await self._sweep(book, stop)
+        numbered, after = await self._sweep(book, stop)
         await self._until_settled()
         parts = 1
-        while parts <= _RESUMPTIONS:
-            if not self._link.is_gone or book.remaining is None or stop.is_set():
+        while parts <= _RESUMPTIONS and book.remaining is not None and not stop.is_set():
+            if not self._link.is_gone and after is _After.GOES_ON:
+                # It did not answer: the heartbeat is about to find out whether it is still there.
+                await self._link.gone_or(stop, _LIVENESS_S)
+            elif not self._link.is_gone:
                 break
-            self._desk.say(book)
-            if not await self._link.recover(stop):
-                break
+            if self._link.is_gone:
+                self._desk.say(book)
+                if not await self._link.recover(stop):
+                    break
             parts += 1
-            more, again = await self._sweep(book, stop)
+            more, after = await self._sweep(book, stop)
             await self._until_settled()
             numbered = None if numbered is None or more is None else numbered + more
         self._close(book, numbered)
         # Where every place came, or the console was waited for often enough, that is what there is of this face.
-        return not again and (book.remaining is None or not self._link.is_gone or parts > _RESUMPTIONS)
+        is_over = book.remaining is None or parts > _RESUMPTIONS
+        is_done = after is _After.IS_DONE and not self._link.is_gone
+        return after is not _After.ANEW and (is_over or is_done)
 
-    async def _sweep(self, book: SweepBook, stop: asyncio.Event) -> tuple[int | None, bool]:
-        """Frames that the console numbered, None where it could not be asked; whether another try is worth it."""
+    async def _sweep(self, book: SweepBook, stop: asyncio.Event) -> tuple[int | None, _After]:
+        """Frames that the console numbered, None where it could not be asked; and what is to come of the face."""
         goes_on = book.started is not None
         try:
             numbered = await self._link.sweep(book, self._ring, stop)
         except DeviceError as error:
             log.warning("sweep failed", reason=str(error))
             self._on_fault(SWEEP_ALARM, str(error))
-            # A console that refuses a plan will refuse it again, unless it only cannot begin within a sweep.
-            return None, goes_on or not isinstance(error, CommandRefusedError)
+            if isinstance(error, CommandRefusedError):
+                # A console that refuses a plan will refuse it again, unless it only cannot begin within a sweep.
+                return None, _After.ANEW if goes_on else _After.IS_DONE
+            return None, _After.GOES_ON if goes_on else _After.ANEW
         self._on_recovered(SWEEP_ALARM)
-        return numbered, False
+        return numbered, _After.IS_DONE
 
     async def _until_settled(self) -> None:
         """Wait until each entry of the ring has its outcome; raise what went wrong with one."""

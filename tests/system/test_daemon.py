@@ -588,6 +588,41 @@ async def test_a_sweep_that_fails_to_start_leaves_nothing_to_the_next_face(
         assert verdict.counts.lost == verdict.counts.not_scanned == 0
 
 
+async def test_a_console_that_does_not_answer_when_it_is_to_go_on_is_asked_again(
+    phantom: LayeredPhantom, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen of the face before it went away is not scanned a second time."""
+    begin_sweep = ConsoleControl.begin_sweep
+    calls = iter(range(100))
+
+    def begin_and_fail_once(control: ConsoleControl, before: ScanStatus) -> ScanStatus:
+        if next(calls) == 1:
+            raise DeviceTimeoutError("no answer")
+        return begin_sweep(control, before)
+
+    monkeypatch.setattr(ConsoleControl, "begin_sweep", begin_and_fail_once)
+    monkeypatch.setattr("octmargin.face_scan._LIVENESS_S", 0.1)
+    monkeypatch.setattr("octmargin.acquisition.RETRY_S", 0.1)
+    script = FaultScript(fault=(Unplug(seconds=0.2, sweeps=(1,), frames=(5,)),))
+    console = FaultyConsole(phantom, script, Personality(serial="ROOM-1"))
+    room = Room(phantom, broker, console)
+    console.plug_into(room.served)
+    heard: list[FlagReceived | VerdictReceived] = []
+    async with room.listening(heard):
+        await Daemon(room.config(line_rate_hz=1280.0)).run()
+        await room.until(lambda tally: tally.state == "disconnected")
+    await asyncio.to_thread(room.close)
+    assert balanced(room.tally)
+    judged = [
+        e.message.frame_index for e in heard if isinstance(e, FlagReceived) and e.message.face == FACES[0]
+    ]
+    assert judged == sorted(set(judged)), "each frame once, in order"
+    assert {0, 1, 2, FRAMES - 1} <= set(judged)
+    verdict = room.tally.faces[FACES[0]].verdict
+    assert verdict is not None
+    assert verdict.counts.not_scanned == 0
+
+
 def wait_until_numbered(console: Console, numbered: int) -> None:
     with console._lock:
         assert console._wake.wait_for(lambda: console._numbered >= numbered, timeout=5)
