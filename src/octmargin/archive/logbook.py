@@ -22,6 +22,7 @@ from octmargin.errors import InputError
 
 LOG_FILE = "log.jsonl"
 _MOST_WAITING = 100_000
+_PATIENCE_S = 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,9 +51,12 @@ class Logbook:
         self._waiting.put(lambda: {"at": at, "kind": kind} | msgspec.to_builtins(content))
 
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Write what waits, and end; OSError where the disk takes nothing for seconds."""
         self._waiting.put(None)
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
+        if self._thread.is_alive():
+            self.failure = self.failure or "the disk stands still"
+            raise TimeoutError(self.failure)
         self._file.close()
 
     def _work(self) -> None:
@@ -63,6 +67,8 @@ class Logbook:
                 self._write(make())
             except OSError as error:
                 self.failure = error.strerror or str(error)
+            except Exception as error:  # noqa: BLE001 - a log that ends without a word would pass for whole
+                self.failure = f"{type(error).__name__}: {error}"
 
     def _write(self, content: dict[str, Any]) -> None:
         entry = {"n": self._lines, "before": self.last_hash} | content

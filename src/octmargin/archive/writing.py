@@ -184,8 +184,8 @@ class RecordingWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.log.close()
         try:
+            self.log.close()
             if kind is None:
                 self._finish()
         except OSError as failure:
@@ -234,6 +234,8 @@ class RecordingWriter:
             raise _unwritable(self.path, error) from error
 
     def _finish(self) -> None:
+        if self.log.failure:
+            raise OSError(self.log.failure)
         _finish(self._group, self._metadata, self._present, self.log.last_hash)
         if not self._live:
             self._folder.rename(self.path)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -116,6 +117,34 @@ def test_a_disk_that_fails_is_told_and_ends_the_log(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="descriptor"):
         log.close()
     assert "descriptor" in log.failure
+
+
+def test_what_cannot_be_written_is_told_and_ends_the_log(tmp_path: Path) -> None:
+    log = Logbook(tmp_path / "log")
+    log.note("frame", {"what": object()})
+    log.note("frame", {"index": 1})
+    log.close()
+    assert "TypeError" in log.failure
+    assert check_log(tmp_path / "log").entries == 0
+
+
+def test_a_disk_that_stands_still_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moves_on = threading.Event()
+
+    class StandingStill:
+        def write(self, data: memoryview) -> int:
+            moves_on.wait(20)
+            return len(data)
+
+    monkeypatch.setattr("octmargin.archive.logbook._PATIENCE_S", 0.05)
+    log = Logbook(tmp_path / "log")
+    log._file.close()
+    monkeypatch.setattr(log, "_file", StandingStill())
+    log.note("frame", {})
+    with pytest.raises(TimeoutError, match="the disk stands still"):
+        log.close()
+    moves_on.set()
+    log._thread.join(20)
 
 
 def test_there_may_be_no_log_and_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
