@@ -12,6 +12,7 @@ import typer
 from octmargin import __version__
 from octmargin.commands.assess import assess
 from octmargin.commands.bench import bench
+from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
@@ -56,6 +57,7 @@ for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, repl
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
+app.add_typer(broker, name="broker")
 
 
 def _add_installed_commands() -> None:

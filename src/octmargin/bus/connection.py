@@ -105,9 +105,16 @@ class Connector:
             return BrokerError(
                 f"the MQTT broker at {settings.address} refuses the connection ({reason}); check its log"
             )
+        reason = " ".join(str(error).split())
+        if isinstance(error.__context__, ssl.SSLError):
+            return BrokerUnreachableError(
+                f"the MQTT broker at {settings.address} cannot be trusted ({reason}); "
+                "check broker.tls.ca_file, and for which hosts and until when the broker's certificate holds"
+            )
+        # A broker that refuses our certificate says so when TLS 1.3 is up already, and then only hangs up.
+        remedy = ", or check broker.tls: a broker may refuse a certificate" if settings.tls else ""
         return BrokerUnreachableError(
-            f"no MQTT broker at {settings.address} ({' '.join(str(error).split())}); "
-            "start one or set broker.host/broker.port"
+            f"no MQTT broker at {settings.address} ({reason}); start one or set broker.host/broker.port{remedy}"
         )
 
 

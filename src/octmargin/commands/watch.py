@@ -17,11 +17,14 @@ def watch(
     username: Annotated[str, typer.Option(help="User at the broker.")] = "",
     password_file: Annotated[str, typer.Option(help="File with the password.")] = "",
     ca_file: Annotated[str, typer.Option(help="CA certificate: use TLS.")] = "",
+    cert_file: Annotated[str, typer.Option(help="Our own certificate, where the broker asks for one.")] = "",
+    key_file: Annotated[str, typer.Option(help="Its key.")] = "",
     site: Annotated[str, typer.Option(help="Site, as in the daemon's configuration.")] = "demo",
     console: Annotated[str, typer.Option(help="Console, as in the daemon's configuration.")] = "simulator",
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
 ) -> None:
     """Show state, faces, flags and rates live, until Ctrl-C."""
-    tls = TlsSettings(ca_file=ca_file) if ca_file else None
+    uses_tls = bool(ca_file or cert_file)
+    tls = TlsSettings(ca_file=ca_file, cert_file=cert_file, key_file=key_file) if uses_tls else None
     settings = BrokerSettings(host=host, port=port, username=username, password_file=password_file, tls=tls)
     asyncio.run(watch_bus(settings, Topics(site, console), seconds=seconds))

@@ -1,0 +1,112 @@
+"""`octmargin broker`: certificates, users, rights and configuration of a site's MQTT broker."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from octmargin.bus.rights import Role
+from octmargin.errors import ConfigError
+from octmargin.site.settings import Auth
+
+broker = typer.Typer(no_args_is_help=True, help="Prepare a site's MQTT broker.")
+
+
+@broker.callback()
+def _group() -> None:
+    """Prepare a site's MQTT broker."""
+
+
+@broker.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The broker's folder; new, or one that users are added to.")],
+    site: Annotated[str, typer.Option(help="Site, as in the daemons' configurations.")],
+    console: Annotated[list[str] | None, typer.Option(help="A console; once for each.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name or IP address by which clients reach the broker; once for each, the usual one first."
+        ),
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(help='A user who runs consoles; in a new site "operator" unless given.'),
+    ] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option(help='A user who may decide; in a new site "reader" unless given.')
+    ] = None,
+    viewer: Annotated[
+        list[str] | None, typer.Option(help='A display that only shows; in a new site "viewer" unless given.')
+    ] = None,
+    archive: Annotated[
+        list[str] | None,
+        typer.Option(help='A user who keeps everything; in a new site "archive" unless given.'),
+    ] = None,
+    days: Annotated[
+        int,
+        typer.Option(
+            min=1, max=825, help="Validity of certificates; Apple's systems accept 825 days at most."
+        ),
+    ] = 825,
+    auth: Annotated[
+        Auth | None,
+        typer.Option(help="How MQTT clients prove who they are; passwords unless given."),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="MQTT over TLS; 8883 unless given.")
+    ] = None,
+    websocket_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="MQTT over WebSockets over TLS; 9001 unless given.")
+    ] = None,
+    installed_at: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder on its machine that FOLDER/broker will be copied to; FOLDER/broker itself unless given."
+        ),
+    ] = None,
+    client_folder: Annotated[
+        str | None,
+        typer.Option(help="Folder for its files on each client's machine; /etc/octmargin unless given."),
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Renew certificates that end within 30 days or lack a --host.")
+    ] = False,
+) -> None:
+    """Write CA, certificates, users, rights and mosquitto's configuration; add to what is there, never overwrite it."""
+    if find_spec("cryptography") is None:
+        raise ConfigError(
+            "octmargin broker: the package cryptography is missing; pip install 'octmargin[broker]'"
+        )
+    from octmargin.site.prepare import Request, prepare  # noqa: PLC0415 - an extra: only this command needs it
+
+    names = {
+        Role.CONSOLE: console,
+        Role.OPERATOR: operator,
+        Role.READER: reader,
+        Role.VIEWER: viewer,
+        Role.ARCHIVE: archive,
+    }
+    request = Request(
+        folder=folder,
+        site=site,
+        names={role: tuple(given or ()) for role, given in names.items()},
+        hosts=tuple(host or ()),
+        auth=auth,
+        port=port,
+        websocket_port=websocket_port,
+        installed_at=installed_at,
+        client_folder=client_folder,
+        days=days,
+        renew=renew,
+    )
+    report = prepare(request, datetime.now(UTC))
+    for line in report.done or ["nothing to do: everything is there"]:
+        typer.echo(line)
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    if report.done:
+        typer.echo(f"{folder / 'README.md'} says what belongs where.")
