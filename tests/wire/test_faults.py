@@ -181,7 +181,7 @@ async def test_garbage_from_the_host_does_not_trouble_the_console(bench: Bench, 
         if isinstance(bench.served, UsbConsole):
             driver._wire._device.write(CONTROL_OUT, garbage, 1000)  # type: ignore[attr-defined]
         else:
-            driver._wire._port.write(garbage)  # type: ignore[attr-defined]
+            driver._wire._port.send(garbage)  # type: ignore[attr-defined]
         assert (await driver.identify()).serial == "TEST-7"
 
 

@@ -275,9 +275,12 @@ async def test_nothing_is_lost_or_doubled_over_kills_and_brokers_that_come_and_g
         listening = asyncio.create_task(heard.listen(events))
         for _ in range(4):
             with_broker = rng.random() < 0.5
-            if with_broker and mosquitto.process is None:
+            if mosquitto.process is None and with_broker:
                 mosquitto.start()
-            elif not with_broker:
+            if mosquitto.process is not None:
+                # The subscriber is there, and has all that the broker took so far.
+                await asyncio.wait_for(_heard_everything(mosquitto.settings, topics, heard), 20)
+            if not with_broker:
                 mosquitto.stop()
             arguments = (str(mosquitto.port), str(tmp_path), topics.site, topics.console)
             daemon = await asyncio.create_subprocess_exec(
@@ -296,7 +299,7 @@ async def test_nothing_is_lost_or_doubled_over_kills_and_brokers_that_come_and_g
             await daemon.wait()
         if mosquitto.process is None:
             mosquitto.start()
-        await asyncio.wait_for(_subscribed_again(mosquitto.settings, topics, heard), 20)
+        await asyncio.wait_for(_heard_everything(mosquitto.settings, topics, heard), 20)
         async with Publisher(settings_for(mosquitto.port, tmp_path), topics) as last:
             assert await last.drain(20)
         events.stop()
@@ -312,8 +315,8 @@ async def test_nothing_is_lost_or_doubled_over_kills_and_brokers_that_come_and_g
     assert {n for _, n in said if n % 10 == 0} <= finals
 
 
-async def _subscribed_again(settings: BrokerSettings, topics: Topics, heard: Heard) -> None:
-    """Wait until the subscriber under test has found the broker again, by what it hears."""
+async def _heard_everything(settings: BrokerSettings, topics: Topics, heard: Heard) -> None:
+    """Wait until the subscriber under test hears the broker, and with that all that it took before."""
     async with Publisher(settings, topics) as probe:
         while all(session != probe.session for session, _ in heard.flags):
             probe.publish_flag(flag(acquired_at=now()))
