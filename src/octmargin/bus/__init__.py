@@ -25,6 +25,7 @@ from octmargin.bus.messages import (
     utc_from_ns,
 )
 from octmargin.bus.publisher import Publisher, utc_now
+from octmargin.bus.store import OutboxStore
 from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.tally import Tally
 from octmargin.bus.topics import Topics
@@ -43,6 +44,7 @@ __all__ = [
     "LatencyMs",
     "MapMessage",
     "ModelDescription",
+    "OutboxStore",
     "Publisher",
     "RecordingCounts",
     "ScanDescription",

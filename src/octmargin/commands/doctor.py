@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from octmargin import kernel_cache
-from octmargin.bus import BrokerSettings, Topics, check_credentials
+from octmargin.bus import BrokerSettings, OutboxStore, Topics, check_credentials
 from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
 from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
@@ -56,7 +56,7 @@ def doctor(
             )
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
-    findings += _folders(checked)
+    findings += [*_outbox(checked), *_folders(checked)]
     _finish(findings)
 
 
@@ -174,6 +174,28 @@ def _broker(config: Config | None) -> Finding:
     except OSError as error:
         remedy = "start one (Debian: apt install mosquitto) or set broker.host and broker.port; the demo brings its own"
         return Finding(what, "problem" if config is not None else "note", f"no broker: {error}", remedy)
+
+
+def _outbox(config: Config | None) -> Iterator[Finding]:
+    """Whether what waits for the broker can be kept, and what waits there of earlier runs."""
+    if config is None or not config.broker.outbox_file:
+        return
+    path = Path(config.broker.outbox_file)
+    if not path.exists():
+        if path.parent.is_dir() and os.access(path.parent, os.W_OK):
+            yield Finding("outbox", "ok", f"{path}, not there yet")
+        else:
+            yield Finding(
+                "outbox", "problem", f"{path.parent} is no folder that can be written", "name another"
+            )
+        return
+    try:
+        store = OutboxStore(path, "doctor")
+    except ConfigError as error:
+        yield Finding("outbox", "problem", str(error))
+        return
+    store.close()
+    yield Finding("outbox", "ok", f"{path}, {store.left} messages of earlier runs wait")
 
 
 def _folders(config: Config | None) -> Iterator[Finding]:
