@@ -27,10 +27,12 @@ HEALTH_INTERVAL_S = 1.0
 
 _BROKER_FAULT = "broker"
 _OUTBOX_FAULT = "outbox"
+_REFUSED_FAULT = "refused"
 _REMEDIES = {
     CONSOLE_ALARM: "check cable and power; scanning goes on by itself when the console is back",
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
     _OUTBOX_FAULT: "make room on the disk; what waits for the broker is lost where the daemon ends meanwhile",
+    _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
@@ -133,16 +135,18 @@ class ConditionDesk:
             self.raise_alarm(RECORDER_FAULT, text)
 
     def _tell_of_the_outbox(self) -> None:
-        """A disk that cannot keep what waits is a fault for as long as that goes on."""
-        store = self._publisher.store
-        if store is None:
-            return
-        if store.failures > self._store_failures:
+        """A disk that cannot keep what waits is a fault while that goes on; a message refused, from then on."""
+        store, trouble = self._publisher.store, ""
+        if store is not None:
+            # Also one that came and went since the last look.
+            trouble = store.trouble or (store.failure if store.failures > self._store_failures else "")
             self._store_failures = store.failures
-            if _OUTBOX_FAULT not in self.lifecycle.fault_ids:
-                self.raise_alarm(_OUTBOX_FAULT, f"what waits for the broker cannot be kept: {store.failure}")
-        elif _OUTBOX_FAULT in self.lifecycle.fault_ids:
+        if trouble and _OUTBOX_FAULT not in self.lifecycle.fault_ids:
+            self.raise_alarm(_OUTBOX_FAULT, f"what waits for the broker cannot be kept: {trouble}")
+        elif not trouble and _OUTBOX_FAULT in self.lifecycle.fault_ids:
             self.clear_alarm(_OUTBOX_FAULT)
+        if self._publisher.refusal and _REFUSED_FAULT not in self.lifecycle.fault_ids:
+            self.raise_alarm(_REFUSED_FAULT, self._publisher.refusal)
 
     def _look_at_the_broker(self) -> None:
         """A broker that is gone is no alarm, for nobody would hear it."""

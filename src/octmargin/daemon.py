@@ -292,6 +292,8 @@ def _log_broker(publisher: Publisher, settings: BrokerSettings) -> None:
         log.info(
             "outbox on disk", path=str(store.path), of_earlier_runs=store.left, unreadable=store.unreadable
         )
+        if store.foreign:
+            log.warning("the outbox holds messages of another console, which stay there", count=store.foreign)
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -75,5 +75,9 @@ class BrokerUnreachableError(BrokerError):
     """No broker answers at the address: it may come yet."""
 
 
+class MessageRefusedError(BrokerError):
+    """The broker refuses this message, and always will."""
+
+
 class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""

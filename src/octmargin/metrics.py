@@ -111,6 +111,9 @@ def _bus(health: Health) -> Iterator[Metric]:
         "octmargin_queue_dropped", "Flag messages given up because too many waited.", health.queue.dropped
     )
     yield CounterMetricFamily(
+        "octmargin_refused_messages", "Messages that the broker will never take.", health.queue.refused
+    )
+    yield CounterMetricFamily(
         "octmargin_late_messages", "Flags and verdicts of earlier runs that arrived now.", health.queue.late
     )
     yield CounterMetricFamily(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import math
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import aiomqtt
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from octmargin.errors import BrokerError
+from octmargin.errors import BrokerError, MessageRefusedError
 
 _REMEDIES = {
     135: "give its user the right to write there",
     151: "its quota is used up: make room, or raise its limits",
 }
 """MQTT 5 reason codes of PUBACK: not authorised; quota exceeded."""
+_FOR_GOOD = (144, 149, 153)
+"""Topic name invalid; packet too large; payload format invalid: no later try can end otherwise."""
+_MOST_HEADER_BYTES = 64
+"""Of a PUBLISH packet, beside topic and payload."""
+
+T = TypeVar("T")
 
 
 class Client(aiomqtt.Client):
@@ -24,14 +32,22 @@ class Client(aiomqtt.Client):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._refusals: dict[int, ReasonCode] = {}
+        self._most_bytes = math.inf
 
     async def publish_or_refusal(
         self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Any
     ) -> None:
         """Publish, and return when the broker has the message.
 
-        BrokerError names topic, reason and remedy where it refuses it; aiomqtt.MqttError where the connection fails.
+        BrokerError names topic, reason and remedy where it refuses it, MessageRefusedError where it always will;
+        aiomqtt.MqttError where the connection fails.
         """
+        if len(topic.encode()) + len(payload) + _MOST_HEADER_BYTES > self._most_bytes:
+            # A broker hangs up on it, and would do so again on every connection.
+            raise MessageRefusedError(
+                f"a message of {len(payload)} bytes on {topic} is more than the MQTT broker takes "
+                f"({self._most_bytes} bytes); raise its limit"
+            )
         # The course of `aiomqtt.Client.publish` (2.5), which does not give away the message's id.
         info = self._client.publish(topic, payload, qos, retain, properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -42,8 +58,24 @@ class Client(aiomqtt.Client):
                 await self._wait_for(confirmation.wait(), timeout=None)
         reason = self._refusals.pop(info.mid, None)
         if reason is not None:
+            kind = MessageRefusedError if reason.value in _FOR_GOOD else BrokerError
             remedy = _REMEDIES.get(reason.value, "check its log")
-            raise BrokerError(f"the MQTT broker refuses what is said on {topic} ({reason}); {remedy}")
+            raise kind(f"the MQTT broker refuses what is said on {topic} ({reason}); {remedy}")
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 - its base's
+        """As its base, and without Python 3.11's `wait_for`, which swallows a cancellation that meets the answer."""
+        limit_s = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(None if limit_s == math.inf else limit_s):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        self._most_bytes = getattr(properties, "MaximumPacketSize", math.inf)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
         if isinstance(reason_code, ReasonCode) and reason_code.is_failure:

@@ -144,6 +144,10 @@ class FlagMessage(Message, frozen=True, kw_only=True):
             description="Sum of 1 no surface, 2 saturated, 4 low signal, 8 shallow, 16 unfamiliar; 0 is sound."
         ),
     ]
+    late: Annotated[
+        bool,
+        Meta(description="True where a later run says it, which found it waiting: history, not the present."),
+    ] = False
 
     def __post_init__(self) -> None:
         columns = (self.suspicion, self.distance_mm, self.visualised_depth_mm, self.quality)
@@ -208,6 +212,10 @@ class VerdictMessage(Message, frozen=True, kw_only=True):
     clusters: Annotated[int, Meta(ge=0, description="Connected groups of suspicious blocks.")]
     counts: StateCounts
     reasons: Annotated[list[str], Meta(description="Why, in words for a person.")]
+    late: Annotated[
+        bool,
+        Meta(description="True where a later run says it, which found it waiting: history, not the present."),
+    ] = False
 
     def __post_init__(self) -> None:
         if self.verdict == "nothing_suspicious" and not (self.coverage and self.visualised_depth_mm):
@@ -234,13 +242,14 @@ class FlagCounts(Struct, frozen=True, kw_only=True):
 class QueueCounts(Struct, frozen=True, kw_only=True):
     """The way out: what waits, what was dropped (flags), what a newer message replaced (all others).
 
-    `late` flags and verdicts of earlier runs arrived in this one.
+    `late` flags and verdicts of earlier runs arrived in this one; `refused` messages the broker will never take.
     """
 
     waiting: Count = 0
     dropped: Count = 0
     coalesced: Count = 0
     late: Count = 0
+    refused: Count = 0
 
 
 class RecordingCounts(Struct, frozen=True, kw_only=True):

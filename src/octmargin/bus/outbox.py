@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from octmargin.bus.messages import Message, VerdictMessage
@@ -39,11 +39,6 @@ class Parcel:
         return DELIVERY[self.kind]
 
     @property
-    def retain(self) -> bool:
-        """Whether the broker is to remember it."""
-        return self.delivery.retain and not self.late
-
-    @property
     def is_final(self) -> bool:
         """Whether it is the last word on a sweep."""
         return isinstance(self.content, VerdictMessage) and not self.content.provisional
@@ -61,9 +56,10 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Leftovers:
-    """What an earlier run did not get said: its final verdicts, and how many flags, numbered from 0 on."""
+    """What an earlier run did not get said: final verdicts by their numbers, below `next_final`; flags from 0 on."""
 
-    finals: tuple[Parcel, ...] = ()
+    finals: Mapping[int, Parcel] = field(default_factory=dict)
+    next_final: int = 0
     flags: int = 0
 
 
@@ -78,21 +74,19 @@ class Outbox:
         flag_bound: int,
         journal: Journal | None = None,
         journal_bound: int = 0,
-        leftovers: Leftovers | None = None,
     ) -> None:
         if flag_bound < 1:
             raise ValueError(f"an outbox for {flag_bound} flags holds none; give at least 1")
-        leftovers = leftovers or Leftovers()
         self._flag_bound = flag_bound
         self._journal = journal
         self._bound = flag_bound if journal is None else max(flag_bound, journal_bound)
-        self._finals: deque[Parcel] = deque(leftovers.finals)
+        self._finals: deque[Parcel] = deque()
         self._flags: deque[Parcel] = deque()
         self._latest: dict[str, Parcel] = {}
         self._under_way: dict[Parcel, None] = {}
-        self._numbers: dict[Parcel, int] = {parcel: n for n, parcel in enumerate(leftovers.finals)}
-        self._next_final = len(leftovers.finals)
-        self._next_flag = leftovers.flags
+        self._numbers: dict[Parcel, int] = {}
+        self._next_final = 0
+        self._next_flag = 0
         self._first_behind = 0
         """Flags from this number on are in the journal alone."""
         self._flags_are_next = False
@@ -100,6 +94,17 @@ class Outbox:
         """Flags that were given up because there was no room, or the journal could not give them back."""
         self.coalesced = 0
         """Parcels that a newer one for the same topic replaced."""
+        self.refused = 0
+        """Parcels that the broker will never take."""
+
+    def take_over(self, leftovers: Leftovers) -> None:
+        """Begin with what an earlier run left in the journal; before anything is put."""
+        if self._next_final or self._next_flag:
+            raise ValueError("what an earlier run left comes before anything new")
+        self._finals.extend(leftovers.finals.values())
+        self._numbers = {parcel: number for number, parcel in leftovers.finals.items()}
+        self._next_final = leftovers.next_final
+        self._next_flag = leftovers.flags
         self._drop_oldest_flags()
 
     @property
@@ -148,10 +153,10 @@ class Outbox:
             self._latest[parcel.topic] = parcel
 
     def put_missing(self, parcels: Iterable[Parcel]) -> None:
-        """Accept those parcels whose topic has nothing newer waiting."""
-        finals = self._topics_of_finals()
+        """Accept the newest that was said on some topics, but where a newer one waits or it waits itself."""
+        finals = set(self._finals)
         for parcel in parcels:
-            if parcel.topic not in finals:
+            if parcel not in finals:
                 self._latest.setdefault(parcel.topic, parcel)
 
     def take(self) -> Parcel | None:
@@ -193,6 +198,12 @@ class Outbox:
         del self._under_way[parcel]
         self._forget(parcel)
 
+    def refuse(self, parcel: Parcel) -> None:
+        """Give up a parcel that the broker will never take."""
+        del self._under_way[parcel]
+        self.refused += 1
+        self._forget(parcel)
+
     def restore(self) -> None:
         """Put what was under way back in front, in its order, because its connection is gone."""
         returned = list(self._under_way)
@@ -210,8 +221,8 @@ class Outbox:
                 continue
             self.coalesced += parcel.topic in newest
             newest[parcel.topic] = parcel
-        # A final verdict that waits came after what was under way before it, or the other way round: either
-        # way it stands, and the next provisional one comes within a second.
+        # A final verdict that waits came after what was under way before it, or the other way round: it stands, and
+        # what is newest on the topic is put again with the next connection.
         for topic in newest.keys() & finals:
             del newest[topic]
             self.coalesced += 1

@@ -36,12 +36,16 @@ from octmargin.bus.messages import (
     State,
     VerdictMessage,
 )
-from octmargin.bus.outbox import Outbox, Parcel
+from octmargin.bus.outbox import Leftovers, Outbox, Parcel
 from octmargin.bus.store import OutboxStore
 from octmargin.bus.topics import Kind, Topics
 from octmargin.bus.transmitter import Sealed, Transmitter
 from octmargin.bus.validity import Validity
-from octmargin.errors import BrokerError, MessageError
+from octmargin.errors import BrokerError, ConfigError, MessageError
+
+_OPENING_S = 5.0
+_CLOSING_S = 1.0
+"""For how long a disk may hold up the start and the end."""
 
 
 def utc_now() -> datetime:
@@ -75,14 +79,13 @@ class Publisher:
         self._settings = settings
         self._validity = validity or Validity()
         self._clock = clock
-        self.store = OutboxStore(Path(settings.outbox_file), self.session) if settings.outbox_file else None
-        """Where messages wait beyond the end of the process."""
-        self._outbox = Outbox(
-            settings.outbox_frames,
-            self.store,
-            settings.outbox_file_frames,
-            self.store.leftovers if self.store else None,
+        self.store = (
+            OutboxStore(Path(settings.outbox_file), self.session, topics.base)
+            if settings.outbox_file
+            else None
         )
+        """Where messages wait beyond the end of the process."""
+        self._outbox = Outbox(settings.outbox_frames, self.store, settings.outbox_file_frames)
         self._retained: dict[str, Parcel] = {}
         self._sequences: Counter[Kind] = Counter()
         self._state: State = "init"
@@ -90,6 +93,8 @@ class Publisher:
         self._flag_messages_acknowledged = 0
         self._late_acknowledged = 0
         self._last_failure = ""
+        self.refusal = ""
+        """What the broker will never take, and why: the last such message; empty where there was none."""
         self._is_lost = asyncio.Event()
         self._heard_itself = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -104,6 +109,8 @@ class Publisher:
         )
 
     async def __aenter__(self) -> Self:
+        if self.store is not None:
+            self._outbox.take_over(await self._opened(self.store))
         self.set_state("init")
         self._running = asyncio.create_task(self._transmitter.link.run(), name="octmargin bus")
         hearing = asyncio.create_task(self._heard_itself.wait())
@@ -121,7 +128,9 @@ class Publisher:
         finally:
             hearing.cancel()
             losing.cancel()
-        if not (self._heard_itself.is_set() or self._is_lost.is_set()):
+        is_mute = self._transmitter.link.connected and not self._heard_itself.is_set()
+        may_come = self._heard_itself.is_set() or self._is_lost.is_set() or self.store is not None
+        if self._running.done() or is_mute or not may_come:
             await self._stop()
             raise BrokerError(self._unheard)
         # From now on the loss of the broker is no reason to give up.
@@ -149,7 +158,9 @@ class Publisher:
     @property
     def last_failure(self) -> str:
         """Why the connection was lost, or could not be made anew, last time; for the log."""
-        return self._unheard if self._transmitter.link.connected else self._last_failure
+        if self._transmitter.link.connected:
+            return self._unheard
+        return self._last_failure or f"the MQTT broker at {self._settings.address} has not answered yet"
 
     @property
     def state(self) -> State:
@@ -254,6 +265,7 @@ class Publisher:
             dropped=box.dropped,
             coalesced=box.coalesced,
             late=self._late_acknowledged,
+            refused=box.refused,
         )
 
     async def drain(self, timeout_s: float) -> bool:
@@ -279,16 +291,22 @@ class Publisher:
 
     def seal(self, parcel: Parcel) -> Sealed:
         """Stamp and encode a parcel as of now."""
-        if parcel.content is None:
-            return Sealed(b"")
-        if isinstance(parcel.content, str):
-            return Sealed(parcel.content.encode("ascii"))
+        content, retain = parcel.content, parcel.delivery.retain
+        if content is None:
+            return Sealed(b"", retain)
+        if isinstance(content, str):
+            return Sealed(content.encode("ascii"), retain)
         now = self._clock()
-        valid_until = self._validity.until(parcel.kind, parcel.content, now)
-        payload = encode(msgspec.structs.replace(parcel.content, published_at=now, valid_until=valid_until))
+        valid_until = self._validity.until(parcel.kind, content, now)
+        content = msgspec.structs.replace(content, published_at=now, valid_until=valid_until)
+        if parcel.late and isinstance(content, FlagMessage | VerdictMessage):
+            content = msgspec.structs.replace(content, late=True)
+        if parcel.late or valid_until <= now:
+            # History: nothing that the broker is to remember, nor to withhold from a subscriber that is slow.
+            return Sealed(encode(content), retain=False)
         if not parcel.delivery.expires:
-            return Sealed(payload)
-        return Sealed(payload, expiry_s=max(1, math.ceil((valid_until - now).total_seconds())))
+            return Sealed(encode(content), retain)
+        return Sealed(encode(content), retain, max(1, math.ceil((valid_until - now).total_seconds())))
 
     def on_acknowledged(self, parcel: Parcel) -> None:
         """Count the flags that the broker has."""
@@ -297,6 +315,10 @@ class Publisher:
         elif isinstance(parcel.content, FlagMessage):
             self._flag_messages_acknowledged += 1
             self._flags_acknowledged += len(parcel.content.state)
+
+    def on_refused(self, reason: str) -> None:
+        """Keep what and why."""
+        self.refusal = reason
 
     def on_lost(self, reason: str) -> None:
         """Keep why."""
@@ -353,7 +375,22 @@ class Publisher:
                 await self._running
         finally:
             if self.store is not None:
-                await asyncio.to_thread(self.store.close)
+                # A disk that takes longer is told by `store.trouble`; the process ends without it.
+                await asyncio.wait({asyncio.wrap_future(self.store.close())}, timeout=_CLOSING_S)
+
+    async def _opened(self, store: OutboxStore) -> Leftovers:
+        opening = store.open()
+        try:
+            async with asyncio.timeout(_OPENING_S):
+                return await asyncio.wrap_future(opening)
+        except BaseException as error:
+            store.close()
+            if not isinstance(error, TimeoutError):
+                raise
+            raise ConfigError(
+                f"broker.outbox_file {str(store.path)!r}: its disk has not answered for {_OPENING_S:.0f} s; "
+                "check it, or name a file on another"
+            ) from None
 
     @property
     def _unheard(self) -> str:

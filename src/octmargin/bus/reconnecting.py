@@ -73,12 +73,15 @@ class ReconnectingClient:
         """Connect and serve; None when stopped, else why the connection is no more."""
         failure: BrokerError | None = None
         try:
-            async with self._make_client() as client, asyncio.TaskGroup() as tasks:
-                self.connected = True
-                self.reconnects += self._was_connected
-                self._was_connected = True
-                tasks.create_task(self._raise_when_stopping())
-                tasks.create_task(self._serve(client))
+            async with asyncio.TaskGroup() as tasks:
+                # From before the connection is there: a broker that does not answer must not hold up the end.
+                waiting = tasks.create_task(self._raise_when_stopping())
+                async with self._make_client() as client:
+                    self.connected = True
+                    self.reconnects += self._was_connected
+                    self._was_connected = True
+                    await self._serve(client)
+                waiting.cancel()
         except* aiomqtt.MqttError as failures:
             failure = self._connector.explain(first_cause(failures))
         except* BrokerError as refusals:

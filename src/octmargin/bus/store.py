@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from octmargin.bus.messages import SCHEMA, Message
 from octmargin.bus.outbox import Leftovers, Parcel
 from octmargin.bus.topics import Kind
 from octmargin.errors import ConfigError
+from octmargin.own_thread import OwnThread
 
 _APPLICATION_ID = 0x6F63746D  # "octm"
 _FORMAT = 1
@@ -33,17 +34,27 @@ CREATE TABLE IF NOT EXISTS parcels (
 ) WITHOUT ROWID
 """
 _LOCK_WAIT_S = 1.0
+_STANDSTILL_S = 5.0
+_RETRY_S = 1.0
+_MOST_KEPT = 4096
+
+_Row = tuple[str, int]
+"""Kind and number in the file."""
 
 
 class OutboxStore:
-    """The file. Opening takes it for this process alone; ConfigError where that cannot be.
+    """The file at `path`; `open` takes it for this process alone.
 
-    `leftovers` is what an earlier run did not get said. `session` is this run's: messages of any other are late.
-    `most_pages` bounds the file, 4096 bytes each.
+    `session` is this run's: messages of any other are late. Those of topics that do not begin with `base` are another
+    console's, and left where they are. `most_pages` bounds the file, 4096 bytes each. No disk holds up the caller.
     """
 
-    def __init__(self, path: Path, session: str, *, most_pages: int | None = None) -> None:
+    def __init__(self, path: Path, session: str, base: str, *, most_pages: int | None = None) -> None:
         self.path = path
+        self.left = 0
+        """Messages of earlier runs that were there at the start."""
+        self.foreign = 0
+        """Messages of other consoles that were there too."""
         self.failures = 0
         """Times that the disk failed: what was to be written or read then waits in memory at best."""
         self.failure = ""
@@ -51,27 +62,43 @@ class OutboxStore:
         self.unreadable = 0
         """Messages that were found and cannot be read any more: they are gone."""
         self._session = session
+        self._prefix = f"{base}/"
+        self._most_pages = most_pages
+        self._thread = OwnThread("octmargin outbox")
+        self._connection: sqlite3.Connection
+        self._is_open = False
         self._lock = threading.Lock()
         self._kept: dict[tuple[Kind, int], Parcel] = {}
-        self._forgotten: list[tuple[str, int]] = []
-        self._written: set[tuple[str, int]] = set()
-        """What is in the file; the thread's own."""
+        self._forgotten: list[tuple[Kind, int]] = []
         self._write_is_due = False
-        with self._explained():
-            self._connection = _connect(path, most_pages)
-            try:
-                self.leftovers = self._take_stock()
-            except BaseException:
-                self._connection.close()
-                raise
-        self.left = len(self.leftovers.finals) + self.leftovers.flags
-        """Messages of earlier runs that were there at the start."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="octmargin outbox")
+        self._is_failing = False
+        # The thread's own from here on.
+        self._found: dict[Kind, list[int]] = {}
+        """Numbers in the file of what was found, in its order; what comes is numbered from `_beyond` on."""
+        self._beyond: dict[Kind, int] = {}
+        self._written: set[_Row] = set()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at present, in words; empty while all is well."""
+        busy_s = self._thread.busy_s
+        if busy_s > _STANDSTILL_S:
+            return f"{self.path}: the disk has not answered for {busy_s:.0f} s"
+        return self.failure if self._is_failing else ""
+
+    def open(self) -> Future[Leftovers]:
+        """Open the file and see what an earlier run did not get said; ConfigError where that cannot be."""
+        return self._thread.submit(self._open)
 
     def keep(self, number: int, parcel: Parcel) -> None:
         """Write it soon; never blocks."""
         with self._lock:
             self._kept[parcel.kind, number] = parcel
+            if len(self._kept) > _MOST_KEPT:
+                # A disk that stands still must not cost memory without end; final verdicts are few.
+                oldest = next((key for key, kept in self._kept.items() if not kept.is_final), None)
+                if oldest is not None:
+                    del self._kept[oldest]
         self._write_soon()
 
     def forget(self, kind: Kind, number: int) -> None:
@@ -79,20 +106,37 @@ class OutboxStore:
         with self._lock:
             if self._kept.pop((kind, number), None) is not None:
                 return
-            self._forgotten.append((kind.value, number))
+            self._forgotten.append((kind, number))
         self._write_soon()
 
     def flags(self, asked: range) -> Future[Mapping[int, Parcel]]:
         """Read flags by their numbers; those that cannot be had are missing."""
         return self._thread.submit(self._read_flags, asked)
 
-    def close(self) -> None:
-        """Write what is not written yet, and let the file go. Blocks for as long as the disk takes."""
-        self._thread.submit(self._write).result()
-        self._thread.shutdown()
-        self._connection.close()
+    def close(self) -> Future[None]:
+        """Write what is not written yet, and let the file go; the process need not wait for a disk that hangs."""
+        closed = self._thread.submit(self._close)
+        self._thread.end()
+        return closed
 
-    # -- in the thread, once it runs ---------------------------------------------------------------------
+    # -- in the thread -----------------------------------------------------------------------------------
+
+    def _open(self) -> Leftovers:
+        with self._explained():
+            connection = _connect(self.path, self._most_pages)
+            self._connection = connection
+            try:
+                leftovers = self._take_stock()
+            except BaseException:
+                connection.close()
+                raise
+            self._is_open = True
+            return leftovers
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._write()
+            self._connection.close()
 
     def _write_soon(self) -> None:
         if not self._write_is_due:
@@ -104,80 +148,105 @@ class OutboxStore:
             self._write_is_due = False
             kept, self._kept = self._kept, {}
             forgotten, self._forgotten = self._forgotten, []
-        if not (kept or forgotten):
+        if not (kept or forgotten or self._is_failing):
             return
-        rows = [
-            (kind.value, number, parcel.topic, encode(parcel.content))
-            for (kind, number), parcel in kept.items()
-            if isinstance(parcel.content, Message)
-        ]
+        rows = [row for (kind, number), parcel in kept.items() if (row := self._row(kind, number, parcel))]
+        gone = [self._in_file(kind, number) for kind, number in forgotten]
         try:
             with self._transaction():
-                self._connection.executemany("DELETE FROM parcels WHERE kind = ? AND number = ?", forgotten)
                 self._connection.executemany("INSERT OR REPLACE INTO parcels VALUES (?, ?, ?, ?)", rows)
+                self._connection.executemany("DELETE FROM parcels WHERE kind = ? AND number = ?", gone)
         except sqlite3.Error as error:
-            self._note(error)
             with self._lock:
-                # Tried again with the next write. Flags are not: there may be no end of them.
-                finals = {key: parcel for key, parcel in kept.items() if parcel.is_final}
+                # Flags are not tried again: there may be no end of them. Nor is what arrived meanwhile.
+                arrived = set(self._forgotten)
+                finals = {k: parcel for k, parcel in kept.items() if parcel.is_final and k not in arrived}
                 self._kept = finals | self._kept
-                self._forgotten = [key for key in forgotten if key in self._written] + self._forgotten
+                self._forgotten = [
+                    key for key in forgotten if self._in_file(*key) in self._written
+                ] + self._forgotten
+            self._fail(error)
         else:
-            self._written.difference_update(forgotten)
             self._written.update((kind, number) for kind, number, _, _ in rows)
+            self._written.difference_update(gone)
+            self._is_failing = False
 
-    def _note(self, error: sqlite3.Error) -> None:
+    def _row(self, kind: Kind, number: int, parcel: Parcel) -> tuple[str, int, str, bytes] | None:
+        if not isinstance(parcel.content, Message):
+            return None
+        try:
+            return (*self._in_file(kind, number), parcel.topic, encode(parcel.content))
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            # Nor can it be sent; whoever sends it says so.
+            return None
+
+    def _fail(self, error: sqlite3.Error) -> None:
         self.failures += 1
         self.failure = f"{self.path}: {error}"
+        self._is_failing = True
+        retry = threading.Timer(_RETRY_S, self._write_soon)
+        retry.daemon = True
+        retry.start()
+
+    def _in_file(self, kind: Kind, number: int) -> _Row:
+        found = self._found[kind]
+        if number < len(found):
+            return kind.value, found[number]
+        return kind.value, number - len(found) + self._beyond[kind]
 
     def _read_flags(self, asked: range) -> Mapping[int, Parcel]:
         self._write()
+        numbers = {self._in_file(Kind.FLAG, n)[1]: n for n in asked}
+        if not numbers:
+            return {}
         try:
             rows = self._connection.execute(
-                "SELECT number, topic, content FROM parcels WHERE kind = ? AND number >= ? AND number < ?",
-                (Kind.FLAG.value, asked.start, asked.stop),
+                "SELECT number, topic, content FROM parcels WHERE kind = ? AND number >= ? AND number <= ?",
+                (Kind.FLAG.value, min(numbers), max(numbers)),
             ).fetchall()
         except sqlite3.Error as error:
-            self._note(error)
+            self._fail(error)
             return {}
-        return dict(self._readable(Kind.FLAG, rows))
+        readable = self._readable(Kind.FLAG, (row for row in rows if row[0] in numbers))
+        return {numbers[number]: parcel for number, parcel in readable}
 
     def _take_stock(self) -> Leftovers:
-        """Number what is there from 0 on, in its order, without holes."""
-        with self._transaction():
-            for kind in (Kind.FLAG, Kind.VERDICT):
-                numbers = self._connection.execute(
-                    "SELECT number FROM parcels WHERE kind = ? ORDER BY number", (kind.value,)
-                ).fetchall()
-                # Upwards, each onto a number that is free already: it is its own or one that was passed.
-                self._connection.executemany(
-                    "UPDATE parcels SET number = ? WHERE kind = ? AND number = ?",
-                    ((n, kind.value, number) for n, (number,) in enumerate(numbers) if n != number),
-                )
-        finals = self._connection.execute(
-            "SELECT number, topic, content FROM parcels WHERE kind = ? ORDER BY number", (Kind.VERDICT.value,)
-        ).fetchall()
-        flags = self._connection.execute(
-            "SELECT count(*) FROM parcels WHERE kind = ?", (Kind.FLAG.value,)
-        ).fetchone()[0]
-        self._written = {(Kind.FLAG.value, n) for n in range(flags)} | {
-            (Kind.VERDICT.value, n) for n in range(len(finals))
+        """See what is there, without writing: the disk may be full."""
+        for kind in (Kind.FLAG, Kind.VERDICT):
+            rows = self._connection.execute(
+                "SELECT number, substr(topic, 1, ?) = ? FROM parcels WHERE kind = ? ORDER BY number",
+                (len(self._prefix), self._prefix, kind.value),
+            ).fetchall()
+            self._found[kind] = [number for number, is_ours in rows if is_ours]
+            self._beyond[kind] = rows[-1][0] + 1 if rows else 0
+            self._written.update((kind.value, number) for number in self._found[kind])
+            self.foreign += len(rows) - len(self._found[kind])
+        finals = dict(self._readable(Kind.VERDICT, self._found_finals()))
+        self._forgotten = [
+            (Kind.VERDICT, n) for n, number in enumerate(self._found[Kind.VERDICT]) if number not in finals
+        ]
+        numbered = {
+            n: finals[number] for n, number in enumerate(self._found[Kind.VERDICT]) if number in finals
         }
-        readable = dict(self._readable(Kind.VERDICT, finals))
-        if len(readable) < len(finals):
-            with self._transaction():
-                self._connection.executemany(
-                    "DELETE FROM parcels WHERE kind = ? AND number = ?",
-                    [(Kind.VERDICT.value, number) for number, _, _ in finals if number not in readable],
-                )
-            return self._take_stock()
-        return Leftovers(tuple(readable.values()), int(flags))
+        leftovers = Leftovers(
+            finals=numbered, next_final=len(self._found[Kind.VERDICT]), flags=len(self._found[Kind.FLAG])
+        )
+        self.left = len(numbered) + leftovers.flags
+        return leftovers
+
+    def _found_finals(self) -> Iterator[tuple[int, str, bytes]]:
+        found = set(self._found[Kind.VERDICT])
+        for row in self._connection.execute(
+            "SELECT number, topic, content FROM parcels WHERE kind = ? ORDER BY number", (Kind.VERDICT.value,)
+        ):
+            if row[0] in found:
+                yield row
 
     def _readable(self, kind: Kind, rows: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, Parcel]]:
         for number, topic, content in rows:
             try:
                 message = msgspec.json.decode(content, type=MESSAGES[kind])
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.unreadable += 1
                 continue
             if message.schema != SCHEMA:
@@ -202,8 +271,11 @@ class OutboxStore:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "locked" in str(error):
+            primary = error.sqlite_errorcode & 0xFF
+            if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise ConfigError(f"{key} is in use; stop the other daemon or name another file") from None
+            if primary == sqlite3.SQLITE_FULL:
+                raise ConfigError(f"{key} finds its disk full; make room") from None
             raise ConfigError(
                 f"{key} cannot be used ({error}); name a file in a folder that exists"
             ) from None
@@ -225,11 +297,15 @@ def _connect(path: Path, most_pages: int | None) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if tables:
             _require_ours(application, version)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {_FORMAT}")
-        connection.execute(_TABLES)
+        else:
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            connection.execute(_TABLES)
         if most_pages is not None:
             connection.execute(f"PRAGMA max_page_count = {int(most_pages)}")
+        # Found out now whether it may be written, without writing.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
     except BaseException:
         connection.close()
         raise

@@ -47,6 +47,7 @@ SILENCE_LIMIT_S = 5.0
 _LATENCY_SAMPLES = 10_000
 _RATE_WINDOW_S = 2.0
 _GAP_MEMORY = 10_000
+_SESSIONS_REMEMBERED = 64
 
 
 @dataclass(slots=True)
@@ -149,6 +150,7 @@ class Tally:
         self.late = 0
         """Flags and verdicts of earlier runs, said late: history, nothing to be shown."""
         self._session = ""
+        self._past: deque[str] = deque(maxlen=_SESSIONS_REMEMBERED)
         self._alive_at_ns: int | None = None
 
     @property
@@ -242,9 +244,8 @@ class Tally:
         self._alive_at_ns = None
 
     def _is_history(self, event: FlagReceived | VerdictReceived) -> bool:
-        """Whether somebody else said it than who describes itself: an earlier run, whose messages waited on disk."""
-        described = self.description
-        return not event.retained and described is not None and event.message.session != described.session
+        """Whether an earlier run said it: it waited on that run's disk, or at the broker."""
+        return not event.retained and (event.message.late or event.message.session in self._past)
 
     def _take_result(self, result: MapMessage | VerdictMessage) -> None:
         face = self._face(result.face)
@@ -267,6 +268,11 @@ class Tally:
     def _begin_session(self, session: str) -> None:
         if session == self._session:
             return
+        if session in self._past:
+            # The broker had forgotten, and remembered an earlier one meanwhile.
+            self._past.remove(session)
+        if self._session:
+            self._past.append(self._session)
         self._session = session
         self.flags = FlagStream()
         self.health = None

@@ -15,6 +15,7 @@ from octmargin.bus.connection import Connector
 from octmargin.bus.outbox import Outbox, Parcel
 from octmargin.bus.reconnecting import ReconnectingClient
 from octmargin.bus.store import OutboxStore
+from octmargin.errors import MessageRefusedError
 
 WINDOW = 8
 """Publishes under way at once: hides the round trip to a broker on the network, keeps the order."""
@@ -24,9 +25,10 @@ _READ_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A parcel as it goes on the wire: its payload, and for how long the broker may hand it out."""
+    """A parcel as it goes on the wire: its payload, and whether and for how long the broker is to remember it."""
 
     payload: bytes
+    retain: bool
     expiry_s: int | None = None
 
     @property
@@ -49,6 +51,9 @@ class Sender(Protocol):
 
     def on_acknowledged(self, parcel: Parcel) -> None:
         """Count a parcel that the broker has."""
+
+    def on_refused(self, reason: str) -> None:
+        """Note that the broker will never take a parcel, which is given up."""
 
     def on_heard(self, message: aiomqtt.Message) -> None:
         """Take a message of the subscribed topics."""
@@ -89,6 +94,7 @@ class Transmitter:
     def wake(self) -> None:
         """Look into the outbox."""
         self._something_waits.set()
+        self._room_for_more.set()
 
     async def drained(self) -> None:
         """Return when the broker has acknowledged everything."""
@@ -121,7 +127,8 @@ class Transmitter:
             asked = self._outbox.wanted(_READ_AT_ONCE)
             if asked:
                 self._outbox.refill(asked, await asyncio.wrap_future(store.flags(asked)))
-                self.wake()
+                self._something_waits.set()
+                self._note_if_empty()
             else:
                 self._room_for_more.clear()
                 await self._room_for_more.wait()
@@ -136,14 +143,22 @@ class Transmitter:
             if self._outbox.behind:
                 self._room_for_more.set()
             sealed = self._sender.seal(parcel)
-            await client.publish_or_refusal(
-                parcel.topic,
-                sealed.payload,
-                qos=parcel.delivery.qos,
-                retain=parcel.retain,
-                properties=sealed.properties,
-            )
-            self._outbox.acknowledge(parcel)
-            self._sender.on_acknowledged(parcel)
-            if self._outbox.empty:
-                self._all_acknowledged.set()
+            try:
+                await client.publish_or_refusal(
+                    parcel.topic,
+                    sealed.payload,
+                    qos=parcel.delivery.qos,
+                    retain=sealed.retain,
+                    properties=sealed.properties,
+                )
+            except MessageRefusedError as refusal:
+                self._outbox.refuse(parcel)
+                self._sender.on_refused(str(refusal))
+            else:
+                self._outbox.acknowledge(parcel)
+                self._sender.on_acknowledged(parcel)
+            self._note_if_empty()
+
+    def _note_if_empty(self) -> None:
+        if self._outbox.empty:
+            self._all_acknowledged.set()

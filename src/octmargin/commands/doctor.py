@@ -25,6 +25,7 @@ from octmargin.errors import ConfigError, OctMarginError
 from octmargin.live_check import live_findings
 from octmargin.startup import check_scan, choose_calibration
 
+_DISK_S = 5.0
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
 
@@ -189,12 +190,17 @@ def _outbox(config: Config | None) -> Iterator[Finding]:
                 "outbox", "problem", f"{path.parent} is no folder that can be written", "name another"
             )
         return
+    store = OutboxStore(path, "doctor", Topics(config.site, config.console).base)
     try:
-        store = OutboxStore(path, "doctor")
+        store.open().result(_DISK_S)
     except ConfigError as error:
         yield Finding("outbox", "problem", str(error))
         return
-    store.close()
+    except TimeoutError:
+        yield Finding("outbox", "problem", f"{path}: its disk does not answer", "check it, or name another")
+        return
+    finally:
+        store.close()
     yield Finding("outbox", "ok", f"{path}, {store.left} messages of earlier runs wait")
 
 

@@ -132,10 +132,43 @@ def test_a_late_verdict_is_not_the_present_one_of_its_face() -> None:
         Parcel("verdict/superior", Kind.VERDICT, verdict(), late=True),
         final_parcel("superior", 1),
     )
-    outbox = Outbox(1, Shelf(), 1, Leftovers((late,)))
+    outbox = Outbox(1, Shelf(), 1)
+    outbox.take_over(Leftovers({0: late}, 1))
     outbox.put_missing([present])
     assert take_all(outbox) == [late, present]
-    assert (late.retain, present.retain) == (False, True)
+
+
+def test_what_was_said_after_a_final_verdict_that_waits_is_said_again_after_it() -> None:
+    outbox = Outbox(1)
+    final, newer = final_parcel("superior", 1), verdict_parcel("superior", "of the next sweep")
+    outbox.put(final)
+    outbox.put_missing([newer])
+    assert take_all(outbox) == [final, newer]
+
+
+def test_a_final_verdict_that_waits_is_not_said_twice() -> None:
+    outbox = Outbox(1)
+    final = final_parcel("superior", 1)
+    outbox.put(final)
+    outbox.put_missing([final])
+    assert take_all(outbox) == [final]
+
+
+def test_what_an_earlier_run_left_comes_before_anything_new() -> None:
+    outbox = Outbox(1, Shelf(), 1)
+    outbox.put(flag_parcel())
+    with pytest.raises(ValueError, match="before anything new"):
+        outbox.take_over(Leftovers({}, 0, 3))
+
+
+def test_a_parcel_that_the_broker_never_takes_is_given_up_and_counted() -> None:
+    shelf = Shelf()
+    outbox = Outbox(4, shelf, 4)
+    for parcel in (final_parcel("superior", 1), flag_parcel()):
+        outbox.put(parcel)
+    for parcel in take_all(outbox):
+        outbox.refuse(parcel)
+    assert (outbox.refused, outbox.empty, shelf.kept) == (2, True, {})
 
 
 def test_an_outbox_must_hold_something() -> None:
@@ -148,6 +181,8 @@ class Shelf:
 
     def __init__(self, kept: dict[tuple[Kind, int], Parcel] | None = None) -> None:
         self.kept = kept or {}
+        self.lost: set[tuple[Kind, int]] = set()
+        """Kept, and not to be found again."""
 
     def keep(self, number: int, parcel: Parcel) -> None:
         assert (parcel.kind, number) not in self.kept
@@ -157,7 +192,7 @@ class Shelf:
         del self.kept[kind, number]
 
     def found(self, asked: range) -> dict[int, Parcel]:
-        return {n: self.kept[Kind.FLAG, n] for n in asked if (Kind.FLAG, n) in self.kept}
+        return {n: self.kept[Kind.FLAG, n] for n in asked if (Kind.FLAG, n) in self.kept.keys() - self.lost}
 
 
 def test_what_memory_has_no_room_for_waits_in_the_journal() -> None:
@@ -202,7 +237,8 @@ def test_what_the_journal_cannot_give_back_is_counted_as_dropped() -> None:
 def test_what_an_earlier_run_left_goes_out_before_anything_new() -> None:
     late_final, late_flags = final_parcel("medial", 1), [flag_parcel(f"late {n}") for n in range(3)]
     shelf = Shelf({(Kind.VERDICT, 0): late_final} | {(Kind.FLAG, n): p for n, p in enumerate(late_flags)})
-    outbox = Outbox(10, shelf, 10, Leftovers((late_final,), 3))
+    outbox = Outbox(10, shelf, 10)
+    outbox.take_over(Leftovers({0: late_final}, 1, 3))
     new_final, new_flag = final_parcel("medial", 2), flag_parcel("new")
     outbox.put(new_flag)
     outbox.put(new_final)
@@ -237,9 +273,10 @@ class AnyCourse(RuleBasedStateMachine):
             finals = {(Kind.VERDICT, n): parcel for n, parcel in enumerate(self.finals)}
             flags = {(Kind.FLAG, n): parcel for n, parcel in enumerate(self.flags)}
             self.shelf = Shelf(finals | flags)
-            leftovers = Leftovers(tuple(self.finals), len(flags))
-            self.outbox = Outbox(bound, self.shelf, journal_bound, leftovers)
+            self.outbox = Outbox(bound, self.shelf, journal_bound)
+            self.outbox.take_over(Leftovers(dict(enumerate(self.finals)), len(self.finals), len(flags)))
         self.accepted = len(self.finals) + len(self.flags)
+        self.given_up = 0
 
     @rule()
     def put_a_flag(self) -> None:
@@ -270,9 +307,33 @@ class AnyCourse(RuleBasedStateMachine):
             self.outbox.acknowledge(self.arrived[-1])
 
     @rule()
+    def be_refused(self) -> None:
+        if self.under_way:
+            parcel = self.under_way.pop(0)
+            self.outbox.refuse(parcel)
+            if parcel.is_final:
+                self.finals.remove(parcel)
+            elif parcel.kind is Kind.FLAG:
+                self.flags.remove(parcel)
+            self.given_up += 1
+
+    @rule()
     def lose_the_connection(self) -> None:
         self.outbox.restore()
         self.under_way.clear()
+
+    @rule(data=st.data())
+    def fail_to_keep_a_flag(self, data: st.DataObject) -> None:
+        """The disk was full: what is behind and not there is dropped when it is asked for."""
+        flags = [key for key in self.shelf.kept if key[0] is Kind.FLAG] if self.shelf else []
+        if self.shelf and flags:
+            self.shelf.lost.add(data.draw(st.sampled_from(flags)))
+
+    @rule(faces=st.lists(st.sampled_from(["superior", "inferior"]), unique=True))
+    def connect_again(self, faces: list[str]) -> None:
+        before = self.outbox.waiting
+        self.outbox.put_missing([verdict_parcel(face, "retained") for face in faces])
+        self.accepted += self.outbox.waiting - before
 
     @rule()
     def ask_the_journal(self) -> None:
@@ -299,7 +360,9 @@ class AnyCourse(RuleBasedStateMachine):
                 self.acknowledge()
             self.ask_the_journal()
             self.get_the_answer()
-        assert self.accepted == len(self.arrived) + self.outbox.dropped + self.outbox.coalesced
+        sent = len(self.arrived) + self.given_up
+        assert self.accepted == sent + self.outbox.dropped + self.outbox.coalesced
+        assert self.outbox.refused == self.given_up
         assert [parcel for parcel in self.arrived if parcel.is_final] == self.finals
         came = [parcel for parcel in self.arrived if parcel.kind is Kind.FLAG]
         assert came == [parcel for parcel in self.flags if parcel in came]

@@ -329,6 +329,39 @@ async def test_what_the_broker_refuses_is_told_and_waits(tmp_path: Path, topics:
             assert publisher.queue_counts.dropped == 0
 
 
+@pytest.mark.parametrize("acknowledged", range(0, 1000, 100))
+async def test_the_end_does_not_wait_for_a_backlog(
+    broker: BrokerSettings, topics: Topics, acknowledged: int
+) -> None:
+    async with asyncio.timeout(10):
+        publisher = Publisher(broker, topics)
+        await publisher.__aenter__()
+        for frame in range(1500):
+            publisher.publish_flag(flag(frame, acquired_at=now()))
+        while publisher.flag_counts.messages < acknowledged:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        await publisher._stop()
+        assert publisher.queue_counts.waiting > 0, "it was in the middle of it"
+
+
+async def test_a_message_that_the_broker_never_takes_is_given_up_and_counted_and_the_others_go_on(
+    tmp_path: Path, topics: Topics
+) -> None:
+    with running_mosquitto(tmp_path, "allow_anonymous true\nmax_packet_size 4000") as mosquitto:
+        async with (
+            Subscriber(mosquitto.settings, topics) as events,
+            Publisher(mosquitto.settings, topics) as publisher,
+        ):
+            for frame, blocks in ((0, 32), (1, 500), (2, 32)):
+                publisher.publish_flag(flag(frame, blocks=blocks, acquired_at=now()))
+            got = [(await next_of(events, FlagReceived)).message.frame_index for _ in range(2)]
+            assert got == [0, 2]
+            assert await publisher.drain(10)
+            assert (publisher.queue_counts.refused, publisher.flag_counts.messages) == (1, 2)
+            assert "is more than the MQTT broker takes (4000 bytes); raise its limit" in publisher.refusal
+            assert publisher.reconnects == 0
+
+
 async def test_malformed_messages_are_counted_and_not_fatal(broker: BrokerSettings, topics: Topics) -> None:
     async with Subscriber(broker, topics) as events, await raw_client(broker) as vandal:
         await vandal.publish(topics.verdict("superior"), b'{"verdict": "fine"}', qos=1)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import random
 import signal
+import socket
 import sqlite3
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiomqtt
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.events import FlagReceived, VerdictReceived
-from octmargin.bus.messages import Message
-from octmargin.bus.outbox import Parcel
+from octmargin.bus.messages import FlagMessage, Message
+from octmargin.bus.outbox import Leftovers, Parcel
 from octmargin.bus.publisher import Publisher
 from octmargin.bus.store import OutboxStore
 from octmargin.bus.subscriber import Subscriber
@@ -42,8 +52,23 @@ def final_parcel(sweep: int, session: str = "one") -> Parcel:
     return Parcel("octmargin/1/or/c/verdict/superior", Kind.VERDICT, content)
 
 
+BASE = "octmargin/1/or/c"
+
+
+def opened(folder: Path, session: str, base: str = BASE, **options: int) -> tuple[OutboxStore, Leftovers]:
+    """The store in `folder`, and what it held."""
+    store = OutboxStore(folder / "outbox", session, base, **options)
+    return store, store.open().result(10)
+
+
+def leftovers_of(folder: Path, base: str = BASE) -> Leftovers:
+    store, leftovers = opened(folder, "somebody", base)
+    store.close().result(10)
+    return leftovers
+
+
 def test_what_was_kept_and_not_forgotten_is_there_again_in_its_order(tmp_path: Path) -> None:
-    store = OutboxStore(tmp_path / "outbox", "one")
+    store, _ = opened(tmp_path, "one")
     for n in range(6):
         store.keep(n, flag_parcel(n))
     for n in range(3):
@@ -51,45 +76,78 @@ def test_what_was_kept_and_not_forgotten_is_there_again_in_its_order(tmp_path: P
     for n in (0, 3):
         store.forget(Kind.FLAG, n)
     store.forget(Kind.VERDICT, 1)
-    store.close()
+    store.close().result()
 
-    again = OutboxStore(tmp_path / "outbox", "two")
-    assert [parcel.content for parcel in again.leftovers.finals] == [final_parcel(n).content for n in (0, 2)]
-    assert all(parcel.late for parcel in again.leftovers.finals)
-    assert again.leftovers.flags == 4
+    again, leftovers = opened(tmp_path, "two")
+    assert [p.content for p in leftovers.finals.values()] == [final_parcel(n).content for n in (0, 2)]
+    assert all(parcel.late for parcel in leftovers.finals.values())
+    assert leftovers.flags == 4
     found = again.flags(range(10)).result()
     assert {n: parcel.content for n, parcel in found.items()} == {
         number: flag_parcel(n).content for number, n in enumerate((1, 2, 4, 5))
     }
-    again.close()
+    again.close().result()
+
+
+@given(
+    course=st.lists(
+        st.lists(st.tuples(st.sampled_from(["keep", "forget"]), st.integers(0, 9)), max_size=15), max_size=4
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+def test_any_course_of_runs_leaves_what_was_kept_and_not_forgotten(
+    tmp_path: Path, course: list[list[tuple[str, int]]]
+) -> None:
+    """Each run numbers from where the leftovers end, and may forget some of these and of its own."""
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    expected: list[int] = []
+    frame = 0
+    for run, steps in enumerate(course):
+        store, leftovers = opened(folder, f"run {run}")
+        assert leftovers.flags == len(expected)
+        there = dict(enumerate(expected))
+        next_number = len(expected)
+        for word, number in steps:
+            if word == "keep":
+                store.keep(next_number, flag_parcel(frame))
+                there[next_number] = frame
+                next_number, frame = next_number + 1, frame + 1
+            elif there.pop(number, None) is not None:
+                store.forget(Kind.FLAG, number)
+        found = store.flags(range(next_number)).result()
+        assert {
+            n: p.content.frame_index for n, p in found.items() if isinstance(p.content, FlagMessage)
+        } == there
+        store.close().result()
+        expected = list(there.values())
 
 
 def test_messages_of_this_run_are_not_late(tmp_path: Path) -> None:
-    store = OutboxStore(tmp_path / "outbox", "one")
+    store, _ = opened(tmp_path, "one")
     store.keep(0, flag_parcel(0))
     assert not store.flags(range(1)).result()[0].late
-    store.close()
+    store.close().result()
 
 
 def test_what_is_forgotten_before_it_was_written_is_not_written(tmp_path: Path) -> None:
-    store = OutboxStore(tmp_path / "outbox", "one")
+    store, _ = opened(tmp_path, "one")
     for n in range(100):
         store.keep(n, flag_parcel(n))
         store.forget(Kind.FLAG, n)
-    store.close()
-    assert OutboxStore(tmp_path / "outbox", "two").leftovers.flags == 0
+    store.close().result()
+    assert leftovers_of(tmp_path).flags == 0
 
 
 def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
-    store = OutboxStore(tmp_path / "outbox", "one")
+    store, _ = opened(tmp_path, "one")
     with pytest.raises(ConfigError, match=r"broker\.outbox_file .* is in use; stop the other daemon"):
-        OutboxStore(tmp_path / "outbox", "two")
-    store.close()
+        opened(tmp_path, "two")
+    store.close().result()
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.*name a file in a folder that exists"):
-        OutboxStore(tmp_path / "nowhere" / "outbox", "one")
+        opened(tmp_path / "nowhere", "one")
 
 
 def test_another_file_is_left_alone(tmp_path: Path) -> None:
@@ -99,44 +157,148 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE patients (name TEXT)")
     for path, before in ((text, text.read_bytes()), (other, other.read_bytes())):
         with pytest.raises(ConfigError, match="is not a store of messages"):
-            OutboxStore(path, "one")
+            OutboxStore(path, "one", BASE).open().result(10)
         assert path.read_bytes()[100:] == before[100:]
 
 
 def test_a_message_that_cannot_be_read_any_more_is_counted_and_the_others_stay(tmp_path: Path) -> None:
-    store = OutboxStore(tmp_path / "outbox", "one")
+    store, _ = opened(tmp_path, "one")
     for n in range(3):
         store.keep(n, final_parcel(n))
         store.keep(n, flag_parcel(n))
-    store.close()
+    store.close().result()
     with closing(sqlite3.connect(tmp_path / "outbox")) as connection, connection:
         connection.execute("UPDATE parcels SET content = '{' WHERE number = 1")
-    again = OutboxStore(tmp_path / "outbox", "two")
-    assert [parcel.content for parcel in again.leftovers.finals] == [final_parcel(n).content for n in (0, 2)]
+    again, leftovers = opened(tmp_path, "two")
+    assert [p.content for p in leftovers.finals.values()] == [final_parcel(n).content for n in (0, 2)]
     assert set(again.flags(range(3)).result()) == {0, 2}
     assert again.unreadable == 2
-    again.close()
+    again.close().result()
+    assert len(leftovers_of(tmp_path).finals) == 2
+    third, _ = opened(tmp_path, "three")
+    assert third.unreadable == 0, "what nobody can read is not found twice"
+    third.close().result()
 
 
-def test_a_full_disk_is_told_and_over_when_there_is_room_again(tmp_path: Path) -> None:
-    store = OutboxStore(tmp_path / "outbox", "one", most_pages=8)
+def test_what_another_console_left_stays_where_it_is(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one")
+    for n in range(3):
+        store.keep(n, final_parcel(n))
+        store.keep(n, flag_parcel(n))
+    store.close().result()
+
+    renamed, leftovers = opened(tmp_path, "two", "octmargin/1/or/renamed")
+    assert (leftovers.flags, len(leftovers.finals), renamed.left, renamed.foreign) == (0, 0, 0, 6)
+    renamed.keep(0, Parcel("octmargin/1/or/renamed/flag", Kind.FLAG, flag(9, session="two")))
+    assert [parcel.topic for parcel in renamed.flags(range(9)).result().values()] == [
+        "octmargin/1/or/renamed/flag"
+    ]
+    renamed.close().result()
+
+    again, leftovers = opened(tmp_path, "three")
+    assert (leftovers.flags, len(leftovers.finals), again.foreign) == (3, 3, 1)
+    again.close().result()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about, of which there is no event."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_full_disk_is_told_until_there_is_room_again(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one", most_pages=8)
     for n in range(200):
         store.keep(n, flag_parcel(n))
     store.keep(0, final_parcel(0))
     kept = set(store.flags(range(200)).result())
     assert kept < set(range(200))
+    assert store.failures > 0
     assert "full" in store.failure
-    failures = store.failures
-    assert failures > 0
     for n in kept:
         store.forget(Kind.FLAG, n)
     store.keep(200, flag_parcel(200))
+    await until(lambda: not store.trouble)
     assert set(store.flags(range(201)).result()) == {200}
-    assert store.failures == failures
-    store.close()
-    assert len(OutboxStore(tmp_path / "outbox", "two").leftovers.finals) == 1, (
-        "a final verdict is tried again"
+    store.close().result()
+    assert len(leftovers_of(tmp_path).finals) == 1, "a final verdict is tried again"
+
+
+async def test_final_verdicts_that_could_not_be_written_are_trouble_until_they_are(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one", most_pages=8)
+    for n in range(60):
+        store.keep(n, final_parcel(n))
+    store.flags(range(0)).result()
+    for _ in range(3):
+        store.flags(range(1)).result()
+        assert "full" in store.trouble
+    store._thread.submit(lambda: store._connection.execute("PRAGMA max_page_count = 1000")).result()
+    await until(lambda: not store.trouble)
+    store.close().result()
+    assert len(leftovers_of(tmp_path).finals) == 60, (
+        "without another word they are written when there is room"
     )
+
+
+def test_a_final_verdict_that_arrives_while_its_write_fails_is_not_written_later(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one", most_pages=8)
+
+    def forget_meanwhile(statement: str) -> None:
+        # SQLite calls this in the store's thread as it begins the write.
+        if statement.startswith("BEGIN"):
+            store.forget(Kind.VERDICT, 0)
+
+    store._connection.set_trace_callback(forget_meanwhile)
+    all_at_once = threading.Event()
+    store._thread.submit(all_at_once.wait)
+    store.keep(0, final_parcel(0))
+    for n in range(200):
+        store.keep(n, flag_parcel(n))
+    all_at_once.set()
+    assert not store.flags(range(200)).result()
+    assert store.failures == 1
+    store._connection.set_trace_callback(None)
+    store.close().result()
+    assert not leftovers_of(tmp_path).finals
+
+
+def test_a_disk_that_stands_still_costs_neither_memory_nor_the_end_of_the_process(tmp_path: Path) -> None:
+    program = f"""
+import os, sys, threading
+from pathlib import Path
+from octmargin.bus.store import OutboxStore
+from tests.unit.bus.test_store import BASE, final_parcel, flag_parcel
+store = OutboxStore(Path({str(tmp_path / "outbox")!r}), "one", BASE)
+store.open().result(10)
+store._thread.submit(threading.Event().wait)  # the disk
+store.keep(0, final_parcel(0))
+for n in range(20_000):
+    store.keep(n, flag_parcel(n))
+assert not store.close().done()
+finals = [parcel for parcel in store._kept.values() if parcel.is_final]
+print(len(store._kept), len(finals))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    kept, finals = map(int, ended.stdout.split())
+    assert kept <= 4096
+    assert finals == 1
+
+
+def test_an_existing_file_on_a_full_disk_is_read(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one")
+    for n in range(20):
+        store.keep(n, flag_parcel(n))
+    for n in range(0, 20, 2):
+        store.forget(Kind.FLAG, n)
+    store.close().result()
+    pages = (tmp_path / "outbox").stat().st_size // 4096
+    full, leftovers = opened(tmp_path, "two", most_pages=pages)
+    assert leftovers.flags == 10
+    assert len(full.flags(range(10)).result()) == 10
+    full.close().result()
 
 
 def settings_for(port: int, folder: Path, **changes: int) -> BrokerSettings:
@@ -201,8 +363,8 @@ async def test_what_one_run_did_not_get_said_the_next_one_says_as_history(
     tmp_path: Path, topics: Topics, absent: Mosquitto
 ) -> None:
     mosquitto = absent
-    settings = settings_for(mosquitto.port, tmp_path, outbox_frames=4)
-    async with Publisher(settings, topics) as first:
+    broker = settings_for(mosquitto.port, tmp_path, outbox_frames=4)
+    async with Publisher(broker, topics) as first:
         for frame in range(20):
             first.publish_flag(flag(frame, acquired_at=now()))
         for sweep in range(3):
@@ -212,7 +374,7 @@ async def test_what_one_run_did_not_get_said_the_next_one_says_as_history(
     heard = Heard()
     async with Subscriber(mosquitto.settings, topics) as events:
         listening = asyncio.create_task(heard.listen(events))
-        async with Publisher(settings, topics) as second:
+        async with Publisher(broker, topics) as second:
             second.publish_flag(flag(20, acquired_at=now()))
             assert await second.drain(10)
             assert (second.queue_counts.late, second.flag_counts.messages) == (23, 1)
@@ -225,7 +387,7 @@ async def test_what_one_run_did_not_get_said_the_next_one_says_as_history(
         late.stop()
         retained = [event async for event in late if isinstance(event, VerdictReceived)]
     assert not retained, "a verdict of an earlier run is not the present one"
-    assert OutboxStore(tmp_path / "outbox", "three").leftovers.flags == 0
+    assert leftovers_of(tmp_path, topics.base).flags == 0
 
 
 async def test_a_broker_that_refuses_is_an_error_at_the_start_also_with_a_store(tmp_path: Path) -> None:
@@ -236,7 +398,82 @@ async def test_a_broker_that_refuses_is_an_error_at_the_start_also_with_a_store(
         async with Publisher(settings_for(mosquitto.port, tmp_path), Topics("or", "c")):
             pass
     assert "refuses" in str(caught.value)
-    OutboxStore(tmp_path / "outbox", "again").close()
+    leftovers_of(tmp_path)  # not in use any more
+
+
+async def test_what_one_console_left_does_not_hold_up_another(tmp_path: Path, absent: Mosquitto) -> None:
+    broker = settings_for(absent.port, tmp_path)
+    async with Publisher(broker, Topics("or", "old")) as old:
+        old.publish_flag(flag(acquired_at=now()))
+        old.publish_verdict(verdict(acquired_at=now()))
+    (tmp_path / "acl").write_text("topic readwrite octmargin/1/or/new/#\n")
+    absent.extra = f"allow_anonymous true\nacl_file {tmp_path / 'acl'}"
+    absent.start()
+    async with Publisher(broker, Topics("or", "new")) as new:
+        assert new.store is not None
+        assert new.store.foreign == 2
+        new.publish_flag(flag(acquired_at=now()))
+        assert await new.drain(10)
+        assert (new.flag_counts.messages, new.queue_counts.late) == (1, 0)
+
+
+async def test_late_messages_wait_at_the_broker_for_who_is_slow(
+    tmp_path: Path, topics: Topics, absent: Mosquitto
+) -> None:
+    """What is history has no time to lose: only what is shown live expires at the broker."""
+    broker = settings_for(absent.port, tmp_path)
+    async with Publisher(broker, topics) as first:
+        first.publish_flag(flag(0, acquired_at=now()))
+        first.publish_verdict(verdict(acquired_at=now()))
+    absent.start()
+    async with aiomqtt.Client("127.0.0.1", absent.port, protocol=aiomqtt.ProtocolVersion.V5) as archive:
+        await archive.subscribe([(topics.flag, 1), (f"{topics.base}/verdict/+", 1)])
+        async with Publisher(broker, topics) as second:
+            second.publish_flag(flag(1, acquired_at=now()))
+            assert await second.drain(10)
+        heard = [await anext(archive.messages) for _ in range(3)]
+    late = [json.loads(bytes(message.payload))["late"] for message in heard]
+    expires = [hasattr(message.properties, "MessageExpiryInterval") for message in heard]
+    assert sorted(zip(late, expires, strict=True)) == [(False, True), (True, False), (True, False)]
+
+
+async def test_a_broker_that_does_not_even_refuse_holds_up_neither_start_nor_end(
+    tmp_path: Path, topics: Topics
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        with contextlib.ExitStack() as knocking:
+            # Its queue is full: whoever comes now hears nothing at all.
+            for _ in range(4):
+                knocker = knocking.enter_context(socket.socket())
+                knocker.setblocking(False)
+                knocker.connect_ex(("127.0.0.1", port))
+            broker = msgspec.structs.replace(settings_for(port, tmp_path), timeout_s=0.2)
+            async with asyncio.timeout(2), Publisher(broker, topics) as publisher:
+                assert not publisher.connected
+                assert "has not answered yet" in publisher.last_failure
+                publisher.publish_flag(flag(acquired_at=now()))
+    assert leftovers_of(tmp_path, topics.base).flags == 1
+
+
+async def test_a_disk_that_does_not_answer_at_the_start_is_told(
+    tmp_path: Path, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octmargin.bus.publisher._OPENING_S", 0.1)
+    before = set(threading.enumerate())
+    publisher = Publisher(settings_for(free_port(), tmp_path), topics)
+    assert publisher.store is not None
+    disk_answers = threading.Event()
+    publisher.store._thread.submit(disk_answers.wait)
+    with pytest.raises(ConfigError, match=r"outbox.*disk has not answered for .* s; check it"):
+        async with publisher:
+            pass
+    disk_answers.set()
+    # It answers in the end, and the file is let go.
+    await until(lambda: set(threading.enumerate()) <= before)
+    leftovers_of(tmp_path)
 
 
 PROGRAM = """
@@ -315,9 +552,9 @@ async def test_nothing_is_lost_or_doubled_over_kills_and_brokers_that_come_and_g
     assert {n for _, n in said if n % 10 == 0} <= finals
 
 
-async def _heard_everything(settings: BrokerSettings, topics: Topics, heard: Heard) -> None:
+async def _heard_everything(broker: BrokerSettings, topics: Topics, heard: Heard) -> None:
     """Wait until the subscriber under test hears the broker, and with that all that it took before."""
-    async with Publisher(settings, topics) as probe:
+    async with Publisher(broker, topics) as probe:
         while all(session != probe.session for session, _ in heard.flags):
             probe.publish_flag(flag(acquired_at=now()))
             assert await probe.drain(10)

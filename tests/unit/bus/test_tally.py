@@ -216,7 +216,7 @@ def test_the_rate_is_that_of_the_last_two_seconds() -> None:
 
 
 def test_what_an_earlier_run_says_late_is_counted_and_replaces_nothing() -> None:
-    late = {"session": "earlier-run"}
+    late = {"session": "earlier-run", "late": True}
     tally = listening(
         heard(FlagReceived, flag(0)),
         heard(VerdictReceived, verdict(word="suspicious"), stamps=late),
@@ -229,3 +229,36 @@ def test_what_an_earlier_run_says_late_is_counted_and_replaces_nothing() -> None
     assert (shown.session, shown.verdict) == (RUN, "nothing_suspicious")
     assert (tally.flags.messages, tally.flags.gaps) == (2, 0)
     assert not tally.is_stale(noon(1), "superior")
+
+
+def test_a_verdict_of_a_new_run_counts_also_before_the_run_describes_itself() -> None:
+    new = {"session": "next-run"}
+    tally = listening(
+        heard(VerdictReceived, verdict(word="suspicious"), stamps=new),
+        heard(Described, description("next-run"), stamps=new),
+    )
+    shown = tally.faces["superior"].verdict
+    assert shown is not None
+    assert (shown.verdict, tally.late) == ("suspicious", 0)
+
+
+def test_what_a_broker_kept_of_an_earlier_run_is_history() -> None:
+    new = {"session": "next-run"}
+    tally = listening(
+        heard(Described, description("next-run"), stamps=new),
+        heard(VerdictReceived, verdict(word="nothing_suspicious")),
+        heard(FlagReceived, flag(9)),
+    )
+    assert (tally.late, tally.flags.messages) == (2, 0)
+
+
+def test_a_run_whose_broker_remembered_an_earlier_one_is_the_present_again() -> None:
+    new = {"session": "next-run"}
+    tally = listening(
+        heard(Described, description("next-run"), stamps=new),
+        heard(Connected),
+        heard(Described, description(RUN), retained=True),
+        heard(Described, description("next-run"), stamps=new),
+        heard(FlagReceived, flag(1), stamps=new),
+    )
+    assert (tally.late, tally.flags.messages) == (0, 1)

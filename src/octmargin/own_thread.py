@@ -1,0 +1,56 @@
+"""A thread for calls that a disk may hold up: one after the other, and the process ends without waiting for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class OwnThread:
+    """Runs what is submitted, in its order. Unlike an executor's, the thread is a daemon: one that hangs is left."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting_since_s: float | None = None
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the present call has been running; 0 between calls."""
+        since_s = self._waiting_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def submit(self, call: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Have it called after what was submitted before; never blocks."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = call(*arguments)
+            except BaseException as error:  # noqa: BLE001 - whoever awaits it is told
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._calls.put(run)
+        return future
+
+    def end(self) -> None:
+        """Let the thread end after what was submitted; returns at once."""
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            self._waiting_since_s = time.monotonic()
+            try:
+                call()
+            finally:
+                self._waiting_since_s = None
