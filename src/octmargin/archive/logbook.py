@@ -94,6 +94,25 @@ class LogState:
     is_cut: bool = False
     last_hash: str = ""
 
+    def trouble(self, last_hash: str | None) -> str:
+        """What is wrong with a log whose last line had `last_hash`, in words; empty where nothing is.
+
+        None where nobody knows the last line, because the log was cut short or still grows: it may end anywhere then.
+        """
+        if self.broken_at == 0:
+            return "the log was changed: its first line does not begin a log"
+        if self.broken_at > 0:
+            return f"the log was changed: entry {self.broken_at} does not follow from the one before"
+        if last_hash is None or (self.last_hash == last_hash and not self.is_cut):
+            return ""
+        if self.last_hash == last_hash:
+            return (
+                f"the log was changed: something stands behind entry {self.entries - 1}, which was its last"
+            )
+        if self.entries == 0:
+            return "the log was changed: it has no entry any more"
+        return f"the log was changed: it ends with entry {self.entries - 1}, which was not its last"
+
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """Entries of the log at `path` as far as the chain holds; nothing where there is none.
@@ -144,6 +163,6 @@ def _walk(path: Path) -> Iterator[tuple[dict[str, Any], LogState]]:
 def _parse(line: bytes) -> dict[str, Any]:
     try:
         entry = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}

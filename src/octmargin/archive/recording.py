@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from octmargin.archive import metadata as described
-from octmargin.archive.logbook import LOG_FILE, read_log
+from octmargin.archive.logbook import LOG_FILE, check_log, read_log
 from octmargin.archive.metadata import NOMINAL_LINE_RATE_HZ, FaceEntry, Metadata
 from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
@@ -109,6 +109,17 @@ class Recording:
     def log(self) -> Iterator[dict[str, Any]]:
         """What happened while it was made, entry by entry, as far as the chain of hashes holds."""
         return read_log(self.path / LOG_FILE)
+
+    def log_trouble(self) -> str:
+        """In words what is wrong with the log; empty where it is as it was written, as far as can be known.
+
+        Of a recording that is not complete nobody knows the last line: it may be changed or gone.
+        """
+        try:
+            state = check_log(self.path / LOG_FILE)
+        except InputError as error:
+            return str(error)
+        return state.trouble((self.log_sha256 or "") if self.complete else None)
 
     def frame(self, face: str, index: int) -> NDArray[np.unsignedinteger[Any]] | None:
         """Spectra of frame `index` of `face`, (alines, samples), counts; None where the frame was lost.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.archive.test_recording import FRAMES, Source
 
 from octmargin.archive import Recording, RecordingWriter, finish_recording, write_recording
 from octmargin.archive.keeping import Holding, holdings, to_prune, verify
 from octmargin.archive.metadata import parse
+from octmargin.archive.recording import LOG_FILE
 from octmargin.errors import InputError
 
 DAY_S = 86_400.0
@@ -138,3 +143,107 @@ def test_what_cannot_be_is_one_line(folder: Path) -> None:
     assert refused.stderr.startswith("octmargin: recordings prune: give --older-than-days")
     shutil.rmtree(folder / "whole/faces")
     assert run("verify", folder / "whole").stderr.startswith(f"octmargin: {folder}/whole: ")
+
+
+# -- the log -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """A complete recording, whose log is changed and put back."""
+    path = tmp_path_factory.mktemp("logged") / "rec"
+    write_recording(path, Source(faces=("superior",)))
+    return Recording.open(path)
+
+
+def with_log(recording: Recording, content: bytes) -> str:
+    """What `verify` says of the log where it has this content."""
+    log = recording.path / LOG_FILE
+    original = log.read_bytes()
+    try:
+        log.write_bytes(content)
+        return verify(recording).log
+    finally:
+        log.write_bytes(original)
+
+
+def chained(*entries: object) -> bytes:
+    """A log whose chain holds, whatever is in it."""
+    lines: list[bytes] = []
+    for n, entry in enumerate(entries):
+        before = hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+        lines.append(msgspec.json.encode({"n": n, "before": before} | entry))  # type: ignore[operator]
+    return b"".join(line + b"\n" for line in lines)
+
+
+def pieces(original: bytes) -> st.SearchStrategy[bytes]:
+    """Lines, parts and bytes of a log in another order, with others among them."""
+    lines = original.splitlines(keepends=True)
+    part = st.tuples(st.integers(0, len(original)), st.integers(0, len(original))).map(
+        lambda cut: original[min(cut) : max(cut)]
+    )
+    anything = st.one_of(
+        st.sampled_from(lines), st.just(original), part, st.binary(max_size=20), st.just(b"[" * 200_000)
+    )
+    return st.lists(anything, max_size=6).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_log_but_the_one_that_was_written_is_called_whole(logged: Recording, data: st.DataObject) -> None:
+    original = (logged.path / LOG_FILE).read_bytes()
+    at = st.integers(0, len(original))
+    put_in = st.builds(lambda at, what: original[:at] + what + original[at:], at, st.binary(max_size=9))
+    taken_out = st.builds(lambda at, n: original[:at] + original[at + n :], at, st.integers(0, 400))
+    content = data.draw(st.one_of(put_in, taken_out, pieces(original)))
+    assert bool(with_log(logged, content)) == (content != original)
+
+
+words = st.sampled_from(["frame", "forgotten", "superior", "none", ""])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | words, lambda inner: st.lists(inner, max_size=2)
+)
+keys = st.sampled_from(["kind", "face", "index", "sha256", "sequence", "missed"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(entries=st.lists(st.dictionaries(keys, values), max_size=4))
+def test_no_forged_entry_ends_verify(logged: Recording, entries: list[object]) -> None:
+    assert "\n" not in with_log(logged, chained(*entries))
+
+
+def test_a_log_with_more_or_less_than_was_written_is_named(logged: Recording) -> None:
+    original = (logged.path / LOG_FILE).read_bytes()
+    lines = original.splitlines(keepends=True)
+    for behind in (b"{", b"\0" * 4096):
+        assert with_log(logged, original + behind) == (
+            "the log was changed: something stands behind entry 2, which was its last"
+        )
+    assert with_log(logged, b"") == "the log was changed: it has no entry any more"
+    assert with_log(logged, lines[0]) == "the log was changed: it ends with entry 0, which was not its last"
+    assert with_log(logged, b"".join(lines[1:])) == "the log was changed: its first line does not begin a log"
+
+
+def test_a_forged_entry_is_named(logged: Recording) -> None:
+    logged.complete = False  # as long as it is not complete, nobody knows the last line of its log
+    try:
+        trouble = with_log(logged, chained({"kind": "began"}, {"kind": "frame", "face": ["superior"]}))
+    finally:
+        logged.complete = True
+    assert trouble.startswith("the log was changed: entry 1 is none that octmargin writes (Expected `str`")
+
+
+def test_a_log_that_cannot_be_read_is_a_finding(folder: Path) -> None:
+    (folder / "whole" / LOG_FILE).unlink()
+    (folder / "whole" / LOG_FILE).mkdir()
+    found = verify(Recording.open(folder / "whole"))
+    assert "log.jsonl: cannot be read (Is a directory)" in found.log
+    assert found.sound == FRAMES
+
+
+def test_a_frame_that_only_the_log_knows_is_missing(folder: Path) -> None:
+    (folder / "whole/faces/superior/spectra/c/1/0/0").unlink()
+    present = zarr.open_group(folder / "whole", mode="r+")["faces/superior/present"]
+    assert isinstance(present, zarr.Array)
+    present[1] = False
+    assert verify(Recording.open(folder / "whole")).damaged == ("superior 1 (missing)",)
