@@ -14,7 +14,7 @@ from octmargin.archive.keeping import GIGABYTE, Holding, holdings, now_s, remove
 from octmargin.cold_start import compiling_told
 from octmargin.errors import CalibrationError, InputError
 from octmargin.signal import Calibration
-from octmargin.volumes import write_volumes
+from octmargin.volumes import Volume, write_volumes
 from octmargin.words import NOTICE
 
 recordings = typer.Typer(no_args_is_help=True, help="List, verify, repair, prune and reconstruct recordings.")
@@ -89,7 +89,10 @@ def volume(
         typer.Option(min=0.01, max=1000, help="Depth pixel in tissue, µm; the calibration's unless given."),
     ] = None,
 ) -> None:
-    """Reconstruct the faces as OME-Zarr volumes, which napari and other viewers open."""
+    """Reconstruct the faces as OME-Zarr volumes, which napari and other viewers open.
+
+    Exit with 1 where a frame is damaged: its plane is unknown (NaN) then, as that of a lost one.
+    """
     recording = Recording.open(path)
     used = Calibration.load(calibration) if calibration is not None else recording.calibration
     if used is None:
@@ -102,17 +105,20 @@ def volume(
     if face is not None and face not in recording.faces:
         raise InputError(f"--face {face}: {path} has no such face; it has {', '.join(recording.faces)}")
     with compiling_told(lambda line: typer.echo(line, err=True)):
-        written = write_volumes(
+        is_damaged = False
+        for written in write_volumes(
             recording,
             output,
             used,
             axial_um=known_um,
             depth=depth or recording.samples // 2,
             faces=recording.faces if face is None else (face,),
-        )
-    for folder in written:
-        typer.echo(str(folder))
+        ):
+            typer.echo(_volume_line(written))
+            is_damaged |= bool(written.damaged)
     typer.echo(f"{NOTICE} {'SYNTHETIC spectra.' if recording.synthetic else 'Measured spectra.'}")
+    if is_damaged:
+        sys.exit(1)
 
 
 @recordings.command()
@@ -146,6 +152,14 @@ def prune(
     typer.echo(
         f"{len(gone)} recordings, {freed:.2f} GB" + ("" if delete or not gone else "; --delete does it")
     )
+
+
+def _volume_line(volume: Volume) -> str:
+    parts = [str(volume.path)]
+    for frames, what in ((volume.lost, "lost"), (volume.damaged, "damaged")):
+        if frames:
+            parts.append(f"{what} and unknown (NaN): frames {', '.join(map(str, frames))}")
+    return "; ".join(parts)
 
 
 def _line(holding: Holding) -> str:
