@@ -17,6 +17,9 @@ from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
 
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What Zarr raises where its metadata are anything at all."""
+
 
 class Recording:
     """The raw spectra of one specimen, read from a folder when they are asked for; use `Recording.open`.
@@ -77,7 +80,7 @@ class Recording:
             raise InputError(
                 f"{path}: not an octmargin recording; `octmargin simulate --record` writes one"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{path}: cannot be read as Zarr ({error}); restore it from a copy") from error
         return cls(path, described.parse(path, dict(group.attrs)), group)
 
@@ -192,7 +195,7 @@ def _present(path: Path, group: zarr.Group, face: str, frames: int) -> NDArray[n
 def _array(path: Path, group: zarr.Group, where: str) -> zarr.Array[Any]:
     try:
         array = group[where]
-    except (KeyError, OSError, ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path}: {where} is missing or damaged; restore it from a copy") from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: {where} is no array; restore it from a copy")

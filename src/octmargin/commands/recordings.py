@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,38 +40,58 @@ def list_(
 @recordings.command("verify")
 def verify_(paths: Annotated[list[Path], typer.Argument(help="Recordings.")]) -> None:
     """Read every frame, check checksums and the hashes in the log; exit with 1 where anything is not as written."""
-    failed = False
-    for path in paths:
-        recording = Recording.open(path)
-        found = verify(recording)
-        text = f"{path}: {found.sound} frames sound, {found.lost} not there, {len(found.damaged)} damaged"
-        if found.changed:
-            text += f", {len(found.changed)} changed since"
-        if found.unhashed:
-            text += f", {found.unhashed} without a hash"
-        typer.echo(text + ("" if recording.complete else " (its writing was cut short, or goes on)"))
-        for kind, frames in (("damaged", found.damaged), ("changed", found.changed)):
-            for frame in frames:
-                typer.echo(f"  {kind}: {frame}")
-        if found.log:
-            typer.echo(f"  {found.log}")
-        failed |= not found.is_sound
-    if failed:
-        sys.exit(1)
+    _each(paths, _verify)
 
 
 @recordings.command()
 def repair(
     paths: Annotated[list[Path], typer.Argument(help="Recordings whose writing was cut short.")],
 ) -> None:
-    """Finish recordings that were cut short: note which frames are there. Not while a daemon still writes them."""
+    """Finish recordings that were cut short: note which frames are there. Not while a daemon still writes them.
+
+    Exit with 1 where one cannot be finished.
+    """
+    _each(paths, _repair)
+
+
+def _each(paths: list[Path], work: Callable[[Recording], bool]) -> None:
+    """Do it with each recording, whatever the others are; exit with 1 where it said False or one cannot be used."""
+    went_well = True
     for path in paths:
-        recording = Recording.open(path)
-        if recording.complete:
-            typer.echo(f"{path}: is complete")
-            continue
-        present = finish_recording(path)
-        typer.echo(f"{path}: complete now, with the {present} frames that had been written")
+        try:
+            went_well &= work(Recording.open(path))
+        except InputError as error:
+            typer.echo(f"octmargin: {error}", err=True)
+            went_well = False
+    if not went_well:
+        sys.exit(1)
+
+
+def _verify(recording: Recording) -> bool:
+    found = verify(recording)
+    text = (
+        f"{recording.path}: {found.sound} frames sound, {found.lost} not there, {len(found.damaged)} damaged"
+    )
+    if found.changed:
+        text += f", {len(found.changed)} changed since"
+    if found.unhashed:
+        text += f", {found.unhashed} without a hash"
+    typer.echo(text + ("" if recording.complete else " (its writing was cut short, or goes on)"))
+    for kind, frames in (("damaged", found.damaged), ("changed", found.changed)):
+        for frame in frames:
+            typer.echo(f"  {kind}: {frame}")
+    if found.log:
+        typer.echo(f"  {found.log}")
+    return found.is_sound
+
+
+def _repair(recording: Recording) -> bool:
+    if recording.complete:
+        typer.echo(f"{recording.path}: is complete")
+    else:
+        present = finish_recording(recording.path)
+        typer.echo(f"{recording.path}: complete now, with the {present} frames that had been written")
+    return True
 
 
 @recordings.command()

@@ -135,6 +135,34 @@ def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> Non
     assert [path.name for path in folder.iterdir()] == ["whole"]
 
 
+def test_a_recording_that_cannot_be_opened_does_not_keep_the_others_from_being_verified(folder: Path) -> None:
+    (folder / "foreign").mkdir()
+    result = run("verify", folder / "none", folder / "foreign", folder / "whole")
+    assert result.returncode == 1
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        ["octmargin", f"{folder}/none"],
+        ["octmargin", f"{folder}/foreign"],
+    ]
+    assert result.stdout.startswith(f"{folder}/whole: 3 frames sound")
+
+
+def test_a_recording_that_cannot_be_opened_does_not_keep_the_others_from_being_repaired(folder: Path) -> None:
+    result = run("repair", folder / "none", folder / "cut")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"octmargin: {folder}/none: no such folder")
+    assert Recording.open(folder / "cut").complete
+
+
+@pytest.mark.parametrize("where", ["zarr.json", "faces/superior/spectra/zarr.json"])
+@pytest.mark.parametrize("content", ["null", "[]", "[" * 200_000, '{"a":' * 200_000, '"\\ud800"', ""])
+def test_whatever_stands_for_its_description_is_an_input_error(
+    folder: Path, where: str, content: str
+) -> None:
+    (folder / "whole" / where).write_text(content)
+    with pytest.raises(InputError, match="whole: "):
+        Recording.open(folder / "whole")
+
+
 def test_what_cannot_be_is_one_line(folder: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         holdings(folder / "none")
