@@ -7,6 +7,7 @@ recording's description when it is complete. A process that is killed leaves at 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from octmargin.errors import InputError
 LOG_FILE = "log.jsonl"
 _MOST_WAITING = 100_000
 _PATIENCE_S = 5.0
+_PIECE_BYTES = 65_536
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -133,11 +135,23 @@ def check_log(path: Path) -> LogState:
 
 
 def drop_half_line(path: Path) -> None:
-    """Take away the half line that a killed process left."""
+    """Take away the half line that a killed process left; every whole line stays where it is on the disk."""
     if path.exists():
-        content = path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            path.write_bytes(content[: content.rfind(b"\n") + 1])
+        os.truncate(path, _whole_bytes(path))
+
+
+def _whole_bytes(path: Path) -> int:
+    """Bytes up to the end of the last whole line."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _PIECE_BYTES)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
 
 
 def _walk(path: Path) -> Iterator[tuple[dict[str, Any], LogState]]:
