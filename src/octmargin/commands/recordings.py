@@ -11,12 +11,12 @@ import msgspec
 import typer
 
 from octmargin.archive import Recording, finish_recording
-from octmargin.archive.keeping import GIGABYTE, Holding, holdings, now_s, remove, to_prune, verify
+from octmargin.archive.keeping import Holding, holdings, now_s, remove, to_prune, verify
 from octmargin.cold_start import compiling_told
 from octmargin.errors import CalibrationError, InputError
 from octmargin.signal import Calibration
 from octmargin.volumes import Volume, write_volumes
-from octmargin.words import NOTICE
+from octmargin.words import NOTICE, counted, size
 
 recordings = typer.Typer(no_args_is_help=True, help="List, verify, repair, prune and reconstruct recordings.")
 
@@ -33,8 +33,7 @@ def list_(
         return
     for holding in found:
         typer.echo(_line(holding))
-    total = sum(holding.size_bytes for holding in found)
-    typer.echo(f"{len(found)} recordings, {total / GIGABYTE:.2f} GB")
+    typer.echo(f"{counted(len(found), 'recording')}, {_size(found)}")
 
 
 @recordings.command("verify")
@@ -162,17 +161,37 @@ def prune(
     """Delete old recordings by policy."""
     if older_than_days is None and over_gb is None:
         raise InputError("recordings prune: give --older-than-days, --over-gb or both")
+    kept = holdings(folder)
     gone = to_prune(
-        holdings(folder), now_s=now_s(), older_than_days=older_than_days, over_gb=over_gb, cut_short=cut_short
+        kept, now_s=now_s(), older_than_days=older_than_days, over_gb=over_gb, cut_short=cut_short
     )
     for holding in gone:
         if delete:
             remove(holding)
         typer.echo(f"{'deleted' if delete else 'would delete'} {_line(holding)}")
-    freed = sum(holding.size_bytes for holding in gone) / GIGABYTE
-    typer.echo(
-        f"{len(gone)} recordings, {freed:.2f} GB" + ("" if delete or not gone else "; --delete does it")
-    )
+    typer.echo(_pruned(kept, gone, delete=delete, cut_short=cut_short))
+
+
+def _pruned(kept: list[Holding], gone: list[Holding], *, delete: bool, cut_short: bool) -> str:
+    """What prune did, would do and left alone, in one line."""
+    there = f"{counted(len(kept), 'recording')}, {_size(kept)}"
+    if not gone:
+        parts = [f"nothing to delete by this policy; there are {there}"]
+    elif delete:
+        parts = [f"deleted {len(gone)} of {there}; {_size(gone)} are free again"]
+    else:
+        parts = [f"would delete {len(gone)} of {there}, and free {_size(gone)}; --delete does it"]
+    foreign = sum(bool(holding.trouble) for holding in kept)
+    unfinished = sum(not holding.complete and not holding.trouble for holding in kept)
+    if foreign:
+        parts.append(f"{foreign} cannot be opened, never deleted")
+    if unfinished and not cut_short:
+        parts.append(f"{unfinished} not complete, deleted only with --cut-short")
+    return "; ".join(parts)
+
+
+def _size(some: list[Holding]) -> str:
+    return size(sum(holding.size_bytes for holding in some))
 
 
 def _volume_line(volume: Volume) -> str:
@@ -185,11 +204,11 @@ def _volume_line(volume: Volume) -> str:
 
 def _line(holding: Holding) -> str:
     if holding.trouble:
-        return f"{holding.path.name}  {holding.size_bytes / GIGABYTE:.2f} GB  cannot be opened: {holding.trouble}"
+        return f"{holding.path.name}  {size(holding.size_bytes)}  cannot be opened: {holding.trouble}"
     kind = "SYNTHETIC" if holding.synthetic else "measured"
     state = "" if holding.complete else ", cut short"
     frames = f"{holding.present} of {holding.planned} frames of {len(holding.faces)} faces{state}"
-    return f"{holding.path.name}  {holding.size_bytes / GIGABYTE:.2f} GB  {frames}  {kind}  {holding.name}"
+    return f"{holding.path.name}  {size(holding.size_bytes)}  {frames}  {kind}  {holding.name}"
 
 
 def _as_json(holding: Holding) -> dict[str, Any]:

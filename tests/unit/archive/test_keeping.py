@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,15 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.archive.test_recording import FRAMES, Source
+from typer.testing import CliRunner
 
 from octmargin.archive import Recording, RecordingWriter, finish_recording, write_recording
 from octmargin.archive.keeping import Holding, holdings, to_prune, verify
 from octmargin.archive.metadata import parse
 from octmargin.archive.recording import LOG_FILE
+from octmargin.cli import app
 from octmargin.errors import InputError
+from octmargin.words import size
 
 DAY_S = 86_400.0
 
@@ -119,6 +123,8 @@ def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> Non
     listed = run("list", folder)
     assert "cut  " in listed.stdout
     assert "1 of 3 frames of 1 faces, cut short  SYNTHETIC" in listed.stdout
+    assert re.search(r"\nwhole  [1-9]\d*\.\d kB  3 of 3 frames", "\n" + listed.stdout)
+    assert re.search(r"\n2 recordings, [1-9]\d*\.\d kB\n", listed.stdout)
     assert msgspec.json.decode(run("list", folder, "--json").stdout)[0]["synthetic"] is True
     assert (
         "1 frames sound, 2 not there, 0 damaged (its writing was cut short"
@@ -129,10 +135,36 @@ def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> Non
     old = 1e9
     for file in (folder / "cut").rglob("*"):
         os.utime(file, (old, old))
-    assert "would delete cut" in run("prune", folder, "--older-than-days", "100").stdout
+    would = run("prune", folder, "--older-than-days", "100").stdout
+    assert would.startswith("would delete cut  ")
+    assert re.search(r"\nwould delete 1 of 2 recordings, .* kB, and free .* kB; --delete does it\n", would)
     assert (folder / "cut").exists(), "without --delete nothing goes"
-    assert "deleted cut" in run("prune", folder, "--older-than-days", "100", "--delete").stdout
+    did = run("prune", folder, "--older-than-days", "100", "--delete").stdout
+    assert did.startswith("deleted cut  ")
+    assert re.search(r"\ndeleted 1 of 2 recordings, .* kB; .* kB are free again\n", did)
     assert [path.name for path in folder.iterdir()] == ["whole"]
+
+
+def test_what_prune_leaves_alone_is_said(folder: Path) -> None:
+    (folder / "foreign").mkdir()
+    (folder / "foreign/zarr.json").write_text("{}")
+    left = "; 1 cannot be opened, never deleted"
+    pruned = CliRunner().invoke(app, ["recordings", "prune", str(folder), "--older-than-days", "1"]).stdout
+    assert pruned.startswith("nothing to delete by this policy; there are 3 recordings, ")
+    assert pruned.endswith(f"{left}; 1 not complete, deleted only with --cut-short\n")
+    arguments = ["recordings", "prune", str(folder), "--over-gb", "0", "--cut-short"]
+    pruned = CliRunner().invoke(app, arguments).stdout
+    assert "would delete 2 of 3 recordings" in pruned
+    assert pruned.endswith(f"{left}\n")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (12_340, "12.3 kB"), (4_560_000, "4.6 MB"),
+     (1_000_000_000, "1.0 GB"), (1_234_500_000_000, "1234.5 GB")],
+)  # fmt: skip
+def test_a_size_is_told_in_a_unit_of_which_something_is_left_to_read(n_bytes: int, text: str) -> None:
+    assert size(n_bytes) == text
 
 
 def test_a_recording_that_cannot_be_opened_does_not_keep_the_others_from_being_verified(folder: Path) -> None:
