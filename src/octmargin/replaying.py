@@ -2,103 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
+from enum import StrEnum
 
 from octmargin.archive import Recording
+from octmargin.archive.logged_frames import LoggedFrame
 from octmargin.assessment import FaceAssessor
-from octmargin.bus import Description, rounded
-from octmargin.config import EngineSection, JudgingSection
-from octmargin.engine import Judged
+from octmargin.bus import StateCounts, count_states, rounded
+from octmargin.engine import Judged, Outcome
 from octmargin.errors import InputError
-from octmargin.frames import BlockState
+from octmargin.frames import BlockState, LossCause
 from octmargin.logged import LoggedFlags, LoggedVerdict, bits_of
 from octmargin.margin import BlockFlags, SweepMap, Verdict, judge
+from octmargin.said import FaceThen, Then
 from octmargin.startup import engine_settings, make_assessor
 
 Progress = Callable[[str, int, int], None]
+
+
+class Fate(StrEnum):
+    """What is found of a frame that was recorded or judged live; in words for people."""
+
+    SAME = "the same"
+    DIFFERENT = "different"
+    DAMAGED = "damaged since"
+    GONE = "recorded and not there any more"
+    FAILED = "cannot be judged any more"
+    ANOTHER = "judged live, but another frame is recorded in its place"
+    UNSAID = "recorded, and the log does not say what became of it"
+    UNRECORDED = "judged live and not recorded"
+    LOST_LIVE = "recorded and not judged live"
+    UNKNOWN = "recorded, and what was said of it is missing from the log"
+
+
+COMPARED = (Fate.SAME, Fate.DIFFERENT)
+DIFFERENCES = (Fate.DIFFERENT, Fate.DAMAGED, Fate.GONE, Fate.FAILED, Fate.ANOTHER, Fate.UNSAID)
+"""What must not be in a recording that is judged again as it was judged."""
+_KNOWN = (*COMPARED, Fate.LOST_LIVE)
+"""Frames of which a verdict can be made as it was made then."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceReplay:
     """A face then and now.
 
-    `frames` that were judged live and can be judged again; `same` of them give the same flags as published, `exact`
-    to the last bit; `different` are the others. `unrecorded` were judged live and are not in the recording.
-    `verdict_then` is None where the face has none; `verdict_differs` names what of it does.
+    `fates` has the frames of each fate, by index; a frame that never came has none. `exact` of those that are the same
+    are so to the last bit. `lost_causes` says why recorded frames were not judged live. `verdict_then` is None where
+    the log has none; `verdict_differs` names what of it does, `verdict_uncompared` says why it was not compared.
     """
 
     face: str
-    frames: int
-    same: int
+    fates: dict[Fate, tuple[int, ...]]
     exact: int
-    different: tuple[int, ...]
-    unrecorded: int
+    lost_causes: tuple[str, ...]
     verdict_then: LoggedVerdict | None
     verdict_now: Verdict
     verdict_differs: tuple[str, ...]
+    verdict_uncompared: str
+
+    @property
+    def same(self) -> int:
+        """Frames that give the same flags as were published."""
+        return len(self.fates.get(Fate.SAME, ()))
+
+    @property
+    def compared(self) -> int:
+        """Frames that were judged live and now."""
+        return sum(len(self.fates.get(fate, ())) for fate in COMPARED)
 
     @property
     def is_same(self) -> bool:
-        """Whether everything that can be compared is as it was."""
-        return not (self.different or self.verdict_differs)
+        """Whether everything that can be compared is as it was, and what should be there is."""
+        return not self.verdict_differs and not any(fate in self.fates for fate in DIFFERENCES)
 
 
-@dataclass(frozen=True, slots=True)
-class Then:
-    """What the log of a recording tells of how it was judged."""
-
-    judging: JudgingSection
-    engine: EngineSection
-    description: Description
-    flags: dict[tuple[str, int], LoggedFlags]
-    verdicts: dict[str, LoggedVerdict]
-
-
-def read_then(recording: Recording) -> Then:
-    """InputError where the recording has no log of results, or one that cannot be read."""
-    began: dict[str, Any] | None = None
-    flags: dict[tuple[str, int], LoggedFlags] = {}
-    verdicts: dict[str, LoggedVerdict] = {}
-    try:
-        for entry in recording.log():
-            if entry["kind"] == "began" and "configuration" in entry:
-                began = entry
-            elif entry["kind"] == "flags":
-                of_frame = msgspec.convert(entry, LoggedFlags)
-                flags[of_frame.face, of_frame.frame_index] = of_frame
-            elif entry["kind"] == "verdict":
-                verdicts[entry["face"]] = msgspec.convert(entry, LoggedVerdict)
-            elif entry["kind"] == "face":
-                # It is scanned, maybe anew: what was said of it before is not about what is recorded.
-                flags = {key: value for key, value in flags.items() if key[0] != entry["face"]}
-                verdicts.pop(entry["face"], None)
-        if began is None:
-            raise InputError(
-                f"{recording.path}: has no log of what was said of it live; judge it with `octmargin assess`"
-            )
-        configuration = began["configuration"]
-        judging = {name: configuration[name] for name in ("policy", "model", "quality", "rule")}
-        return Then(
-            msgspec.convert(judging, JudgingSection),
-            msgspec.convert(configuration["engine"], EngineSection),
-            msgspec.convert(began["description"], Description),
-            flags,
-            verdicts,
-        )
-    except (msgspec.ValidationError, KeyError) as error:
-        raise InputError(
-            f"{recording.path}: its log cannot be used ({error}); replay it with the octmargin that wrote it"
-        ) from error
+def is_confirmed(then: Then, faces: Sequence[FaceReplay]) -> bool:
+    """Whether something was compared, nothing of it differs, and the log with which it was compared is whole."""
+    return not then.trouble and all(face.is_same for face in faces) and any(face.compared for face in faces)
 
 
 def replay(
     recording: Recording, then: Then, *, threads: int = 1, on_progress: Progress | None = None
 ) -> Iterator[FaceReplay]:
-    """Judge each face of which something was said, and compare.
+    """Judge each face of the recording, and compare.
 
     InputError where results depended on the order of the frames, or the calibration is missing.
     """
@@ -109,48 +96,109 @@ def replay(
         )
     if recording.calibration is None or recording.axial_um is None:
         raise InputError(f"{recording.path}: has no calibration; restore it from a copy")
-    said_of = {face for face, _ in then.flags} | set(then.verdicts)
     for face in recording.faces:
-        if face not in said_of:
-            continue
         plan = recording.plan(face)
         settings = engine_settings(then.judging, then.engine, plan, recording.calibration, recording.axial_um)
         assessor = FaceAssessor(recording, settings, then.judging.policy, threads=threads)
-        sweep_map = SweepMap(plan.frames, plan.blocks, make_assessor(then.judging).model)
-        same = exact = unrecorded = 0
-        different = []
+        face_replay = _FaceReplaying(
+            recording, then, face, SweepMap(plan.frames, plan.blocks, make_assessor(then.judging).model)
+        )
         for index, outcome in enumerate(assessor.outcomes(plan)):
-            said = then.flags.get((face, index))
-            if said is None:
-                # Lost then: whatever is on disk, nothing was said of it.
-                sweep_map.mark_lost(index)
-            elif not isinstance(outcome, Judged):
-                sweep_map.mark_lost(index)
-                unrecorded += 1
-            else:
-                sweep_map.place(index, outcome.flags)
-                exact += said.bits == bits_of(outcome.flags)
-                if _is_same(said, outcome.flags):
-                    same += 1
-                else:
-                    different.append(index)
+            face_replay.take(index, outcome)
             if on_progress is not None:
                 on_progress(face, index + 1, plan.frames)
-        verdict_then = then.verdicts.get(face)
-        is_whole = verdict_then is not None and verdict_then.counts.not_scanned == 0
-        verdict = judge(sweep_map, then.judging.policy, complete=is_whole)
-        comparable = verdict_then is not None and is_whole and not unrecorded
-        yield FaceReplay(
-            face=face,
-            frames=same + len(different),
-            same=same,
-            exact=exact,
-            different=tuple(different),
-            unrecorded=unrecorded,
-            verdict_then=verdict_then,
-            verdict_now=verdict,
-            verdict_differs=_differences(verdict_then, verdict) if verdict_then and comparable else (),
+        yield face_replay.result()
+
+
+class _FaceReplaying:
+    """Compares the frames of one face in their order, and at last its verdict."""
+
+    def __init__(self, recording: Recording, then: Then, face: str, sweep_map: SweepMap) -> None:
+        self._recording = recording
+        self._then = then
+        self._face = face
+        self._said = then.faces.get(face, FaceThen())
+        self._map = sweep_map
+        self._fates: dict[Fate, list[int]] = {}
+        self._exact = 0
+        self._lost_causes: set[str] = set()
+
+    def take(self, index: int, outcome: Outcome) -> None:
+        """Enter what became of the next frame."""
+        fate = self._fate(index, outcome)
+        if fate is not None:
+            self._fates.setdefault(fate, []).append(index)
+        if fate in COMPARED and isinstance(outcome, Judged):
+            self._map.place(index, outcome.flags)
+            self._exact += self._said.flags[index].bits == bits_of(outcome.flags)
+        else:
+            self._map.mark_lost(index)
+
+    def _fate(self, index: int, outcome: Outcome) -> Fate | None:
+        said, written = self._said.flags.get(index), self._then.frames.get((self._face, index))
+        cause = None if isinstance(outcome, Judged) else outcome.cause
+        if cause is LossCause.SPOILED:
+            return Fate.DAMAGED
+        if cause is LossCause.UNRECORDED:
+            if written is not None or self._recording.present(self._face)[index]:
+                return Fate.GONE
+            return None if said is None else Fate.UNRECORDED
+        if said is None:
+            return self._fate_of_unsaid(written)
+        if written is not None and (written.sweep, written.sequence) != (said.sweep, said.frame_sequence):
+            return Fate.ANOTHER
+        return _fate_of_said(said, outcome)
+
+    def _fate_of_unsaid(self, written: LoggedFrame | None) -> Fate:
+        loss = self._said.loss_of(written.sequence) if written is not None else None
+        if loss is not None:
+            self._lost_causes.add(loss.cause)
+            return Fate.LOST_LIVE
+        return Fate.UNSAID if self._then.knows_all_of(self._face) else Fate.UNKNOWN
+
+    def result(self) -> FaceReplay:
+        """Judge the face, and compare."""
+        said, policy = self._said, self._then.judging.policy
+        out_of_plan = sorted(set(said.flags) - set(range(self._map.frames)))
+        if out_of_plan:
+            self._fates.setdefault(Fate.GONE, []).extend(out_of_plan)
+        is_whole = said.verdict is not None and said.verdict.counts.not_scanned == 0
+        now = judge(self._map, policy, complete=is_whole)
+        point = policy.operating_point(self._map.operating_point)
+        counts = count_states(self._map.state_by_evidence(point.suspicious_at))
+        uncompared = self._why_verdict_is_uncompared()
+        return FaceReplay(
+            face=self._face,
+            fates={fate: tuple(frames) for fate, frames in self._fates.items()},
+            exact=self._exact,
+            lost_causes=tuple(sorted(self._lost_causes)),
+            verdict_then=said.verdict,
+            verdict_now=now,
+            verdict_differs=_differences(said.verdict, now, counts)
+            if said.verdict and not uncompared
+            else (),
+            verdict_uncompared=uncompared,
         )
+
+    def _why_verdict_is_uncompared(self) -> str:
+        verdict = self._said.verdict
+        if verdict is None:
+            return "the log has none"
+        if verdict.counts.not_scanned:
+            return "the face was not scanned whole"
+        unknown = sum(len(frames) for fate, frames in self._fates.items() if fate not in _KNOWN)
+        if unknown:
+            return f"{unknown} frames that may be behind it were not compared"
+        without_fate = self._map.frames - sum(map(len, self._fates.values()))
+        if self._then.missed and without_fate:
+            return f"what became of {without_fate} frames may be missing from the log"
+        return ""
+
+
+def _fate_of_said(said: LoggedFlags, outcome: Outcome) -> Fate:
+    if not isinstance(outcome, Judged):
+        return Fate.FAILED
+    return Fate.SAME if _is_same(said, outcome.flags) else Fate.DIFFERENT
 
 
 def _is_same(said: LoggedFlags, flags: BlockFlags) -> bool:
@@ -164,13 +212,14 @@ def _is_same(said: LoggedFlags, flags: BlockFlags) -> bool:
     )
 
 
-def _differences(then: LoggedVerdict, now: Verdict) -> tuple[str, ...]:
+def _differences(then: LoggedVerdict, now: Verdict, counts: StateCounts) -> tuple[str, ...]:
     pairs = {
         "verdict": (then.verdict, now.outcome.value),
         "coverage": (then.coverage, round(now.coverage, 4)),
         "visualised_depth_mm": ([then.visualised_depth_mm], rounded([now.visualised_depth_mm], 3)),
         "distance_mm": ([then.distance_mm], rounded([now.nearest_distance_mm], 3)),
         "clusters": (then.clusters, len(now.clusters)),
+        "counts": (then.counts, counts),
         "reasons": (then.reasons, list(now.reasons)),
     }
     return tuple(name for name, (before, after) in pairs.items() if before != after)

@@ -1,12 +1,15 @@
 """Reconstructed volumes of a recording as OME-Zarr 0.5 (https://ngff.openmicroscopy.org/0.5/), a folder per face.
 
 Axes y across the frames, z the depth, x along a frame: a plane is a B-scan as people look at it, depth downwards.
-Values are dB as the engine reconstructs them, float32; a frame that was lost is NaN, never 0.
+Values are dB as the engine reconstructs them, float32; a frame that was lost or is damaged is NaN, never 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +32,18 @@ _SHOWN_DB = (0.0, 45.0)
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that was written; planes of `lost` and of `damaged` frames are NaN.
+
+    `damaged`: what came and cannot be read any more, or is not there any more; `lost`: what never came.
+    """
+
+    path: Path
+    lost: tuple[int, ...]
+    damaged: tuple[int, ...]
+
+
 def write_volumes(
     recording: Recording,
     output: Path,
@@ -39,55 +54,89 @@ def write_volumes(
     faces: Sequence[str] | None = None,
     interpolation: str = "cubic",
     on_progress: Progress | None = None,
-) -> list[Path]:
-    """Reconstruct `faces` (all of them unless given) into `output`/FACE.ome.zarr; gives the folders.
+) -> Iterator[Volume]:
+    """Reconstruct `faces` (all of them unless given) into `output`/FACE.ome.zarr, one after the other.
 
-    `depth` pixels are kept, `axial_um` each in tissue. InputError where a folder exists or cannot be written, or a
-    frame is damaged; what was begun of that face is left behind then, without metadata.
+    `depth` pixels are kept, `axial_um` each in tissue. InputError where a folder exists, before anything is done, or
+    cannot be written. A volume takes its name when it is whole; of one that fails nothing is left.
     """
-    paths = []
-    for face in recording.faces if faces is None else faces:
-        plan = recording.plan(face)
-        path = output / f"{face}.ome.zarr"
+    paths = {face: output / f"{face}.ome.zarr" for face in (recording.faces if faces is None else faces)}
+    for path in paths.values():
         if path.exists():
-            raise InputError(f"{path}: exists already; name a new folder with --output")
+            raise InputError(
+                f"{path}: exists already; name a new folder with --output, or another face with --face"
+            )
+    for face, path in paths.items():
         reconstructor = Reconstructor(
             calibration, samples=recording.samples, depth=depth, interpolation=interpolation
         )
-        bscan_db = np.empty((plan.alines, depth), np.float32)
-        try:
-            group = zarr.create_group(path, zarr_format=3)
-            levels = [
-                _create(group, level, (plan.frames, -(-depth >> level), -(-plan.alines >> level)))
-                for level in range(_LEVELS)
-            ]
-            medians_db = []
-            for index in range(plan.frames):
-                spectra = recording.frame(face, index)
-                if spectra is not None:
-                    reconstructor.process(spectra, out=bscan_db)
-                    medians_db.append(float(np.median(bscan_db)))
-                    _put(levels, index, np.ascontiguousarray(bscan_db.T))
-                if on_progress is not None:
-                    on_progress(face, index + 1, plan.frames)
-            group.update_attributes(
-                _attributes(
-                    face,
-                    spacing_um=(
-                        1000 * plan.height_mm / plan.frames,
-                        axial_um,
-                        1000 * plan.width_mm / plan.alines,
-                    ),
-                    noise_db=float(np.median(medians_db)) if medians_db else 0.0,
-                    recording=recording,
-                )
+        with _whole_or_absent(path) as folder:
+            lost, damaged = _write(
+                folder, recording, face, reconstructor, axial_um=axial_um, on_progress=on_progress
             )
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror or error}); check the disk and the folder"
-            ) from error
-        paths.append(path)
-    return paths
+        yield Volume(path, lost, damaged)
+
+
+@contextmanager
+def _whole_or_absent(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` that takes this name at the end, and goes where that is not reached."""
+    folder = path.with_name(f".{path.name}.new")
+    try:
+        # What was killed left it behind.
+        shutil.rmtree(folder, ignore_errors=True)
+        yield folder
+        folder.rename(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); check the disk and the folder"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(
+    folder: Path,
+    recording: Recording,
+    face: str,
+    reconstructor: Reconstructor,
+    *,
+    axial_um: float,
+    on_progress: Progress | None,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Frames that were lost, and that are damaged."""
+    plan, depth = recording.plan(face), reconstructor.depth
+    bscan_db = np.empty((plan.alines, depth), np.float32)
+    group = zarr.create_group(folder, zarr_format=3)
+    levels = [
+        _create(group, level, (plan.frames, -(-depth >> level), -(-plan.alines >> level)))
+        for level in range(_LEVELS)
+    ]
+    medians_db: list[float] = []
+    lost: list[int] = []
+    damaged: list[int] = []
+    for index in range(plan.frames):
+        try:
+            spectra = recording.frame(face, index)
+        except InputError:
+            damaged.append(index)
+        else:
+            if spectra is not None:
+                reconstructor.process(spectra, out=bscan_db)
+                medians_db.append(float(np.median(bscan_db)))
+                _put(levels, index, np.ascontiguousarray(bscan_db.T))
+            else:
+                (damaged if recording.present(face)[index] else lost).append(index)
+        if on_progress is not None:
+            on_progress(face, index + 1, plan.frames)
+    attributes = _attributes(
+        face,
+        spacing_um=(1000 * plan.height_mm / plan.frames, axial_um, 1000 * plan.width_mm / plan.alines),
+        noise_db=float(np.median(medians_db)) if medians_db else 0.0,
+        recording=recording,
+    )
+    attributes["octmargin"] |= {"frames_lost": lost, "frames_damaged": damaged}
+    group.update_attributes(attributes)
+    return tuple(lost), tuple(damaged)
 
 
 def _create(group: zarr.Group, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from octmargin import Calibration, Reconstructor, Recording
 from octmargin.archive import RecordingWriter
 from octmargin.archive.metadata import FaceEntry, Metadata, StoredCalibration
 from octmargin.cli import app
+from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
+from octmargin.volumes import Progress, Volume, write_volumes
 
 FACES = ("superior", "medial")
 PLAN = ScanPlan("superior", 256, 48, 4, 1.2, 2.0, 1e4, PixelFormat.MONO16)
@@ -58,6 +61,7 @@ def volumes(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> P
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "SYNTHETIC" in result.output
+    assert "superior.ome.zarr; lost and unknown (NaN): frames 2\n" in result.output
     return output
 
 
@@ -102,6 +106,68 @@ def test_coarser_levels_are_means_of_intensity(volumes: Path) -> None:
 def test_an_existing_volume_is_not_overwritten(recording: Recording, volumes: Path) -> None:
     result = CliRunner().invoke(app, ["recordings", "volume", str(recording.path), "-o", str(volumes)])
     assert "exists already" in str(result.exception)
+
+
+@pytest.fixture
+def damaged(recording: Recording, tmp_path: Path) -> Path:
+    """Beside the frame that was lost of superior: one that cannot be read, and one that is gone."""
+    path = Path(shutil.copytree(recording.path, tmp_path / "damaged"))
+    chunks = path / "faces/superior/spectra/c"
+    content = bytearray((chunks / "1/0/0").read_bytes())
+    content[len(content) // 2] ^= 1
+    (chunks / "1/0/0").write_bytes(content)
+    (chunks / "3/0/0").unlink()
+    return path
+
+
+def test_a_damaged_frame_is_unknown_and_told_and_the_other_faces_are_written(
+    damaged: Path, volumes: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "volumes"
+    arguments = ["recordings", "volume", str(damaged), "-o", str(output), "--depth", str(DEPTH)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert (
+        "superior.ome.zarr; lost and unknown (NaN): frames 2; damaged and unknown (NaN): frames 1, 3"
+        in result.stdout
+    )
+    superior = zarr.open_group(output / "superior.ome.zarr", mode="r")
+    whole = zarr.open_group(volumes / "superior.ome.zarr", mode="r")
+    np.testing.assert_array_equal(np.asarray(superior["0"])[0], np.asarray(whole["0"])[0])
+    assert np.isnan(np.asarray(superior["0"])[1:]).all()
+    said = superior.attrs["octmargin"]
+    assert isinstance(said, dict)
+    assert (said["frames_lost"], said["frames_damaged"]) == ([2], [1, 3])
+    medial, before = (
+        np.asarray(zarr.open_group(folder / "medial.ome.zarr", mode="r")["0"]) for folder in (output, volumes)
+    )
+    np.testing.assert_array_equal(medial, before)
+    assert {path.name for path in output.iterdir()} == {"superior.ome.zarr", "medial.ome.zarr"}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_of_a_volume_that_fails_nothing_is_left_and_it_can_be_tried_again(
+    recording: Recording, tmp_path: Path, error: BaseException
+) -> None:
+    assert recording.calibration is not None
+
+    def fail_at_the_third(face: str, done: int, total: int) -> None:
+        if (face, done) == ("medial", 3):
+            raise error
+
+    def write(on_progress: Progress | None) -> list[Volume]:
+        assert recording.calibration is not None
+        return list(
+            write_volumes(
+                recording, tmp_path, recording.calibration, axial_um=4.0, depth=8, on_progress=on_progress,
+                faces=("medial",),
+            )
+        )  # fmt: skip
+
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        write(fail_at_the_third)
+    assert list(tmp_path.iterdir()) == []
+    assert [volume.path for volume in write(None)] == [tmp_path / "medial.ome.zarr"]
 
 
 def test_what_is_wrong_is_named(recording: Recording, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,18 @@ from octmargin_simulator.personality import Personality
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.usb_device import UsbConsole
 
-MakeBench = Callable[[str], Bench]
+MakeBench = Callable[..., Bench]
+
+
+class HoledSource(NumberedSource):
+    """As from a recording that lacks frames."""
+
+    def __init__(self, *holes: int) -> None:
+        super().__init__()
+        self.holes = holes
+
+    def frame(self, face: str, index: int) -> Any:
+        return None if index in self.holes else super().frame(face, index)
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +59,8 @@ def script(tmp_path: Path) -> Callable[[str], FaultScript]:
 def faulty(request: pytest.FixtureRequest, script: Callable[[str], FaultScript]) -> Iterator[MakeBench]:
     made: list[Bench] = []
 
-    def make(text: str) -> Bench:
-        source = NumberedSource()
+    def make(text: str, source: NumberedSource | None = None) -> Bench:
+        source = source or NumberedSource()
         console = FaultyConsole(source, script(text), Personality(serial="TEST-7"))
         served: UsbConsole | SerialConsole
         if request.param == "usb":
@@ -121,6 +133,34 @@ async def test_of_two_frames_in_wrong_order_the_late_one_is_lost_and_told(faulty
     outcome = await one_sweep(faulty('[[fault]]\nkind = "reorder"\nframes = [9, 39]'))
     assert outcome.indices == all_but(faulty("").plan(), 9), "the last frame has none behind it"
     assert any("frame 9 came when it was already" in trouble.text for trouble in outcome.troubles)
+
+
+# -- frames that the source does not have ------------------------------------------------------------------
+
+
+async def test_a_hole_of_the_source_is_lost_and_what_goes_wrong_with_frames_cannot_happen_to_it(
+    faulty: MakeBench,
+) -> None:
+    kinds = ("saturated", "trigger_too_fast", "duplicate", "drop")
+    script = "\n".join(f'[[fault]]\nkind = "{kind}"\nframes = [9, 30]' for kind in kinds)
+    bench = faulty(script, HoledSource(9, 10, 39))
+    outcome = await one_sweep(bench)
+    assert outcome.indices == all_but(bench.plan(), 9, 10, 30, 39)
+    assert happened(bench) == dict.fromkeys(kinds, 1), "at frame 30 alone"
+
+
+async def test_the_wire_fails_at_a_hole_as_anywhere(faulty: MakeBench) -> None:
+    bench = faulty('[[fault]]\nkind = "delay"\nseconds = 0.05\nframes = [9]', HoledSource(9))
+    outcome = await one_sweep(bench)
+    assert outcome.indices == all_but(bench.plan(), 9)
+    assert happened(bench) == {"delay": 1}
+
+
+async def test_a_frame_that_waits_for_one_behind_it_does_not_wait_for_a_hole(faulty: MakeBench) -> None:
+    bench = faulty('[[fault]]\nkind = "reorder"\nframes = [9, 37]', HoledSource(10, 38, 39))
+    outcome = await one_sweep(bench)
+    # Frame 9 comes behind frame 11; behind frame 37 nothing comes.
+    assert outcome.indices == all_but(bench.plan(), 9, 10, 38, 39)
 
 
 async def test_noise_between_frames_is_counted_as_trouble(faulty: MakeBench) -> None:

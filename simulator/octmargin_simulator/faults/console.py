@@ -17,7 +17,7 @@ from octmargin_simulator.console import Console, FrameParts
 from octmargin_simulator.faults import script as kinds
 from octmargin_simulator.faults.frames import NothingSent, spoil
 from octmargin_simulator.faults.schedule import Schedule
-from octmargin_simulator.faults.script import AnyFault, FaultScript
+from octmargin_simulator.faults.script import OF_FRAMES, AnyFault, FaultScript
 from octmargin_simulator.personality import MAX_FIFO_FRAMES, Personality
 from octmargin_simulator.source import FrameSource
 
@@ -110,29 +110,40 @@ class FaultyConsole(Console):
 
     def _expose(self, plan: ScanPlan, sweep: int, index: int) -> tuple[NDArray[Any], FrameFlags] | None:
         exposure = super()._expose(plan, sweep, index)
-        assert exposure is not None  # noqa: S101 - a console without faults always has spectra
-        spectra, conditions = exposure
-        full_scale = plan.pixel_format.full_scale
         for fault in self._due(sweep, index):
+            if exposure is None and isinstance(fault, OF_FRAMES):
+                # The source has no such frame: it is not sent anyway.
+                continue
             self.happened[fault.kind] = self.happened.get(fault.kind, 0) + 1
-            match fault:
-                case kinds.Reset():
-                    self.restart()
-                    return None
-                case kinds.Saturate():
-                    spectra, conditions = np.full_like(spectra, full_scale), conditions | FrameFlags.SATURATED
-                case kinds.LaserOff():
-                    spectra, conditions = self._dark(spectra, full_scale), conditions | FrameFlags.LASER_OFF
-                case kinds.ShutterClosed():
-                    spectra, conditions = (
-                        self._dark(spectra, full_scale),
-                        conditions | FrameFlags.SHUTTER_CLOSED,
-                    )
-                case kinds.TriggerTooFast():
-                    conditions |= FrameFlags.TRIGGER_TOO_FAST
-                case _:
-                    self._befall(fault)
-        return spectra, conditions
+            if isinstance(fault, kinds.Reset):
+                self.restart()
+                return None
+            if exposure is None:
+                self._befall(fault)
+            else:
+                exposure = self._seen(*exposure, fault, plan.pixel_format.full_scale)
+        if exposure is None and index == plan.frames - 1 and self._held is not None:
+            # Nothing comes any more that it could be sent behind.
+            held, self._held = self._held, None
+            self._put(sweep, index, held, is_sound=True)
+        return exposure
+
+    def _seen(
+        self, spectra: NDArray[Any], conditions: FrameFlags, fault: AnyFault, full_scale: int
+    ) -> tuple[NDArray[Any], FrameFlags]:
+        """What the console sees and says of a frame with this fault."""
+        match fault:
+            case kinds.Saturate():
+                return np.full_like(spectra, full_scale), conditions | FrameFlags.SATURATED
+            case kinds.LaserOff():
+                return self._dark(spectra, full_scale), conditions | FrameFlags.LASER_OFF
+            case kinds.ShutterClosed():
+                return self._dark(spectra, full_scale), conditions | FrameFlags.SHUTTER_CLOSED
+            case kinds.TriggerTooFast():
+                return spectra, conditions | FrameFlags.TRIGGER_TOO_FAST
+            case _:
+                self._befall(fault)
+                return spectra, conditions
 
     def _befall(self, fault: AnyFault) -> None:
         """Let something happen to the console or its wire, not to a frame."""
@@ -176,12 +187,16 @@ class FaultyConsole(Console):
             return not nothing.is_counted
         accepted = True
         for one in sent if held is None else [*sent, held]:
-            taken = super()._offer(sweep, index, one)
-            if taken:
-                # A late frame is no news: the host has counted it as lost.
-                self._offered.append((_sequence(one), one == parts))
-            accepted &= taken
+            # A late frame is no news: the host has counted it as lost.
+            accepted &= self._put(sweep, index, one, is_sound=one == parts)
         return accepted
+
+    def _put(self, sweep: int, index: int, parts: FrameParts, *, is_sound: bool) -> bool:
+        """Give it to the FIFO, and remember that; False where it was full."""
+        taken = super()._offer(sweep, index, parts)
+        if taken:
+            self._offered.append((_sequence(parts), is_sound))
+        return taken
 
     def _due(self, sweep: int, index: int) -> tuple[AnyFault, ...]:
         until_s = self._schedule.script.until_s

@@ -161,6 +161,11 @@ AnyFault = (
     | Hang | Silent | Late | WrongAnswer | Reset | Stall | Unplug
 )  # fmt: skip
 
+OF_FRAMES = (
+    Drop, Vanish, Corrupt, WrongCrc, Truncate, Duplicate, Reorder, Saturate, LaserOff, ShutterClosed, TriggerTooFast,
+)  # fmt: skip
+"""What happens to a frame itself, not to the console or its wire."""
+
 
 class FaultScript(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes wrong. `seed` decides where chances fall: the same seed, the same places."""

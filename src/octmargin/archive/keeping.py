@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from octmargin.archive.logbook import LOG_FILE, check_log
+from octmargin.archive.logged_frames import logged_frames
 from octmargin.archive.recording import Recording
 from octmargin.archive.writing import spectra_hash
 from octmargin.errors import InputError
@@ -66,45 +66,32 @@ def verify(recording: Recording) -> Soundness:
     """Read every frame: each chunk has a checksum, and the log the hash of its counts."""
     sound = lost = unhashed = 0
     damaged, changed = [], []
-    hashes = _hashes(recording)
+    log_trouble = recording.log_trouble()
+    try:
+        hashes = {place: frame.sha256 for place, frame in logged_frames(recording).items()}
+    except InputError as error:
+        hashes, log_trouble = {}, log_trouble or str(error)
     for face in recording.faces:
         for index in range(recording.plan(face).frames):
+            known = hashes.pop((face, index), None)
             try:
                 frame = recording.frame(face, index)
             except InputError:
                 damaged.append(f"{face} {index}")
                 continue
-            if frame is None and recording.present(face)[index]:
+            if frame is None and (known is not None or recording.present(face)[index]):
                 damaged.append(f"{face} {index} (missing)")
                 continue
             if frame is None:
                 lost += 1
                 continue
-            known = hashes.get((face, index))
             unhashed += known is None
             if known is not None and known != spectra_hash(frame):
                 changed.append(f"{face} {index}")
             else:
                 sound += 1
-    return Soundness(sound, lost, tuple(damaged), tuple(changed), unhashed, _trouble_of_log(recording))
-
-
-def _hashes(recording: Recording) -> dict[tuple[str, int], str]:
-    """Of the frames that were written last, by face and index."""
-    return {
-        (entry["face"], entry["index"]): entry["sha256"]
-        for entry in recording.log()
-        if entry["kind"] == "frame"
-    }
-
-
-def _trouble_of_log(recording: Recording) -> str:
-    state = check_log(recording.path / LOG_FILE)
-    if state.broken_at >= 0:
-        return f"the log was changed: entry {state.broken_at} does not follow from the one before"
-    if recording.complete and (recording.log_sha256 or "") != state.last_hash:
-        return f"the log was changed: it ends with entry {state.entries - 1}, which was not its last"
-    return ""
+    damaged += [f"{face} {index} (missing)" for face, index in hashes]
+    return Soundness(sound, lost, tuple(damaged), tuple(changed), unhashed, log_trouble)
 
 
 def to_prune(

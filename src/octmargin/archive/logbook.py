@@ -7,6 +7,7 @@ recording's description when it is complete. A process that is killed leaves at 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from octmargin.errors import InputError
 LOG_FILE = "log.jsonl"
 _MOST_WAITING = 100_000
 _PATIENCE_S = 5.0
+_PIECE_BYTES = 65_536
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,6 +96,25 @@ class LogState:
     is_cut: bool = False
     last_hash: str = ""
 
+    def trouble(self, last_hash: str | None) -> str:
+        """What is wrong with a log whose last line had `last_hash`, in words; empty where nothing is.
+
+        None where nobody knows the last line, because the log was cut short or still grows: it may end anywhere then.
+        """
+        if self.broken_at == 0:
+            return "the log was changed: its first line does not begin a log"
+        if self.broken_at > 0:
+            return f"the log was changed: entry {self.broken_at} does not follow from the one before"
+        if last_hash is None or (self.last_hash == last_hash and not self.is_cut):
+            return ""
+        if self.last_hash == last_hash:
+            return (
+                f"the log was changed: something stands behind entry {self.entries - 1}, which was its last"
+            )
+        if self.entries == 0:
+            return "the log was changed: it has no entry any more"
+        return f"the log was changed: it ends with entry {self.entries - 1}, which was not its last"
+
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """Entries of the log at `path` as far as the chain holds; nothing where there is none.
@@ -114,11 +135,23 @@ def check_log(path: Path) -> LogState:
 
 
 def drop_half_line(path: Path) -> None:
-    """Take away the half line that a killed process left."""
+    """Take away the half line that a killed process left; every whole line stays where it is on the disk."""
     if path.exists():
-        content = path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            path.write_bytes(content[: content.rfind(b"\n") + 1])
+        os.truncate(path, _whole_bytes(path))
+
+
+def _whole_bytes(path: Path) -> int:
+    """Bytes up to the end of the last whole line."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _PIECE_BYTES)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
 
 
 def _walk(path: Path) -> Iterator[tuple[dict[str, Any], LogState]]:
@@ -144,6 +177,6 @@ def _walk(path: Path) -> Iterator[tuple[dict[str, Any], LogState]]:
 def _parse(line: bytes) -> dict[str, Any]:
     try:
         entry = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}

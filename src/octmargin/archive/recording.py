@@ -11,11 +11,14 @@ import zarr
 from numpy.typing import NDArray
 
 from octmargin.archive import metadata as described
-from octmargin.archive.logbook import LOG_FILE, read_log
+from octmargin.archive.logbook import LOG_FILE, check_log, read_log
 from octmargin.archive.metadata import NOMINAL_LINE_RATE_HZ, FaceEntry, Metadata
 from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What Zarr raises where its metadata are anything at all."""
 
 
 class Recording:
@@ -77,7 +80,7 @@ class Recording:
             raise InputError(
                 f"{path}: not an octmargin recording; `octmargin simulate --record` writes one"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{path}: cannot be read as Zarr ({error}); restore it from a copy") from error
         return cls(path, described.parse(path, dict(group.attrs)), group)
 
@@ -109,6 +112,17 @@ class Recording:
     def log(self) -> Iterator[dict[str, Any]]:
         """What happened while it was made, entry by entry, as far as the chain of hashes holds."""
         return read_log(self.path / LOG_FILE)
+
+    def log_trouble(self) -> str:
+        """In words what is wrong with the log; empty where it is as it was written, as far as can be known.
+
+        Of a recording that is not complete nobody knows the last line: it may be changed or gone.
+        """
+        try:
+            state = check_log(self.path / LOG_FILE)
+        except InputError as error:
+            return str(error)
+        return state.trouble((self.log_sha256 or "") if self.complete else None)
 
     def frame(self, face: str, index: int) -> NDArray[np.unsignedinteger[Any]] | None:
         """Spectra of frame `index` of `face`, (alines, samples), counts; None where the frame was lost.
@@ -181,7 +195,7 @@ def _present(path: Path, group: zarr.Group, face: str, frames: int) -> NDArray[n
 def _array(path: Path, group: zarr.Group, where: str) -> zarr.Array[Any]:
     try:
         array = group[where]
-    except (KeyError, OSError, ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path}: {where} is missing or damaged; restore it from a copy") from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: {where} is no array; restore it from a copy")

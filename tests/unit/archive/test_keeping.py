@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +13,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.archive.test_recording import FRAMES, Source
+from typer.testing import CliRunner
 
 from octmargin.archive import Recording, RecordingWriter, finish_recording, write_recording
 from octmargin.archive.keeping import Holding, holdings, to_prune, verify
 from octmargin.archive.metadata import parse
+from octmargin.archive.recording import LOG_FILE
+from octmargin.cli import app
 from octmargin.errors import InputError
+from octmargin.words import size
 
 DAY_S = 86_400.0
 
@@ -114,6 +123,8 @@ def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> Non
     listed = run("list", folder)
     assert "cut  " in listed.stdout
     assert "1 of 3 frames of 1 faces, cut short  SYNTHETIC" in listed.stdout
+    assert re.search(r"\nwhole  [1-9]\d*\.\d kB  3 of 3 frames", "\n" + listed.stdout)
+    assert re.search(r"\n2 recordings, [1-9]\d*\.\d kB\n", listed.stdout)
     assert msgspec.json.decode(run("list", folder, "--json").stdout)[0]["synthetic"] is True
     assert (
         "1 frames sound, 2 not there, 0 damaged (its writing was cut short"
@@ -124,10 +135,64 @@ def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> Non
     old = 1e9
     for file in (folder / "cut").rglob("*"):
         os.utime(file, (old, old))
-    assert "would delete cut" in run("prune", folder, "--older-than-days", "100").stdout
+    would = run("prune", folder, "--older-than-days", "100").stdout
+    assert would.startswith("would delete cut  ")
+    assert re.search(r"\nwould delete 1 of 2 recordings, .* kB, and free .* kB; --delete does it\n", would)
     assert (folder / "cut").exists(), "without --delete nothing goes"
-    assert "deleted cut" in run("prune", folder, "--older-than-days", "100", "--delete").stdout
+    did = run("prune", folder, "--older-than-days", "100", "--delete").stdout
+    assert did.startswith("deleted cut  ")
+    assert re.search(r"\ndeleted 1 of 2 recordings, .* kB; .* kB are free again\n", did)
     assert [path.name for path in folder.iterdir()] == ["whole"]
+
+
+def test_what_prune_leaves_alone_is_said(folder: Path) -> None:
+    (folder / "foreign").mkdir()
+    (folder / "foreign/zarr.json").write_text("{}")
+    left = "; 1 cannot be opened, never deleted"
+    pruned = CliRunner().invoke(app, ["recordings", "prune", str(folder), "--older-than-days", "1"]).stdout
+    assert pruned.startswith("nothing to delete by this policy; there are 3 recordings, ")
+    assert pruned.endswith(f"{left}; 1 not complete, deleted only with --cut-short\n")
+    arguments = ["recordings", "prune", str(folder), "--over-gb", "0", "--cut-short"]
+    pruned = CliRunner().invoke(app, arguments).stdout
+    assert "would delete 2 of 3 recordings" in pruned
+    assert pruned.endswith(f"{left}\n")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (12_340, "12.3 kB"), (4_560_000, "4.6 MB"),
+     (1_000_000_000, "1.0 GB"), (1_234_500_000_000, "1234.5 GB")],
+)  # fmt: skip
+def test_a_size_is_told_in_a_unit_of_which_something_is_left_to_read(n_bytes: int, text: str) -> None:
+    assert size(n_bytes) == text
+
+
+def test_a_recording_that_cannot_be_opened_does_not_keep_the_others_from_being_verified(folder: Path) -> None:
+    (folder / "foreign").mkdir()
+    result = run("verify", folder / "none", folder / "foreign", folder / "whole")
+    assert result.returncode == 1
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        ["octmargin", f"{folder}/none"],
+        ["octmargin", f"{folder}/foreign"],
+    ]
+    assert result.stdout.startswith(f"{folder}/whole: 3 frames sound")
+
+
+def test_a_recording_that_cannot_be_opened_does_not_keep_the_others_from_being_repaired(folder: Path) -> None:
+    result = run("repair", folder / "none", folder / "cut")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"octmargin: {folder}/none: no such folder")
+    assert Recording.open(folder / "cut").complete
+
+
+@pytest.mark.parametrize("where", ["zarr.json", "faces/superior/spectra/zarr.json"])
+@pytest.mark.parametrize("content", ["null", "[]", "[" * 200_000, '{"a":' * 200_000, '"\\ud800"', ""])
+def test_whatever_stands_for_its_description_is_an_input_error(
+    folder: Path, where: str, content: str
+) -> None:
+    (folder / "whole" / where).write_text(content)
+    with pytest.raises(InputError, match="whole: "):
+        Recording.open(folder / "whole")
 
 
 def test_what_cannot_be_is_one_line(folder: Path) -> None:
@@ -138,3 +203,107 @@ def test_what_cannot_be_is_one_line(folder: Path) -> None:
     assert refused.stderr.startswith("octmargin: recordings prune: give --older-than-days")
     shutil.rmtree(folder / "whole/faces")
     assert run("verify", folder / "whole").stderr.startswith(f"octmargin: {folder}/whole: ")
+
+
+# -- the log -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """A complete recording, whose log is changed and put back."""
+    path = tmp_path_factory.mktemp("logged") / "rec"
+    write_recording(path, Source(faces=("superior",)))
+    return Recording.open(path)
+
+
+def with_log(recording: Recording, content: bytes) -> str:
+    """What `verify` says of the log where it has this content."""
+    log = recording.path / LOG_FILE
+    original = log.read_bytes()
+    try:
+        log.write_bytes(content)
+        return verify(recording).log
+    finally:
+        log.write_bytes(original)
+
+
+def chained(*entries: object) -> bytes:
+    """A log whose chain holds, whatever is in it."""
+    lines: list[bytes] = []
+    for n, entry in enumerate(entries):
+        before = hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+        lines.append(msgspec.json.encode({"n": n, "before": before} | entry))  # type: ignore[operator]
+    return b"".join(line + b"\n" for line in lines)
+
+
+def pieces(original: bytes) -> st.SearchStrategy[bytes]:
+    """Lines, parts and bytes of a log in another order, with others among them."""
+    lines = original.splitlines(keepends=True)
+    part = st.tuples(st.integers(0, len(original)), st.integers(0, len(original))).map(
+        lambda cut: original[min(cut) : max(cut)]
+    )
+    anything = st.one_of(
+        st.sampled_from(lines), st.just(original), part, st.binary(max_size=20), st.just(b"[" * 200_000)
+    )
+    return st.lists(anything, max_size=6).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_log_but_the_one_that_was_written_is_called_whole(logged: Recording, data: st.DataObject) -> None:
+    original = (logged.path / LOG_FILE).read_bytes()
+    at = st.integers(0, len(original))
+    put_in = st.builds(lambda at, what: original[:at] + what + original[at:], at, st.binary(max_size=9))
+    taken_out = st.builds(lambda at, n: original[:at] + original[at + n :], at, st.integers(0, 400))
+    content = data.draw(st.one_of(put_in, taken_out, pieces(original)))
+    assert bool(with_log(logged, content)) == (content != original)
+
+
+words = st.sampled_from(["frame", "forgotten", "superior", "none", ""])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | words, lambda inner: st.lists(inner, max_size=2)
+)
+keys = st.sampled_from(["kind", "face", "index", "sha256", "sequence", "missed"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(entries=st.lists(st.dictionaries(keys, values), max_size=4))
+def test_no_forged_entry_ends_verify(logged: Recording, entries: list[object]) -> None:
+    assert "\n" not in with_log(logged, chained(*entries))
+
+
+def test_a_log_with_more_or_less_than_was_written_is_named(logged: Recording) -> None:
+    original = (logged.path / LOG_FILE).read_bytes()
+    lines = original.splitlines(keepends=True)
+    for behind in (b"{", b"\0" * 4096):
+        assert with_log(logged, original + behind) == (
+            "the log was changed: something stands behind entry 2, which was its last"
+        )
+    assert with_log(logged, b"") == "the log was changed: it has no entry any more"
+    assert with_log(logged, lines[0]) == "the log was changed: it ends with entry 0, which was not its last"
+    assert with_log(logged, b"".join(lines[1:])) == "the log was changed: its first line does not begin a log"
+
+
+def test_a_forged_entry_is_named(logged: Recording) -> None:
+    logged.complete = False  # as long as it is not complete, nobody knows the last line of its log
+    try:
+        trouble = with_log(logged, chained({"kind": "began"}, {"kind": "frame", "face": ["superior"]}))
+    finally:
+        logged.complete = True
+    assert trouble.startswith("the log was changed: entry 1 is none that octmargin writes (Expected `str`")
+
+
+def test_a_log_that_cannot_be_read_is_a_finding(folder: Path) -> None:
+    (folder / "whole" / LOG_FILE).unlink()
+    (folder / "whole" / LOG_FILE).mkdir()
+    found = verify(Recording.open(folder / "whole"))
+    assert "log.jsonl: cannot be read (Is a directory)" in found.log
+    assert found.sound == FRAMES
+
+
+def test_a_frame_that_only_the_log_knows_is_missing(folder: Path) -> None:
+    (folder / "whole/faces/superior/spectra/c/1/0/0").unlink()
+    present = zarr.open_group(folder / "whole", mode="r+")["faces/superior/present"]
+    assert isinstance(present, zarr.Array)
+    present[1] = False
+    assert verify(Recording.open(folder / "whole")).damaged == ("superior 1 (missing)",)

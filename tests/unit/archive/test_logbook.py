@@ -85,6 +85,37 @@ def test_a_half_line_at_the_end_is_no_forgery_and_can_be_dropped(whole: bytes, t
     assert check_log(path) == check_log(path).__class__(11, -1, False, check_log(path).last_hash)
 
 
+@pytest.mark.parametrize("half", [0, 1, 65_535, 65_536, 65_537, 200_000])
+def test_a_half_line_of_any_length_is_cut_off(whole: bytes, tmp_path: Path, half: int) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(whole + b"x" * half)
+    drop_half_line(path)
+    assert path.read_bytes() == whole
+
+
+def test_of_a_log_without_a_whole_line_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b'{"n":0')
+    drop_half_line(tmp_path / "log")
+    assert (tmp_path / "log").read_bytes() == b""
+    drop_half_line(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_whole_lines_are_never_written_again(whole: bytes, tmp_path: Path) -> None:
+    """A disk that is full, or a process that is killed meanwhile, must not take what was sound."""
+    path = tmp_path / "log"
+    path.write_bytes(whole + b"half")
+    limited = f"""
+import resource
+from pathlib import Path
+from octmargin.archive.logbook import drop_half_line
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+drop_half_line(Path({str(path)!r}))
+"""
+    subprocess.run([sys.executable, "-B", "-c", limited], check=True)
+    assert path.read_bytes() == whole
+
+
 def test_a_killed_process_leaves_every_line_but_the_last_half(tmp_path: Path) -> None:
     path = tmp_path / "log"
     program = f"""
