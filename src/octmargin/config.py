@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,9 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Face = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$")]
 """A face, shave or node: fits the console's register and one level of a topic."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+DEFAULT_DEPTH = 640
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,6 +48,12 @@ class ScanSection(_Section, frozen=True):
     passes: Annotated[int, msgspec.Meta(ge=0)] = 1
     """How often all faces are scanned; 0 goes on until stopped."""
 
+    def __post_init__(self) -> None:
+        for face, count in Counter(self.faces).items():
+            if count > 1:
+                # One name has one map and one verdict: the second sweep would replace those of the first.
+                raise ConfigError(f'scan.faces names "{face}" {count} times; name each face once')
+
 
 class CalibrationSection(_Section, frozen=True):
     """Where the calibration comes from: a file, or the console itself."""
@@ -56,7 +66,8 @@ class CalibrationSection(_Section, frozen=True):
 class EngineSection(_Section, frozen=True):
     """Reconstruction: depth pixels kept, engine threads, how spectra become profiles, ring slots."""
 
-    depth: Count = 640
+    depth: Count | None = None
+    """`DEFAULT_DEPTH` unless given, or what there is where that is less."""
     threads: Count = 1
     interpolation: Literal["linear", "cubic", "lanczos"] = "cubic"
     running_mean_frames: Count | None = None

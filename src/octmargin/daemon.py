@@ -99,7 +99,7 @@ class Daemon:
         """Prepare the rooms behind the console, say ready, scan."""
         config, capabilities, publisher = self._config, info.capabilities, self._publisher
         synthetic = condition.synthetic = bool(capabilities.get("synthetic", True))
-        check_scan(config.scan, capabilities)
+        check_scan(config, capabilities)
         calibration, axial_um = choose_calibration(config.calibration, capabilities)
         plan = config.plan(config.scan.faces[0], capabilities)
         condition.frame_ms = 1000 * plan.alines / plan.line_rate_hz

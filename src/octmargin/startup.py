@@ -19,7 +19,7 @@ from octmargin.bus import (
     ScanDescription,
     utc_from_ns,
 )
-from octmargin.config import CalibrationSection, Config, EngineSection, JudgingSection, ScanSection
+from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
 from octmargin.engine import EngineSettings
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
@@ -57,8 +57,23 @@ def choose_calibration(
     return calibration, axial_um
 
 
-def check_scan(scan: ScanSection, capabilities: dict[str, Any]) -> None:
+def kept_depth(depth: int | None, samples: int) -> int:
+    """Depth pixels kept of spectra, as `engine.depth` says, but no more than there are."""
+    return min(depth or DEFAULT_DEPTH, samples // 2)
+
+
+def check_depth(depth: int | None, samples: int) -> None:
+    """ConfigError where more depth pixels are configured than spectra of so many samples have."""
+    if depth is not None and depth > samples // 2:
+        raise ConfigError(
+            f"engine.depth is {depth}, but spectra of {samples} samples have {samples // 2} depth pixels; lower it"
+        )
+
+
+def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
     """ConfigError where the console cannot scan what is configured: better said now than for every face."""
+    check_depth(config.engine.depth, capabilities["samples"])
+    scan = config.scan
     offered = capabilities["faces"]
     for face in scan.faces:
         if offered and face not in offered:
@@ -98,7 +113,7 @@ def engine_settings(
         calibration=calibration,
         axial_um=axial_um,
         samples=plan.samples,
-        depth=min(engine.depth, plan.samples // 2),
+        depth=kept_depth(engine.depth, plan.samples),
         make_assessor=lambda: make_assessor(judging, calibration.rolloff_db_per_mm(axial_um)),
         aline_um=1000 * plan.width_mm / plan.alines,
         picture_every=picture_every,

@@ -109,6 +109,10 @@ def test_no_device(
     ("scan", "says"),
     [
         ('faces = ["superiour"]', 'the console has no face "superiour"; it offers superior'),
+        (
+            "faces = ['superior']\n[engine]\ndepth = 257",
+            "engine.depth is 257, but spectra of 512 samples have 256 depth pixels; lower it",
+        ),
         ("faces = ['superior']\nframes = 99", "scan.frames is 99, but the console offers at most 4"),
         ("faces = ['superior']\nline_rate_hz = 1e9", "scan.line_rate_hz is 1e+09, but the console offers"),
     ],

@@ -51,6 +51,10 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
         ("[policy]\nmin_coverage = 2.0", r"min_coverage is 2.0; give a share"),
         ("[case]\ncase_id = 'Jane Doe'", r'key "case.case_id": expected `str` matching'),
         ("[scan]\nfaces = []", r'key "scan.faces": expected `array` of length >= 1'),
+        (
+            "[scan]\nfaces = ['superior', 'node 1', 'superior']",
+            r'scan.faces names "superior" 2 times; name each',
+        ),
         ("[scan]\nfaces = ['shave/1']", r'key "scan.faces.*": expected `str` matching'),
         ("[pictures]\nevery = 3", r'key "pictures.folder" is missing; add it'),
     ],

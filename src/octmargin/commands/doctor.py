@@ -151,7 +151,7 @@ async def _configured_device(config: Config) -> Finding:
             info = await driver.identify()
         finally:
             await driver.close()
-        check_scan(config.scan, info.capabilities)
+        check_scan(config, info.capabilities)
         choose_calibration(config.calibration, info.capabilities)
     except OctMarginError as error:
         return Finding(
