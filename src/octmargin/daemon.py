@@ -76,7 +76,7 @@ class Daemon:
 
     async def _run(self) -> None:
         config = self._config
-        on_stage(case=config.case.case_id, specimen=config.case.specimen_id)
+        on_stage(case=config.case.case_id, specimen=config.case.specimen_id, face=None, sweep=None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)

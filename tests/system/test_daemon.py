@@ -334,6 +334,15 @@ async def test_a_log_entry_says_of_which_case_face_sweep_and_frame_it_is(
     assert [(entry["face"], entry["sweep"]) for entry in scanned] == [(FACES[0], 1), (FACES[1], 2)]
 
 
+async def test_the_log_has_one_line_of_the_lifecycle_for_each_face(room: Room) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await Daemon(room.config()).run()
+    of_lifecycle = [entry for entry in logs if entry["event"] == "lifecycle"]
+    told = [entry["state"] for entry in of_lifecycle if entry["log_level"] == "info"]
+    assert told == ["ready", *["acquiring" for _ in FACES], "stopping"]
+    assert len(of_lifecycle) == len(told) + len(FACES), "the others are there for who looks closer"
+
+
 async def test_the_log_says_why_a_face_is_indeterminate(room: Room) -> None:
     """The phantom's layers are none that the trained model has seen."""
     config = msgspec.structs.replace(room.config(), model=ModelSection())
