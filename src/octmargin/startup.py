@@ -27,16 +27,28 @@ from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.signal import Calibration
 
 
+def load_calibration(section: CalibrationSection) -> Calibration | None:
+    """The calibration of the file that is configured; None where the console's maker is to bring it.
+
+    CalibrationError where it cannot be used, ConfigError where there is no depth scale: found out without a console.
+    """
+    if section.file is None:
+        return None
+    calibration = Calibration.load(section.file)
+    _axial_um(section, calibration)
+    return calibration
+
+
 def choose_calibration(
-    section: CalibrationSection, capabilities: dict[str, Any]
+    section: CalibrationSection, loaded: Calibration | None, capabilities: dict[str, Any]
 ) -> tuple[Calibration, float]:
-    """The calibration, from the file or from the console's maker, and the depth pixel in tissue, µm.
+    """The calibration that was loaded, or the one of the console's maker, and the depth pixel in tissue, µm.
 
     CalibrationError where there is neither, ConfigError where there is no depth scale.
     """
     factory = capabilities.get("calibration")
-    if section.file is not None:
-        calibration = Calibration.load(section.file)
+    if loaded is not None:
+        calibration = loaded
     elif factory is not None:
         calibration = Calibration.from_polynomial(
             factory["k_map"],
@@ -48,13 +60,17 @@ def choose_calibration(
         raise CalibrationError(
             "the console brings no calibration; make one with `octmargin calibrate` and set calibration.file"
         )
+    return calibration, _axial_um(section, calibration)
+
+
+def _axial_um(section: CalibrationSection, calibration: Calibration) -> float:
     axial_um = section.axial_um or calibration.axial_um
     if axial_um is None:
         raise ConfigError(
             "the calibration has no depth scale; set calibration.axial_um (depth pixel in tissue, µm): "
             "distances and attenuation need it"
         )
-    return calibration, axial_um
+    return axial_um
 
 
 def kept_depth(depth: int | None, samples: int) -> int:

@@ -85,6 +85,22 @@ def test_no_broker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ('[calibration]\nfile = "none.npz"', "none.npz"),
+        ('[model]\nname = "margin-0"', "model 'margin-0' does not exist"),
+    ],
+)
+def test_what_the_configuration_names_is_looked_for_before_anything_is_connected(
+    tmp_path: Path, extra: str, says: str
+) -> None:
+    path = config_file(
+        tmp_path, broker_port=free_port(), driver="usb", address="usbip://127.0.0.1:9", extra=extra
+    )
+    assert says in complaint_of("run", "-c", path)
+
+
+@pytest.mark.parametrize(
     ("driver", "address", "says", "remedy"),
     [
         ("usb", "usbip://127.0.0.1:{port}", "no console there", "octmargin simulate"),

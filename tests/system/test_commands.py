@@ -253,6 +253,24 @@ def test_watch_without_a_broker_is_one_line() -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--port", "9"], "start one or set --host and --port"),
+        (["--password-file", "/none"], "--password-file is set but --username is not"),
+        (["--username", "or", "--password-file", "/none"], "--password-file '/none' cannot be read"),
+        (["--ca-file", "/none"], "--ca-file, --cert-file and --key-file: '/none' cannot be used"),
+    ],
+)
+def test_watch_names_its_options_and_no_keys_of_a_configuration(options: list[str], says: str) -> None:
+    done = subprocess.run(
+        [*OCTMARGIN, "watch", *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "broker." not in done.stderr
+
+
 def test_watch_shows_that_nobody_publishes() -> None:
     with EmbeddedBroker() as broker:
         said = output_of("watch", "--port", str(broker.port), "--seconds", "1")

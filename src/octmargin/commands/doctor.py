@@ -24,7 +24,7 @@ from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
 from octmargin.errors import ConfigError, OctMarginError
 from octmargin.live_check import live_findings
 from octmargin.outbox_check import outbox_findings
-from octmargin.startup import check_scan, choose_calibration
+from octmargin.startup import check_scan, choose_calibration, load_calibration
 
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
@@ -143,6 +143,7 @@ async def _configured_device(config: Config) -> Finding:
     """What `run` will ask of the console, asked now: is it there, can it do the scan, is it calibrated."""
     what = f"device {config.device.driver} {config.device.address}"
     try:
+        loaded = load_calibration(config.calibration)
         driver = driver_class(config.device.driver)(config.device.address)
         try:
             await driver.open()
@@ -150,7 +151,7 @@ async def _configured_device(config: Config) -> Finding:
         finally:
             await driver.close()
         check_scan(config, info.capabilities)
-        choose_calibration(config.calibration, info.capabilities)
+        choose_calibration(config.calibration, loaded, info.capabilities)
     except OctMarginError as error:
         return Finding(
             what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console"
