@@ -57,7 +57,7 @@ class SerialWire:
             raise DeviceDisconnectedError(self._lost)
         try:
             self._port.send(gencp.encode(command))
-        except OSError as error:
+        except Exception as error:
             raise _gone(self._address, error) from error
 
     def receive_control(self, timeout_s: float) -> Command:
@@ -92,16 +92,14 @@ class SerialWire:
     # -- reader thread --------------------------------------------------------------------------------
 
     def _read_for_ever(self) -> None:
-        while not self._closing.is_set():
-            try:
-                data = self._port.receive()
-            except OSError as error:
-                self._lost = str(_gone(self._address, error))
-                self._answers.put(None)
-                return
-            if data:
-                self._decoder.receive(data)
-                self._dispatch()
+        try:
+            while not self._closing.is_set():
+                if data := self._port.receive():
+                    self._decoder.receive(data)
+                    self._dispatch()
+        except Exception as error:  # noqa: BLE001 - pyserial fails in many ways, and a dead thread would say nothing
+            self._lost = str(_gone(self._address, error))
+            self._answers.put(None)
 
     def _dispatch(self) -> None:
         while True:
@@ -177,4 +175,5 @@ class SerialDriver(LinkDriver):
 
 
 def _gone(address: str, error: Exception) -> DeviceDisconnectedError:
-    return DeviceDisconnectedError(f"{address}: the port is gone ({error}); check cable and power")
+    why = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return DeviceDisconnectedError(f"{address}: the port is gone ({why}); check cable and power")

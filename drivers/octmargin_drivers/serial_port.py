@@ -10,6 +10,7 @@ import contextlib
 import errno
 import select
 import socket
+import termios
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -30,10 +31,10 @@ class Port(Protocol):
     """Bytes to and from the other end; one thread reads while others write."""
 
     def receive(self) -> bytes:
-        """What has come, as soon as anything has; empty after a tenth of a second without. OSError when it is gone."""
+        """What has come, as soon as anything has; empty after a tenth of a second without. Raises when it is gone."""
 
     def send(self, data: bytes) -> None:
-        """Write everything; OSError when it is gone, or takes nothing for two seconds."""
+        """Write everything; raises when it is gone, or takes nothing for two seconds."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -82,13 +83,17 @@ def open_port(address: str) -> Port:
             port.write_timeout = _WRITE_TIMEOUT_S
         if "://" not in parsed.url:
             port.exclusive = True
-        port.open()
     except serial.SerialException as error:
         raise _open_error(address, error) from error
     except ValueError as error:
         raise ConfigError(
             f'serial address "{address}": {error}; write a port such as /dev/ttyUSB0'
         ) from error
+    try:
+        port.open()
+    except (OSError, termios.error, ValueError) as error:
+        # Whatever the line or its terminal server says now, it may say otherwise when it is asked again.
+        raise _open_error(address, error) from error
     return _SerialPort(port)
 
 
@@ -99,11 +104,7 @@ class _SerialPort:
         self._port = port
 
     def receive(self) -> bytes:
-        try:
-            return bytes(self._port.read(min(max(1, self._port.in_waiting), _READ_BYTES)))
-        except TypeError as error:
-            # pyserial raises it when the port is closed under a read.
-            raise OSError("closed") from error
+        return bytes(self._port.read(min(max(1, self._port.in_waiting), _READ_BYTES)))
 
     def send(self, data: bytes) -> None:
         self._port.write(data)
@@ -125,11 +126,15 @@ class _TcpPort:
             raise ConfigError(f'serial address "{address}": write socket://HOST:PORT')
         try:
             self._socket = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise DeviceNotFoundError(
                 f"{address}: cannot be opened: {error.strerror or error}; is the terminal server on?"
             ) from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except UnicodeError as error:
+            raise ConfigError(
+                f'serial address "{address}": "{host}" is no host; write socket://HOST:PORT'
+            ) from error
         self._socket.settimeout(_WRITE_TIMEOUT_S)
 
     def receive(self) -> bytes:
@@ -157,16 +162,20 @@ def _not_understood(address: str, option: str) -> ConfigError:
     )
 
 
-def _open_error(address: str, error: serial.SerialException) -> DeviceError:
-    text = str(error)
-    if error.errno == errno.ENOENT or "No such file" in text:
+def _open_error(address: str, error: Exception) -> DeviceError:
+    number, text = getattr(error, "errno", None), str(error)
+    if isinstance(error, termios.error):
+        number, text = error.args
+    if number == errno.ENOENT or "No such file" in text:
         return DeviceNotFoundError(f"{address}: no such port; check the cable and `octmargin devices`")
-    if error.errno in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
+    if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
         return DeviceBusyError(
             f"{address}: in use by another program; stop it (another octmargin run?) and try again"
         )
-    if error.errno == errno.EACCES:
+    if number == errno.EACCES:
         return DeviceError(
             f"{address}: this user may not open the port; add the user to the group that owns it"
         )
-    return DeviceNotFoundError(f"{address}: cannot be opened: {text}")
+    return DeviceNotFoundError(
+        f"{address}: cannot be opened: {text}; check cable, power and the address's options"
+    )

@@ -69,9 +69,12 @@ class UsbWire:
         self._reader: threading.Thread | None = None
         self._stop_reading = threading.Event()
         self._scratch = array("B", bytes(_SCRATCH_BYTES))
+        self._lost = ""
 
     def send_control(self, command: Command) -> None:
         """Send a request on the control endpoint."""
+        if self._lost:
+            raise DeviceDisconnectedError(self._lost)
         try:
             self._device.write(CONTROL_OUT, command.to_bytes(), 1000)
         except usb.core.USBError as error:
@@ -122,6 +125,10 @@ class UsbWire:
                 intake.broken(f"USB: {error}")
                 if not self._recover(error):
                     return
+            except Exception as error:  # noqa: BLE001 - a dead thread would say nothing
+                why = f"{type(error).__name__}: {error}"
+                self._lost = f"{self._address}: the stream cannot be read on ({why}); check cable and power"
+                return
 
     def _recover(self, error: usb.core.USBError) -> bool:
         """Clear a halted endpoint; False where the device is gone."""

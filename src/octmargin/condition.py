@@ -66,6 +66,7 @@ class ConditionDesk:
         self.recorder: Recorder | None = None
         self._missed_before = 0
         self._store_failures = 0
+        self._was = Lifecycle.STARTING
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
@@ -160,7 +161,10 @@ class ConditionDesk:
 
     def _changed(self, state: Lifecycle, reasons: tuple[str, ...]) -> None:
         """Say it everywhere; `$state` has fewer words, and displays show results as good only while it is ready."""
-        log.info("lifecycle", state=state.value, reasons=list(reasons))
+        # That a face has ended says its own entry.
+        was, self._was = self._was, state
+        is_between_faces = (was, state) == (Lifecycle.ACQUIRING, Lifecycle.READY)
+        (log.debug if is_between_faces else log.info)("lifecycle", state=state.value, reasons=list(reasons))
         notify(f"STATUS={state.value}" + "".join(f"; {reason}" for reason in reasons))
         word = _BUS_STATES.get(state)
         if word is not None and word != self._publisher.state:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +19,18 @@ from octmargin.metrics import MetricsSection
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Face = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$")]
+_FACE = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$"
+_NAME = r"^[a-z0-9][a-z0-9-]*$"
+_IN_WORDS = {
+    _FACE: "up to 31 letters without accents, digits, spaces, _, . and -, of which the first is a letter or a digit",
+    _NAME: "small letters without accents, digits and -, of which the first is none",
+}
+Face = Annotated[str, msgspec.Meta(pattern=_FACE)]
 """A face, shave or node: fits the console's register and one level of a topic."""
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
+
+
+DEFAULT_DEPTH = 640
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,6 +54,12 @@ class ScanSection(_Section, frozen=True):
     passes: Annotated[int, msgspec.Meta(ge=0)] = 1
     """How often all faces are scanned; 0 goes on until stopped."""
 
+    def __post_init__(self) -> None:
+        for face, count in Counter(self.faces).items():
+            if count > 1:
+                # One name has one map and one verdict: the second sweep would replace those of the first.
+                raise ConfigError(f'scan.faces names "{face}" {count} times; name each face once')
+
 
 class CalibrationSection(_Section, frozen=True):
     """Where the calibration comes from: a file, or the console itself."""
@@ -56,7 +72,8 @@ class CalibrationSection(_Section, frozen=True):
 class EngineSection(_Section, frozen=True):
     """Reconstruction: depth pixels kept, engine threads, how spectra become profiles, ring slots."""
 
-    depth: Count = 640
+    depth: Count | None = None
+    """`DEFAULT_DEPTH` unless given, or what there is where that is less."""
     threads: Count = 1
     interpolation: Literal["linear", "cubic", "lanczos"] = "cubic"
     running_mean_frames: Count | None = None
@@ -117,6 +134,7 @@ class Config(_Section, JudgingSection, frozen=True):
     metrics: MetricsSection | None = None
 
     def __post_init__(self) -> None:
+        _check_host(self.broker.host)
         needed = self.engine.threads + 2 + (self.recording is not None)
         if self.engine.ring_frames < needed:
             raise ConfigError(
@@ -153,6 +171,14 @@ class Config(_Section, JudgingSection, frozen=True):
         )
 
 
+def _check_host(host: str) -> None:
+    """What is no host would be taken for a broker that is not there yet, and waited for."""
+    if "/" in host or any(character.isspace() for character in host) or host.count(":") == 1:
+        raise ConfigError(
+            f'broker.host is "{host}"; give a name or an address alone, and the port as broker.port'
+        )
+
+
 def load_config(path: str | Path) -> Config:
     """Read and check a file; ConfigError names the file, the key and what to do."""
     file = Path(path)
@@ -184,6 +210,7 @@ def _refuse_unknown_thresholds(content: dict[str, Any]) -> None:
 
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
+_NO_MATCH = re.compile(r"^Expected `str` matching regex '(?P<pattern>.*)' - at `\$\.?(?P<at>[^`]*)`")
 _WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
 
 
@@ -193,6 +220,8 @@ def _explain(message: str) -> str:
         return _unknown(found["at"] or "", found["key"])
     if found := _MISSING.match(message):
         return f'key "{_dotted(found["at"] or "", found["key"])}" is missing; add it'
+    if found := _NO_MATCH.match(message):
+        return f'key "{found["at"]}" takes {_IN_WORDS[found["pattern"]]}; correct the value'
     if found := _WRONG.match(message):
         return f'key "{found["at"]}": {found["what"][0].lower()}{found["what"][1:]}; correct the value'
     return message

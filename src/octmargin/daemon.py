@@ -34,7 +34,15 @@ from octmargin.metrics import MetricsPage, serving
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
-from octmargin.startup import check_scan, choose_calibration, describe, engine_settings, make_assessor
+from octmargin.signal import Calibration
+from octmargin.startup import (
+    check_scan,
+    choose_calibration,
+    describe,
+    engine_settings,
+    load_calibration,
+    make_assessor,
+)
 from octmargin.systemd import notify
 from octmargin.totals import Totals
 
@@ -55,6 +63,7 @@ class Daemon:
         self._totals = Totals()
         self._metrics = MetricsPage()
         self._publisher: Publisher
+        self._calibration: Calibration | None = None
         self._condition: ConditionDesk | None = None
 
     def stop(self) -> None:
@@ -65,6 +74,9 @@ class Daemon:
 
     async def run(self) -> None:
         """Start everything, scan, stop everything. Errors before `ready` are raised; later ones are alarms."""
+        # Before anything is connected: what the configuration names must be there.
+        self._calibration = load_calibration(self._config.calibration)
+        make_assessor(self._config)
         device, what = self._config.device, f"octmargin run for {self._config.console}"
         with contextlib.ExitStack() as held:
             if driver_class(device.driver).exclusive:
@@ -76,7 +88,7 @@ class Daemon:
 
     async def _run(self) -> None:
         config = self._config
-        on_stage(case=config.case.case_id, specimen=config.case.specimen_id)
+        on_stage(case=config.case.case_id, specimen=config.case.specimen_id, face=None, sweep=None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
@@ -99,8 +111,8 @@ class Daemon:
         """Prepare the rooms behind the console, say ready, scan."""
         config, capabilities, publisher = self._config, info.capabilities, self._publisher
         synthetic = condition.synthetic = bool(capabilities.get("synthetic", True))
-        check_scan(config.scan, capabilities)
-        calibration, axial_um = choose_calibration(config.calibration, capabilities)
+        check_scan(config, capabilities)
+        calibration, axial_um = choose_calibration(config.calibration, self._calibration, capabilities)
         plan = config.plan(config.scan.faces[0], capabilities)
         condition.frame_ms = 1000 * plan.alines / plan.line_rate_hz
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)

@@ -154,6 +154,7 @@ class FaceScanner:
             "face scanned",
             face=book.plan.face,
             verdict=verdict.outcome.value,
+            reasons=list(verdict.reasons),
             coverage=round(verdict.coverage, 3),
             visualised_depth_mm=round(verdict.visualised_depth_mm, 2),
             processed=book.processed,

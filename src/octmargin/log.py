@@ -8,50 +8,86 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from octmargin.errors import ConfigError
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_CHATTY = ("mqtt",)
+"""Libraries whose warnings are of what is usual here: aiomqtt's of many calls under way, which health counts."""
 
 
-_stage: dict[str, str | int] = {}
+class _Stage:
+    """The ids of what is on stage. They are replaced whole, for other threads read them while they log."""
+
+    def __init__(self) -> None:
+        self._ids: Mapping[str, str | int] = {}
+
+    def change(self, ids: Mapping[str, str | int | None]) -> None:
+        changed = {**self._ids, **ids}
+        self._ids = {name: value for name, value in changed.items() if value is not None}
+
+    def add_to(self, _: WrappedLogger, __: str, entry: EventDict) -> EventDict:
+        return {**self._ids, **entry}
+
+
+_stage = _Stage()
 
 
 def on_stage(**ids: str | int | None) -> None:
-    """Change what is on stage: entries from now on have these ids; None takes one away."""
-    for name, value in ids.items():
-        if value is None:
-            _stage.pop(name, None)
-        else:
-            _stage[name] = value
+    """Change what is on stage: entries from now on have these ids; None takes one away. From the event loop alone."""
+    _stage.change(ids)
 
 
-def _add_stage(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
-    for name, value in _stage.items():
-        entry.setdefault(name, value)
-    return entry
+class _FromLibraries(logging.Handler):
+    """What libraries log becomes an entry like ours: one line, also of an exception."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        details = {} if error is None else {"error": f"{type(error).__name__}: {error}"}
+        text = " ".join(record.getMessage().split())
+        structlog.get_logger().log(record.levelno, text, library=record.name, **details)
+
+
+def _to_json(entry: EventDict, **_: object) -> str:
+    # Not json.dumps: its NaN is no JSON.
+    return msgspec.json.encode(entry, enc_hook=_plain).decode()
+
+
+def _plain(value: object) -> object:
+    """Numbers of numpy, and whatever else JSON does not know."""
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else repr(value)
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:
-    """Set up structlog for the process; ConfigError for an unknown level."""
+    """Set up the log of the process, also for what its libraries say; ConfigError for an unknown level."""
     if level not in _LEVELS:
         raise ConfigError(f'log level "{level}" is unknown; use one of {", ".join(_LEVELS)}')
     renderer: Any = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(_to_json)
         if as_json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            _add_stage,
+            _stage.add_to,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _FromLibraries) for handler in root.handlers):
+        root.addHandler(_FromLibraries())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)

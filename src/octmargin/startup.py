@@ -19,7 +19,7 @@ from octmargin.bus import (
     ScanDescription,
     utc_from_ns,
 )
-from octmargin.config import CalibrationSection, Config, EngineSection, JudgingSection, ScanSection
+from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
 from octmargin.engine import EngineSettings
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
@@ -27,16 +27,28 @@ from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.signal import Calibration
 
 
+def load_calibration(section: CalibrationSection) -> Calibration | None:
+    """The calibration of the file that is configured; None where the console's maker is to bring it.
+
+    CalibrationError where it cannot be used, ConfigError where there is no depth scale: found out without a console.
+    """
+    if section.file is None:
+        return None
+    calibration = Calibration.load(section.file)
+    _axial_um(section, calibration)
+    return calibration
+
+
 def choose_calibration(
-    section: CalibrationSection, capabilities: dict[str, Any]
+    section: CalibrationSection, loaded: Calibration | None, capabilities: dict[str, Any]
 ) -> tuple[Calibration, float]:
-    """The calibration, from the file or from the console's maker, and the depth pixel in tissue, µm.
+    """The calibration that was loaded, or the one of the console's maker, and the depth pixel in tissue, µm.
 
     CalibrationError where there is neither, ConfigError where there is no depth scale.
     """
     factory = capabilities.get("calibration")
-    if section.file is not None:
-        calibration = Calibration.load(section.file)
+    if loaded is not None:
+        calibration = loaded
     elif factory is not None:
         calibration = Calibration.from_polynomial(
             factory["k_map"],
@@ -48,17 +60,36 @@ def choose_calibration(
         raise CalibrationError(
             "the console brings no calibration; make one with `octmargin calibrate` and set calibration.file"
         )
+    return calibration, _axial_um(section, calibration)
+
+
+def _axial_um(section: CalibrationSection, calibration: Calibration) -> float:
     axial_um = section.axial_um or calibration.axial_um
     if axial_um is None:
         raise ConfigError(
             "the calibration has no depth scale; set calibration.axial_um (depth pixel in tissue, µm): "
             "distances and attenuation need it"
         )
-    return calibration, axial_um
+    return axial_um
 
 
-def check_scan(scan: ScanSection, capabilities: dict[str, Any]) -> None:
+def kept_depth(depth: int | None, samples: int) -> int:
+    """Depth pixels kept of spectra, as `engine.depth` says, but no more than there are."""
+    return min(depth or DEFAULT_DEPTH, samples // 2)
+
+
+def check_depth(depth: int | None, samples: int) -> None:
+    """ConfigError where more depth pixels are configured than spectra of so many samples have."""
+    if depth is not None and depth > samples // 2:
+        raise ConfigError(
+            f"engine.depth is {depth}, but spectra of {samples} samples have {samples // 2} depth pixels; lower it"
+        )
+
+
+def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
     """ConfigError where the console cannot scan what is configured: better said now than for every face."""
+    check_depth(config.engine.depth, capabilities["samples"])
+    scan = config.scan
     offered = capabilities["faces"]
     for face in scan.faces:
         if offered and face not in offered:
@@ -98,7 +129,7 @@ def engine_settings(
         calibration=calibration,
         axial_um=axial_um,
         samples=plan.samples,
-        depth=min(engine.depth, plan.samples // 2),
+        depth=kept_depth(engine.depth, plan.samples),
         make_assessor=lambda: make_assessor(judging, calibration.rolloff_db_per_mm(axial_um)),
         aline_um=1000 * plan.width_mm / plan.alines,
         picture_every=picture_every,

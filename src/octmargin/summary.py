@@ -109,7 +109,7 @@ class DemoSummary(msgspec.Struct, frozen=True):
             coverage = percent(face.coverage or 0.0)
             yield f"{face.face:<10} {verdict:<19} coverage {coverage}  visualised depth {depth}  ({truth})"
             if face.verdict == "indeterminate":
-                yield f"{'':<10} {face.reasons[0]}"
+                yield f"{'':<10} {'; '.join(face.reasons)}"
         if self.comparison is not None:
             yield f"{'truth':<10} {self.comparison} ({origin} tissue)"
 

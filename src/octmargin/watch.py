@@ -56,7 +56,8 @@ _WIDE = 96
 def render(tally: Tally, now: datetime, topics: Topics) -> RenderableType:
     """Everything the tally knows as of `now`; what is stale is grey and says why."""
     # The map comes last: where the terminal is too small, it is what is cut off.
-    parts = [_header(tally, now, topics), _alarms(tally), _Faces(tally, now), _figures(tally, now)]
+    faces = (_Faces(tally, now), _left_open(tally, now))
+    parts = [_header(tally, now, topics), _alarms(tally), *faces, _figures(tally, now)]
     return Group(*(part for part in (*parts, _current_map(tally, now)) if part is not None))
 
 
@@ -185,6 +186,21 @@ def _face_row(tally: Tally, face: str, now: datetime, states: list[BlockState]) 
         _millimetres(verdict.distance_mm),
         *cells,
     ]
+
+
+def _left_open(tally: Tally, now: datetime) -> RenderableType | None:
+    """Why each face that is done is indeterminate: what is to be mended before it is scanned again."""
+    verdicts = [
+        (face, results.verdict)
+        for face in _face_order(tally)
+        if (results := tally.faces.get(face)) is not None and tally.stale_reason(now, face) is None
+    ]
+    lines = [
+        Text(f"{face} is indeterminate: {'; '.join(verdict.reasons)}")
+        for face, verdict in verdicts
+        if verdict is not None and verdict.verdict == "indeterminate" and not verdict.provisional
+    ]
+    return Group(*lines) if lines else None
 
 
 def _stale_verdict(results: FaceResults, reason: str) -> str:

@@ -172,6 +172,7 @@ def test_lost_frames_are_holes_and_never_nothing_suspicious(tmp_path: Path, reco
     said = output_of("assess", str(holed), "-o", str(tmp_path / "out"), "--model", "rule-1")
     assert "superior   indeterminate      coverage 66.6%" in said
     assert "2 of 6 frames lost" in said
+    assert "\n           coverage 0.66 is below 0.95" in said
     face = face_of(tmp_path / "out", "superior")
     assert face["grid"][2] == face["grid"][4] == "L" * BLOCKS
     assert face["suspicion_map"][2] == [None] * BLOCKS

@@ -85,6 +85,22 @@ def test_no_broker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ('[calibration]\nfile = "none.npz"', "none.npz"),
+        ('[model]\nname = "margin-0"', "model 'margin-0' does not exist"),
+    ],
+)
+def test_what_the_configuration_names_is_looked_for_before_anything_is_connected(
+    tmp_path: Path, extra: str, says: str
+) -> None:
+    path = config_file(
+        tmp_path, broker_port=free_port(), driver="usb", address="usbip://127.0.0.1:9", extra=extra
+    )
+    assert says in complaint_of("run", "-c", path)
+
+
+@pytest.mark.parametrize(
     ("driver", "address", "says", "remedy"),
     [
         ("usb", "usbip://127.0.0.1:{port}", "no console there", "octmargin simulate"),
@@ -109,6 +125,10 @@ def test_no_device(
     ("scan", "says"),
     [
         ('faces = ["superiour"]', 'the console has no face "superiour"; it offers superior'),
+        (
+            "faces = ['superior']\n[engine]\ndepth = 257",
+            "engine.depth is 257, but spectra of 512 samples have 256 depth pixels; lower it",
+        ),
         ("faces = ['superior']\nframes = 99", "scan.frames is 99, but the console offers at most 4"),
         ("faces = ['superior']\nline_rate_hz = 1e9", "scan.line_rate_hz is 1e+09, but the console offers"),
     ],

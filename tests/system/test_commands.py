@@ -95,6 +95,28 @@ def test_doctor_checks_what_a_configuration_needs(tmp_path: Path, simulated: dic
     said = " ".join(output_of("doctor", "-c", str(config), code=1).split())
     assert "PROBLEM" in said
     assert "set broker.host" in said
+    # With an outbox the daemon starts without a broker.
+    with config.open("a") as file:
+        file.write(f'outbox_file = "{tmp_path}/outbox"\n')
+    said = " ".join(output_of("doctor", "-c", str(config)).split())
+    assert "PROBLEM" not in said
+    assert "no broker" in said
+    assert "waits in the outbox" in said
+
+
+@pytest.mark.parametrize("content", [None, "[scan"])
+def test_doctor_checks_nothing_else_where_the_configuration_cannot_be_used(
+    tmp_path: Path, content: str | None
+) -> None:
+    config = tmp_path / "c.toml"
+    if content is not None:
+        config.write_text(content)
+    done = subprocess.run(
+        [*OCTMARGIN, "doctor", "-c", str(config)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"octmargin: {config}: ")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +130,7 @@ def test_doctor_checks_what_a_configuration_needs(tmp_path: Path, simulated: dic
         ("[pictures]\nfolder = '{cal}'", "is no folder"),
         ("[broker]\noutbox_file = '{cal}'", "is not a store of messages"),
         ('[broker]\noutbox_file = "/none/outbox"', "/none is no folder that can be written"),
+        ('[broker]\noutbox_file = "/"', "/ is no file that can be read and written"),
     ],
 )
 def test_doctor_finds_what_run_would_refuse(tmp_path: Path, sections: str, says: str) -> None:
@@ -228,6 +251,24 @@ def test_watch_without_a_broker_is_one_line() -> None:
     assert done.returncode == 2
     assert "no MQTT broker at 127.0.0.1:9" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--port", "9"], "start one or set --host and --port"),
+        (["--password-file", "/none"], "--password-file is set but --username is not"),
+        (["--username", "or", "--password-file", "/none"], "--password-file '/none' cannot be read"),
+        (["--ca-file", "/none"], "--ca-file, --cert-file and --key-file: '/none' cannot be used"),
+    ],
+)
+def test_watch_names_its_options_and_no_keys_of_a_configuration(options: list[str], says: str) -> None:
+    done = subprocess.run(
+        [*OCTMARGIN, "watch", *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "broker." not in done.stderr
 
 
 def test_watch_shows_that_nobody_publishes() -> None:

@@ -334,6 +334,31 @@ async def test_a_log_entry_says_of_which_case_face_sweep_and_frame_it_is(
     assert [(entry["face"], entry["sweep"]) for entry in scanned] == [(FACES[0], 1), (FACES[1], 2)]
 
 
+async def test_the_log_has_one_line_of_the_lifecycle_for_each_face(room: Room) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await Daemon(room.config()).run()
+    of_lifecycle = [entry for entry in logs if entry["event"] == "lifecycle"]
+    told = [entry["state"] for entry in of_lifecycle if entry["log_level"] == "info"]
+    assert told == ["ready", *["acquiring" for _ in FACES], "stopping"]
+    assert len(of_lifecycle) == len(told) + len(FACES), "the others are there for who looks closer"
+
+
+async def test_the_log_says_why_a_face_is_indeterminate(room: Room) -> None:
+    """The phantom's layers are none that the trained model has seen."""
+    config = msgspec.structs.replace(room.config(), model=ModelSection())
+    with structlog.testing.capture_logs() as logs:
+        async with room.listening():
+            await Daemon(config).run()
+            await room.until(lambda tally: tally.state == "disconnected")
+    scanned = {entry["face"]: entry for entry in logs if entry["event"] == "face scanned"}
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert scanned[face]["verdict"] == verdict.verdict == "indeterminate"
+        assert scanned[face]["reasons"] == verdict.reasons
+        assert any("unfamiliar to the model" in reason for reason in scanned[face]["reasons"])
+
+
 async def test_metrics_say_what_health_says(room: Room) -> None:
     config = msgspec.structs.replace(
         room.config(passes=0, line_rate_hz=1280.0), metrics=MetricsSection(port=0)

@@ -49,9 +49,18 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
         ("[engine]\ninterpolation = 'spline'", r'key "engine.interpolation": .*spline'),
         ("[engine]\nrunning_mean_frames = 0", r'key "engine.running_mean_frames": expected `int` >= 1'),
         ("[policy]\nmin_coverage = 2.0", r"min_coverage is 2.0; give a share"),
-        ("[case]\ncase_id = 'Jane Doe'", r'key "case.case_id": expected `str` matching'),
+        (
+            "[case]\ncase_id = 'Jane Doe'",
+            r'key "case.case_id" takes small letters without accents, digits and -',
+        ),
+        ("[broker]\nhost = 'mqtt://or'", r'broker.host is "mqtt://or"; give a name or an address alone'),
+        ("[broker]\nhost = 'or:1883'", r'broker.host is "or:1883"; .* the port as broker.port'),
         ("[scan]\nfaces = []", r'key "scan.faces": expected `array` of length >= 1'),
-        ("[scan]\nfaces = ['shave/1']", r'key "scan.faces.*": expected `str` matching'),
+        (
+            "[scan]\nfaces = ['superior', 'node 1', 'superior']",
+            r'scan.faces names "superior" 2 times; name each',
+        ),
+        ("[scan]\nfaces = ['shave/1']", r'key "scan.faces.*" takes up to 31 letters'),
         ("[pictures]\nevery = 3", r'key "pictures.folder" is missing; add it'),
     ],
 )
@@ -61,6 +70,18 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, addition: str, message: 
         load_config(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_name_takes_is_said_in_words(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL.replace('"north"', '"North Wing"'))
+    with pytest.raises(ConfigError, match=r'key "site" takes small letters .*; correct the value') as caught:
+        load_config(path)
+    assert not set("^[]*$`") & set(str(caught.value))
+
+
+@pytest.mark.parametrize("host", ["localhost", "or-7.hospital.example", "10.0.0.7", "::1", "fe80::1%eth0"])
+def test_names_and_addresses_of_brokers_are_taken(tmp_path: Path, host: str) -> None:
+    assert load_config(written(tmp_path, MINIMAL + f"[broker]\nhost = '{host}'")).broker.host == host
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import termios
+import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from serial.rfc2217 import PortManager
+from serial.urlhandler import protocol_loop
 from tests.wire.conftest import NumberedSource
 
-from octmargin.errors import ConfigError, DeviceNotFoundError, DeviceTimeoutError
+from octmargin.errors import ConfigError, DeviceError, DeviceNotFoundError, DeviceTimeoutError
 from octmargin_drivers import console_control
 from octmargin_drivers.serial import SerialDriver
 from octmargin_drivers.usb import UsbDriver
@@ -68,6 +73,78 @@ async def test_a_serial_port_with_something_else_behind_it(
         await SerialDriver(mute_port).open()
 
 
+@contextlib.contextmanager
+def terminal_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Serves the first connection to its port, and is gone."""
+
+    def serve_one() -> None:
+        with listener.accept()[0] as connection, contextlib.suppress(OSError):  # the driver has hung up
+            serve(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve_one)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+class SlowLine(protocol_loop.Serial):  # type: ignore[misc] # pyserial has no types
+    """A line behind a terminal server that goes no faster than 115200 baud."""
+
+    def _reconfigure_port(self) -> None:
+        if self._baudrate > 115_200:
+            raise ValueError("too fast")
+        super()._reconfigure_port()
+
+
+class Telnet:
+    """What pyserial's server writes its answers to."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.write = connection.sendall
+
+
+def serve_slow_line(connection: socket.socket) -> None:
+    with SlowLine("loop://", timeout=0) as line:
+        manager = PortManager(line, Telnet(connection))
+        while data := connection.recv(1024):
+            for byte in manager.filter(data):
+                line.write(byte)
+
+
+def hang_up(_: socket.socket) -> None:
+    """Take the connection and let go of it at once."""
+
+
+# pyserial does not close a socket whose other end has gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("serve", [serve_slow_line, hang_up])
+async def test_a_terminal_server_that_does_not_open_its_line_may_do_so_later(
+    serve: Callable[[socket.socket], None],
+) -> None:
+    """What is a DeviceError is tried again; any other error would end the daemon."""
+    with (
+        terminal_server(serve) as port,
+        pytest.raises(DeviceError, match=r"cannot be opened: .*; check") as caught,
+    ):
+        await SerialDriver(f"rfc2217://127.0.0.1:{port}?baud=3000000").open()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [termios.error(5, "Input/output error"), OSError(5, "Input/output error")])
+async def test_a_serial_port_that_fails_while_it_is_opened_may_be_there_later(
+    mute_port: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A terminal that hangs up after it was opened, before it is set up: the kernel says so to `tcflush`."""
+
+    def hung_up(*_: int) -> None:
+        raise error
+
+    monkeypatch.setattr(termios, "tcflush", hung_up)
+    with pytest.raises(DeviceError, match=r"cannot be opened: .*Input/output error; check cable"):
+        await SerialDriver(mute_port).open()
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -77,6 +154,7 @@ async def test_a_serial_port_with_something_else_behind_it(
         "/dev/ttyS0?baud=0",
         "/dev/ttyS0?speed=9600",
         "carrier://pigeon",
+        "socket://no..host:4001",
     ],
 )
 async def test_serial_addresses_that_are_none(address: str) -> None:

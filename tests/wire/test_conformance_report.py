@@ -5,42 +5,133 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from tests.wire.conformance import device_of
 from tests.wire.conftest import NumberedSource
 
+from octmargin.link import registers as reg
+from octmargin.link.commands import Status
+from octmargin.link.registers import Register, ScanCommand, ScanState
+from octmargin_simulator.console import Console
 from octmargin_simulator.faults import FaultScript, FaultyConsole
-from octmargin_simulator.faults.script import Vanish
+from octmargin_simulator.faults.script import Silent, Vanish
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.usb_device import UsbConsole
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_console_that_loses_a_frame_without_counting_it_does_not_pass(tmp_path: Path) -> None:
-    console = FaultyConsole(
-        NumberedSource(), FaultScript(fault=(Vanish(frames=(3,)),)), Personality(protocol_minor=0)
-    )
+def tried(console: Console, tests: str, report: Path) -> tuple[str, dict[str, str]]:
+    """What the suite says of a console with some of its tests, and each requirement's outcome."""
     served = UsbConsole(console)
-    console.plug_into(served)
-    report = tmp_path / "report.json"
-    chosen = "test_identity or test_whole_sweep or test_resume"
+    if isinstance(console, FaultyConsole):
+        console.plug_into(served)
     suite = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/wire", "-k", chosen,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/wire", "-k", tests,
          "--console", served.address, "--conformance-report", str(report)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     served.close()
     console.close()
     assert suite.returncode == 1, suite.stdout
-    assert f"C01 {served.address}: fulfilled" in suite.stdout
-    assert f"C11 {served.address}: NOT FULFILLED" in suite.stdout
-    assert f"C17 {served.address}: does not apply (it speaks protocol 1.0" in suite.stdout
-    assert "2 of 3 requirements fulfilled or not applicable" in suite.stdout
-    outcomes = {finding["number"]: finding["outcome"] for finding in json.loads(report.read_text())}
+    findings = json.loads(report.read_text())
+    said = suite.stdout.replace(served.address, "ADDRESS")
+    return said, {finding["number"]: finding["outcome"] for finding in findings}
+
+
+def test_a_console_that_loses_a_frame_without_counting_it_does_not_pass(tmp_path: Path) -> None:
+    console = FaultyConsole(
+        NumberedSource(), FaultScript(fault=(Vanish(frames=(3,)),)), Personality(protocol_minor=0)
+    )
+    chosen = "test_identity or test_whole_sweep or test_resume"
+    said, outcomes = tried(console, chosen, tmp_path / "report.json")
+    assert "C01 ADDRESS: fulfilled" in said
+    assert "C11 ADDRESS: NOT FULFILLED" in said
+    assert "C17 ADDRESS: does not apply (it speaks protocol 1.0" in said
+    assert "2 of 3 requirements fulfilled or not applicable" in said
     assert outcomes == {"C01": "fulfilled", "C11": "NOT FULFILLED", "C17": "does not apply"}
+
+
+class TakesAnotherPlan(Console):
+    """It takes a plan while it scans; what becomes of the sweep, who knows."""
+
+    def _written(self, register: Register, data: bytes) -> Status:
+        if register is reg.ALINES and self._state is ScanState.SCANNING:
+            return Status.SUCCESS
+        return super()._written(register, data)
+
+
+class StopsAtAnotherPlan(Console):
+    """It refuses a plan while it scans, and gives the sweep up."""
+
+    def _written(self, register: Register, data: bytes) -> Status:
+        status = super()._written(register, data)
+        if status is Status.BUSY:
+            self._stop()
+        return status
+
+
+class GoesOnInSecret(Console):
+    """When it is stopped it says that it is idle, and its frame counter runs on for a while."""
+
+    def _control(self, value: int) -> Status:
+        was_scanning, plan = self._state is ScanState.SCANNING, self._plan
+        status = super()._control(value)
+        if was_scanning and value == ScanCommand.STOP and plan is not None:
+            threading.Timer(2 * plan.alines / plan.line_rate_hz, self._number_one).start()
+        return status
+
+    def _number_one(self) -> None:
+        with self._lock:
+            self._numbered += 1
+
+
+class StopsLate(Console):
+    """It scans a sweep to its end, whatever the host says."""
+
+    def _control(self, value: int) -> Status:
+        return Status.SUCCESS if value == ScanCommand.STOP else super()._control(value)
+
+
+class ScansForNobody(Console):
+    """It does not mind a silent host."""
+
+    def _host_is_silent(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("broken", "test", "number"),
+    [
+        (TakesAnotherPlan, "test_plan_within_a_sweep", "C09"),
+        (StopsAtAnotherPlan, "test_plan_within_a_sweep", "C09"),
+        (GoesOnInSecret, "test_stop", "C16"),
+        (StopsLate, "test_stop", "C16"),
+        (ScansForNobody, "test_heartbeat", "C18"),
+    ],
+)
+def test_a_console_that_breaks_a_requirement_is_found_out(
+    tmp_path: Path, broken: type[Console], test: str, number: str
+) -> None:
+    console = broken(NumberedSource())
+    usual_ms = console._memory.number(reg.HEARTBEAT_TIMEOUT_MS)
+    _, outcomes = tried(console, test, tmp_path / "report.json")
+    assert outcomes == {number: "NOT FULFILLED"}
+    assert console._memory.number(reg.HEARTBEAT_TIMEOUT_MS) == usual_ms
+
+
+def test_a_console_that_does_not_answer_after_the_silence_still_gets_its_heartbeat_back(
+    tmp_path: Path,
+) -> None:
+    """Else it would stop by itself in the next operation."""
+    console = FaultyConsole(NumberedSource(), FaultScript(fault=(Silent(frames=(0,), seconds=5.0),)))
+    usual_ms = console._memory.number(reg.HEARTBEAT_TIMEOUT_MS)
+    _, outcomes = tried(console, "test_heartbeat", tmp_path / "report.json")
+    assert outcomes == {"C18": "NOT FULFILLED"}
+    assert console._memory.number(reg.HEARTBEAT_TIMEOUT_MS) == usual_ms
 
 
 @pytest.mark.parametrize("text", ["", "usb", "usb:", "/dev/ttyUSB0", "serial:"])

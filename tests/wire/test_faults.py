@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -460,6 +461,35 @@ async def test_a_pulled_cable_is_reported_and_the_books_close(bench: Bench, driv
     pull_the_cable(bench)
     events = await collect(driver, Disconnected)
     assert "\n" not in events[-1].text  # type: ignore[union-attr]
+    account = await driver.stop()
+    frames, lost = take_all(cursor)
+    assert 1 + len(frames) + sum(entry.count for entry in lost) == account.numbered
+    with pytest.raises(DeviceDisconnectedError, match="check cable and power"):
+        await driver.identify()
+
+
+@pytest.mark.parametrize("error", [TypeError("closed under a read"), struct.error("half an answer")])
+async def test_a_reader_thread_that_fails_in_an_odd_way_is_a_console_that_is_gone(
+    bench: Bench, driver: Driver, error: Exception
+) -> None:
+    """Whatever pyserial, pyusb or the system throw: a thread that ends without a word would look like a silent line."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    plan = bench.plan(line_rate_hz=2_000)
+    ring, cursor = ring_for(plan)
+    await driver.configure(plan)
+    await driver.start(ring)
+    first = await asyncio.to_thread(cursor.take, 5)
+    assert first is not None
+    cursor.release(first)  # type: ignore[arg-type]
+    if isinstance(bench.served, UsbConsole):
+        driver._wire._read_part = fail  # type: ignore[attr-defined]
+    else:
+        driver._wire._port.receive = fail  # type: ignore[attr-defined]
+    events = await collect(driver, Disconnected)
+    assert f"{type(error).__name__}: {error}" in events[-1].text  # type: ignore[union-attr]
     account = await driver.stop()
     frames, lost = take_all(cursor)
     assert 1 + len(frames) + sum(entry.count for entry in lost) == account.numbered

@@ -21,7 +21,7 @@ from octmargin.errors import InputError
 from octmargin.frame_judge import EngineSettings
 from octmargin.margin import Assessor
 from octmargin.signal import Calibration
-from octmargin.startup import calibration_fingerprint
+from octmargin.startup import calibration_fingerprint, check_depth, kept_depth
 from octmargin.startup import make_assessor as make_assessor_of
 
 DOCUMENT, SHEET = "assessment.json", "index.html"
@@ -32,10 +32,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessmentSettings:
-    """How to judge; `depth` is the depth pixels kept at most."""
+    """How to judge; `depth` is the depth pixels kept, as `engine.depth` says."""
 
     judging: JudgingSection
-    depth: int = 640
+    depth: int | None = None
     threads: int = 1
 
 
@@ -61,6 +61,7 @@ def assess_specimen(
     faces = subject.faces if faces is None else faces
     plan = subject.plan(faces[0])
     samples = plan.samples
+    check_depth(settings.depth, samples)
 
     def make_assessor() -> Assessor:
         return make_assessor_of(settings.judging, calibration.rolloff_db_per_mm(axial_um))
@@ -71,7 +72,7 @@ def assess_specimen(
             calibration=calibration,
             axial_um=axial_um,
             samples=samples,
-            depth=min(settings.depth, samples // 2),
+            depth=kept_depth(settings.depth, samples),
             make_assessor=make_assessor,
         ),
         settings.judging.policy,

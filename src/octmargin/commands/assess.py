@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -106,7 +106,7 @@ def assess(
             settings,
             faces=subject.faces if face is None else (face,),
             on_progress=_show_progress if sys.stderr.isatty() else None,
-            on_face=lambda record: typer.echo(_line(record)),
+            on_face=lambda record: typer.echo("\n".join(_lines(record))),
         )
     typer.echo(f"sheet: {output / SHEET}")
     typer.echo(f"document: {output / DOCUMENT}")
@@ -187,8 +187,8 @@ def _axial_um(path: Path, known_um: float | None) -> float:
     return known_um
 
 
-def _line(record: FaceRecord) -> str:
-    """One face in one line."""
+def _lines(record: FaceRecord) -> Iterator[str]:
+    """One face in one line; and a second one where it is left open, which says why."""
     parts = [f"{record.face:<10} {record.verdict.replace('_', ' '):<18} coverage {percent(record.coverage)}"]
     if record.visualised_depth_mm is not None:
         parts.append(f"visualised depth {record.visualised_depth_mm:.2f} mm")
@@ -198,7 +198,9 @@ def _line(record: FaceRecord) -> str:
         parts.append(f"{lost} of {record.frames} frames lost")
     if record.truth is not None:
         parts.append(f"in truth {record.truth}")
-    return ", ".join(parts)
+    yield ", ".join(parts)
+    if record.verdict == "indeterminate":
+        yield f"{'':<10} {'; '.join(record.reasons)}"
 
 
 def _show_progress(face: str, done: int, total: int) -> None:

@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.text import Text
 
 from octmargin import kernel_cache
-from octmargin.bus import BrokerSettings, OutboxStore, Topics, check_credentials
+from octmargin.bus import BrokerSettings, Topics, check_credentials
 from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
 from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
 from octmargin.errors import ConfigError, OctMarginError
 from octmargin.live_check import live_findings
-from octmargin.startup import check_scan, choose_calibration
+from octmargin.outbox_check import outbox_findings
+from octmargin.startup import check_scan, choose_calibration, load_calibration
 
-_DISK_S = 5.0
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
 
@@ -45,19 +45,18 @@ def doctor(
     if live is not None:
         _finish(_live(config, live))
         return
+    # Nothing else is looked at where it cannot be used: it would not be what it names.
+    checked = load_config(config) if config is not None else None
     findings = list(_installation())
-    checked: Config | None = None
-    if config is not None:
-        try:
-            checked = load_config(config)
-            findings.append(Finding("configuration", "ok", str(config)))
-        except OctMarginError as error:
-            findings.append(
-                Finding("configuration", "problem", str(error), "correct the file and run doctor again")
-            )
+    if checked is not None:
+        findings.append(Finding("configuration", "ok", str(config)))
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
-    findings += [*_outbox(checked), *_folders(checked)]
+    if checked is not None and checked.broker.outbox_file:
+        findings += outbox_findings(
+            Path(checked.broker.outbox_file), Topics(checked.site, checked.console).base
+        )
+    findings += _folders(checked)
     _finish(findings)
 
 
@@ -146,14 +145,15 @@ async def _configured_device(config: Config) -> Finding:
     """What `run` will ask of the console, asked now: is it there, can it do the scan, is it calibrated."""
     what = f"device {config.device.driver} {config.device.address}"
     try:
+        loaded = load_calibration(config.calibration)
         driver = driver_class(config.device.driver)(config.device.address)
         try:
             await driver.open()
             info = await driver.identify()
         finally:
             await driver.close()
-        check_scan(config.scan, info.capabilities)
-        choose_calibration(config.calibration, info.capabilities)
+        check_scan(config, info.capabilities)
+        choose_calibration(config.calibration, loaded, info.capabilities)
     except OctMarginError as error:
         return Finding(
             what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console"
@@ -174,34 +174,10 @@ def _broker(config: Config | None) -> Finding:
         return Finding(what, "problem", str(error))
     except OSError as error:
         remedy = "start one (Debian: apt install mosquitto) or set broker.host and broker.port; the demo brings its own"
-        return Finding(what, "problem" if config is not None else "note", f"no broker: {error}", remedy)
-
-
-def _outbox(config: Config | None) -> Iterator[Finding]:
-    """Whether what waits for the broker can be kept, and what waits there of earlier runs."""
-    if config is None or not config.broker.outbox_file:
-        return
-    path = Path(config.broker.outbox_file)
-    if not path.exists():
-        if path.parent.is_dir() and os.access(path.parent, os.W_OK):
-            yield Finding("outbox", "ok", f"{path}, not there yet")
-        else:
-            yield Finding(
-                "outbox", "problem", f"{path.parent} is no folder that can be written", "name another"
-            )
-        return
-    store = OutboxStore(path, "doctor", Topics(config.site, config.console).base)
-    try:
-        store.open().result(_DISK_S)
-    except ConfigError as error:
-        yield Finding("outbox", "problem", str(error))
-        return
-    except TimeoutError:
-        yield Finding("outbox", "problem", f"{path}: its disk does not answer", "check it, or name another")
-        return
-    finally:
-        store.close()
-    yield Finding("outbox", "ok", f"{path}, {store.left} messages of earlier runs wait")
+        if settings.outbox_file:
+            remedy += "; until then what is said waits in the outbox"
+        is_needed = config is not None and not settings.outbox_file
+        return Finding(what, "problem" if is_needed else "note", f"no broker: {error}", remedy)
 
 
 def _folders(config: Config | None) -> Iterator[Finding]:

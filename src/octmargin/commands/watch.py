@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from octmargin.bus import BrokerSettings, TlsSettings, Topics
+from octmargin.errors import BrokerError, ConfigError
 from octmargin.watch import watch as watch_bus
+
+_OPTIONS = {
+    "broker.host/broker.port": "--host and --port",
+    "broker.username": "--username",
+    "broker.password_file": "--password-file",
+    "broker.tls.ca_file": "--ca-file",
+    "broker.tls": "--ca-file, --cert-file and --key-file",
+}
+"""What the daemon's configuration calls it, and this command."""
 
 
 def watch(
@@ -27,4 +37,13 @@ def watch(
     uses_tls = bool(ca_file or cert_file)
     tls = TlsSettings(ca_file=ca_file, cert_file=cert_file, key_file=key_file) if uses_tls else None
     settings = BrokerSettings(host=host, port=port, username=username, password_file=password_file, tls=tls)
-    asyncio.run(watch_bus(settings, Topics(site, console), seconds=seconds))
+    try:
+        asyncio.run(watch_bus(settings, Topics(site, console), seconds=seconds))
+    except (BrokerError, ConfigError) as error:
+        raise type(error)(_with_options(str(error))) from error
+
+
+def _with_options(text: str) -> str:
+    for key, option in _OPTIONS.items():
+        text = text.replace(key, option)
+    return text

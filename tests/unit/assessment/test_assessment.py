@@ -143,6 +143,20 @@ def test_a_model_that_does_not_exist_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_more_depth_than_there_is_is_refused_before_anything_is_written(
+    tmp_path: Path, phantom: LayeredPhantom, settings: EngineSettings
+) -> None:
+    with pytest.raises(ConfigError, match=r"engine.depth is 513, but spectra of 1024 samples have 512"):
+        assess_specimen(
+            Seen(phantom),
+            settings.calibration,
+            settings.axial_um,
+            tmp_path / "out",
+            AssessmentSettings(judging=JudgingSection(), depth=SAMPLES // 2 + 1),
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_cannot_break_out_of_the_sheet(
     tmp_path: Path, phantom: LayeredPhantom, settings: EngineSettings
 ) -> None:

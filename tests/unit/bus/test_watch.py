@@ -65,6 +65,17 @@ def test_a_verdict_is_shown_with_coverage_depth_and_counts() -> None:
     assert "0.42 mm" in row_of(text_of(provisional), "superior")
 
 
+def test_it_says_why_a_face_is_indeterminate() -> None:
+    reasons = ["coverage 0.12 is below 0.95 (230 unfamiliar to the model)", "no block is usable"]
+    unseen = verdict(word="indeterminate", reasons=reasons)
+    why = f"superior is indeterminate: {reasons[0]}; {reasons[1]}"
+    assert why in text_of(listening(heard(VerdictReceived, unseen)))
+    running = verdict(word="indeterminate", reasons=reasons, provisional=True)
+    assert why not in text_of(listening(heard(VerdictReceived, running))), "it is not all there yet"
+    assert why not in text_of(listening(heard(VerdictReceived, unseen)), seconds=30), "stale"
+    assert "is indeterminate" not in text_of(listening(heard(VerdictReceived, GOOD)))
+
+
 @pytest.mark.parametrize(
     ("tally", "reason"),
     [

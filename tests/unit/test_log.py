@@ -1,0 +1,110 @@
+"""The log of the daemon: one entry a line, whoever says it, and JSON that any program reads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import aiomqtt
+import numpy as np
+import pytest
+import structlog
+
+from octmargin.log import configure_logging, on_stage
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    yield
+    structlog.configure(**before)
+    logging.getLogger().handlers[:] = handlers
+    on_stage(case=None, sweep=None)
+
+
+def strict(line: str) -> dict[str, Any]:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    entry: dict[str, Any] = json.loads(line, parse_constant=refuse)
+    return entry
+
+
+def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [strict(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_number_that_is_none_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="info", as_json=True)
+    structlog.get_logger().info(
+        "face",
+        depth_mm=float("nan"),
+        of=[np.float32("inf"), np.float64(1.5), np.int64(3)],
+        error=ValueError("x"),
+    )
+    [entry] = entries(capsys)
+    assert entry["depth_mm"] is None
+    assert entry["of"] == [None, 1.5, 3]
+    assert entry["error"] == "ValueError('x')"
+
+
+def test_what_a_library_says_is_an_entry_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="info", as_json=True)
+    on_stage(case="case-7")
+    said = "Task exception\nwas never retrieved"
+    logging.getLogger("asyncio").error(said, exc_info=OSError("no more files"))
+    [entry] = entries(capsys)
+    assert (entry["level"], entry["library"], entry["case"]) == ("error", "asyncio", "case-7")
+    assert entry["event"] == "Task exception was never retrieved"
+    assert entry["error"] == "OSError: no more files"
+
+
+async def test_many_messages_on_their_way_are_nothing_to_warn_of(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="info", as_json=True)
+    client = aiomqtt.Client("nowhere")
+    with contextlib.ExitStack() as under_way:
+        for mid in range(client.pending_calls_threshold + 2):
+            under_way.enter_context(client._pending_call(mid, asyncio.Event(), client._pending_publishes))
+    assert entries(capsys) == []
+
+
+def test_the_stage_can_change_while_other_threads_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An entry is of one stage: no id of the last case with the sweep of this one, and no thread fails."""
+    configure_logging(level="info", as_json=True)
+    failed: list[Exception] = []
+
+    def log_on() -> None:
+        try:
+            for _ in range(1500):
+                structlog.get_logger().info("judged")
+        except Exception as error:  # noqa: BLE001 - seen below
+            failed.append(error)
+
+    threads = [threading.Thread(target=log_on) for _ in range(2)]
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        number = 0
+        while any(thread.is_alive() for thread in threads):
+            number += 1
+            on_stage(case=str(number), sweep=number)
+            on_stage(case=None, sweep=None)
+    finally:
+        sys.setswitchinterval(interval_s)
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    logged = entries(capsys)
+    assert any("case" in entry for entry in logged)
+    for entry in logged:
+        assert entry.get("case") == (str(entry["sweep"]) if "sweep" in entry else None)
