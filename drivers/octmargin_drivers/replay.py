@@ -24,7 +24,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from octmargin.device import DeviceEvent, Disconnected, Driver, SweepAccount, SweepEnded, SweepStarted
+from octmargin.device import (
+    DeviceEvent,
+    Disconnected,
+    Driver,
+    SweepAccount,
+    SweepEnded,
+    SweepStarted,
+    on_loop,
+)
 from octmargin.errors import CommandRefusedError, ConfigError, DeviceNotFoundError, LocalProtocolError
 from octmargin.frames import ConsoleInfo, FrameFlags, FrameHeader, PixelFormat, ScanPlan
 from octmargin.link.description import SelfDescription
@@ -225,7 +233,7 @@ class ReplayDriver(Driver):
             self._play_frames(ring, plan, sweep)
         except Exception as error:  # noqa: BLE001 - a damaged file may fail in any way, and must be told
             end = Disconnected(f"replay: {self._options.path} cannot be read on ({error}); check the file")
-        loop.call_soon_threadsafe(self._events.put_nowait, end)
+        on_loop(loop, self._events.put_nowait, end)
 
     def _play_frames(self, ring: FrameRing, plan: ScanPlan, sweep: SweepStarted) -> None:
         pace = self._options.pace

@@ -21,7 +21,7 @@ from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Topics, utc_fr
 from octmargin.cold_start import compiling_told
 from octmargin.condition import ConditionDesk
 from octmargin.config import Config
-from octmargin.device import driver_class
+from octmargin.device import driver_class, on_loop
 from octmargin.engine import Engine, Outcome
 from octmargin.errors import InputError
 from octmargin.face_scan import FaceScanner
@@ -70,7 +70,7 @@ class Daemon:
         """Ask the daemon to end; the present sweep is closed and said first."""
         self._stop.set()
         if self._condition is not None:
-            self._condition.lifecycle.stopping()
+            self._condition.stopping()
 
     async def run(self) -> None:
         """Start everything, scan, stop everything. Errors before `ready` are raised; later ones are alarms."""
@@ -100,12 +100,15 @@ class Daemon:
                 on_fault=condition.raise_alarm,
                 on_recovered=condition.clear_alarm,
             )
-            info = await link.open()
-            log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
             try:
-                await self._serve(link, info, condition)
+                info = await link.open()
+                log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
+                try:
+                    await self._serve(link, info, condition)
+                finally:
+                    await link.close()
             finally:
-                await link.close()
+                condition.stopping()
 
     async def _serve(self, link: ConsoleLink, info: ConsoleInfo, condition: ConditionDesk) -> None:
         """Prepare the rooms behind the console, say ready, scan."""
@@ -122,7 +125,7 @@ class Daemon:
         if config.recording is not None:
             recorder = condition.recorder = Recorder(
                 ring.cursor("recorder"),
-                on_fault=lambda text: _on_loop(loop, partial(condition.raise_alarm, RECORDER_FAULT, text)),
+                on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
             )
         gallery = (
             Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
@@ -153,7 +156,7 @@ class Daemon:
         )
 
         def deliver_from_thread(outcome: Outcome) -> None:
-            _on_loop(loop, partial(scanner.deliver, outcome))
+            on_loop(loop, scanner.deliver, outcome)
 
         engine = Engine(
             cursor,
@@ -209,9 +212,9 @@ class Daemon:
                         if not await self._scan_all(link, scanner, plans, condition):
                             break
         finally:
-            condition.lifecycle.stopping()
-            notify("STOPPING=1")
+            # First, for threads that wait for it must end whatever becomes of saying so.
             ring.close()
+            condition.stopping()
             await asyncio.to_thread(engine.join)
             if recorder is not None:
                 await asyncio.to_thread(recorder.join)
@@ -304,8 +307,3 @@ def _log_broker(publisher: Publisher, settings: BrokerSettings) -> None:
         log.info(
             "outbox on disk", path=str(store.path), of_earlier_runs=store.left, unreadable=store.unreadable
         )
-
-
-def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """Let a thread have something called on the event loop."""
-    loop.call_soon_threadsafe(call)

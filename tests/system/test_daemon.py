@@ -309,6 +309,27 @@ async def test_an_error_within_a_scan_is_raised_as_itself(
         await Daemon(room.config()).run()
 
 
+@pytest.mark.parametrize("fails", ["before it is ready", "while it scans"])
+async def test_a_daemon_that_an_error_ends_says_that_it_stops(
+    room: Room, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    async def fail(*_: object) -> bool:
+        raise OctMarginError("an engine thread has died; start octmargin again")
+
+    what = "FaceScanner.scan" if fails == "while it scans" else "ConsoleLink.open"
+    module = "face_scan" if fails == "while it scans" else "acquisition"
+    monkeypatch.setattr(f"octmargin.{module}.{what}", fail)
+    with structlog.testing.capture_logs() as logs:
+        async with room.listening():
+            with pytest.raises(OctMarginError):
+                await Daemon(room.config()).run()
+            await room.until(lambda tally: tally.state == "lost")
+    assert [entry["state"] for entry in logs if entry["event"] == "lifecycle"][-1] == "stopping"
+    if fails == "while it scans":
+        assert room.tally.health is not None
+        assert room.tally.health.lifecycle == "stopping"
+
+
 async def test_a_log_entry_says_of_which_case_face_sweep_and_frame_it_is(
     phantom: LayeredPhantom, broker: EmbeddedBroker, capfd: pytest.CaptureFixture[str]
 ) -> None:
