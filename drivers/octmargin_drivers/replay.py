@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -70,8 +71,7 @@ class ReplayAddress:
         if pace not in (OWN_PACE, MAX_PACE):
             pace = _number(address, "pace", str(pace))
         samples, alines = (
-            round(_number(address, key, options[key])) if key in options else None
-            for key in ("samples", "alines")
+            _count(address, key, options[key]) if key in options else None for key in ("samples", "alines")
         )
         return cls(
             Path(path),
@@ -92,12 +92,18 @@ def _yes_or_no(address: str, text: str) -> bool:
     return text == "yes"
 
 
+def _count(address: str, key: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise ConfigError(f'replay address "{address}": {key}={text}; give a whole number above 0')
+    return int(text)
+
+
 def _number(address: str, key: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if value <= 0:
+        value = math.nan
+    if not (text.isascii() and math.isfinite(value) and value > 0):
         raise ConfigError(f'replay address "{address}": {key}={text}; give a number above 0')
     return value
 
