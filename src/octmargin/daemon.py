@@ -31,6 +31,7 @@ from octmargin.holding import holding
 from octmargin.interruptible import StoppedError, unless_stopped
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
+from octmargin.outbox_check import waiting_in
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -50,6 +51,7 @@ DRAIN_S = 1.0
 """At the end, for what a slow broker has not acknowledged yet."""
 ATTEMPTS_PER_FACE = 3
 PAUSE_S = 1.0
+_LAST_LOOK_S = 2.0
 
 log = structlog.get_logger()
 
@@ -84,7 +86,22 @@ class Daemon:
             if self._config.metrics is not None:
                 port = held.enter_context(serving(self._metrics, self._config.metrics))
                 log.info("metrics served", host=self._config.metrics.host, port=port)
-            await self._run()
+            try:
+                await self._run()
+            finally:
+                await self._say_what_waits()
+
+    async def _say_what_waits(self) -> None:
+        """The last word: what the broker did not get is on disk, for the next run."""
+        if not self._config.broker.outbox_file:
+            return
+        path, is_late, found = Path(self._config.broker.outbox_file), asyncio.Event(), [0]
+        # A disk that hangs must not hold up the end.
+        asyncio.get_running_loop().call_later(_LAST_LOOK_S, is_late.set)
+        with contextlib.suppress(StoppedError):
+            await unless_stopped(lambda: found.append(waiting_in(path)), is_late)
+        if found[-1]:
+            log.warning("messages wait in the outbox for the next run", count=found[-1], path=str(path))
 
     async def _run(self) -> None:
         config = self._config
