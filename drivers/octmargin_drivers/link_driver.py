@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 
 from octmargin.device import (
@@ -20,6 +20,7 @@ from octmargin.device import (
     SweepAccount,
     SweepEnded,
     SweepStarted,
+    on_loop,
 )
 from octmargin.errors import DeviceDisconnectedError, DeviceError, LocalProtocolError
 from octmargin.frames import ConsoleInfo, LossCause, LostFrames, ScanPlan
@@ -138,15 +139,11 @@ class LinkDriver(Driver):
 
     def post(self, event: DeviceEvent) -> None:
         """Report an event; may be called from any thread."""
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._events.put_nowait, event)
+        self._call(self._events.put_nowait, event)
 
     def trouble(self, text: str) -> None:
         """Report bytes that were not the protocol; may be called from any thread."""
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._count_trouble, text)
+        self._call(self._count_trouble, text)
 
     def _count_trouble(self, text: str) -> None:
         """Tell at 1, 2, 4, 8, ... so that noise cannot flood."""
@@ -155,9 +152,11 @@ class LinkDriver(Driver):
             self._events.put_nowait(LinkTrouble(text, self._trouble_count))
 
     def _last_frame_arrived(self) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._end_of_sweep)
+        self._call(self._end_of_sweep)
+
+    def _call(self, call: Callable[..., object], *arguments: object) -> None:
+        if self._loop is not None:
+            on_loop(self._loop, call, *arguments)
 
     def _end_of_sweep(self) -> None:
         if not self._sweep_has_ended:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from octmargin.device import DeviceEvent, Disconnected, Driver, SweepAccount, SweepEnded, SweepStarted
+from octmargin.device import (
+    DeviceEvent,
+    Disconnected,
+    Driver,
+    SweepAccount,
+    SweepEnded,
+    SweepStarted,
+    on_loop,
+)
 from octmargin.errors import CommandRefusedError, ConfigError, DeviceNotFoundError, LocalProtocolError
 from octmargin.frames import ConsoleInfo, FrameFlags, FrameHeader, PixelFormat, ScanPlan
 from octmargin.link.description import SelfDescription
@@ -62,8 +71,7 @@ class ReplayAddress:
         if pace not in (OWN_PACE, MAX_PACE):
             pace = _number(address, "pace", str(pace))
         samples, alines = (
-            round(_number(address, key, options[key])) if key in options else None
-            for key in ("samples", "alines")
+            _count(address, key, options[key]) if key in options else None for key in ("samples", "alines")
         )
         return cls(
             Path(path),
@@ -84,12 +92,18 @@ def _yes_or_no(address: str, text: str) -> bool:
     return text == "yes"
 
 
+def _count(address: str, key: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise ConfigError(f'replay address "{address}": {key}={text}; give a whole number above 0')
+    return int(text)
+
+
 def _number(address: str, key: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if value <= 0:
+        value = math.nan
+    if not (text.isascii() and math.isfinite(value) and value > 0):
         raise ConfigError(f'replay address "{address}": {key}={text}; give a number above 0')
     return value
 
@@ -225,7 +239,7 @@ class ReplayDriver(Driver):
             self._play_frames(ring, plan, sweep)
         except Exception as error:  # noqa: BLE001 - a damaged file may fail in any way, and must be told
             end = Disconnected(f"replay: {self._options.path} cannot be read on ({error}); check the file")
-        loop.call_soon_threadsafe(self._events.put_nowait, end)
+        on_loop(loop, self._events.put_nowait, end)
 
     def _play_frames(self, ring: FrameRing, plan: ScanPlan, sweep: SweepStarted) -> None:
         pace = self._options.pace

@@ -63,7 +63,7 @@ class SerialAddress:
             url += "?" + "&".join(f"{key}={value}" if value else key for key, value in options.items())
         elif options:
             raise _not_understood(address, next(iter(options)))
-        if not baud.isdigit() or int(baud) == 0:
+        if not (baud.isascii() and baud.isdecimal()) or int(baud) == 0:
             raise _not_understood(address, f"baud={baud}")
         if flow not in _FLOWS:
             raise _not_understood(address, f"flow={flow}")
@@ -136,9 +136,12 @@ class _TcpPort:
                 f'serial address "{address}": "{host}" is no host; write socket://HOST:PORT'
             ) from error
         self._socket.settimeout(_WRITE_TIMEOUT_S)
+        # Not `select`, which knows no file number above 1023.
+        self._arrivals = select.poll()
+        self._arrivals.register(self._socket, select.POLLIN)
 
     def receive(self) -> bytes:
-        if not select.select([self._socket], [], [], _POLL_S)[0]:
+        if not self._arrivals.poll(1000 * _POLL_S):
             return b""
         data = self._socket.recv(_READ_BYTES)
         if not data:

@@ -57,8 +57,12 @@ def simulate(
     frames: Annotated[
         int | None, typer.Option(min=1, max=65536, help="Frames per sweep (not of a file).")
     ] = None,
-    width_mm: Annotated[float | None, typer.Option(help="Width of the scanned field.")] = None,
-    height_mm: Annotated[float | None, typer.Option(help="Height of the scanned field.")] = None,
+    width_mm: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Width of the scanned field.")
+    ] = None,
+    height_mm: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Height of the scanned field.")
+    ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="The file's spectra were computed, not measured.")
     ] = False,

@@ -229,11 +229,11 @@ class _Terminal:
         """Wait without the lock, so that the terminal can be closed meanwhile; a closed one's number is never used."""
         if self._closed.is_set():
             return None
-        ends = [self._master]
-        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-            ready = select.select(ends if read else [], [] if read else ends, [], timeout_s)
-            if not any(ready):
-                return None
+        # Not `select`, which knows no file number above 1023.
+        waiting = select.poll()
+        waiting.register(self._master, select.POLLIN if read else select.POLLOUT)
+        if not waiting.poll(1000 * timeout_s):
+            return None
         with self._lock:
             if self._closed.is_set():
                 return None

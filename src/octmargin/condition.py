@@ -67,6 +67,7 @@ class ConditionDesk:
         self._missed_before = 0
         self._store_failures = 0
         self._was = Lifecycle.STARTING
+        self._is_stopping = False
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
@@ -81,6 +82,13 @@ class ConditionDesk:
             self._note({"id": alarm_id, "active": False})
         self._publisher.clear_alarm(alarm_id)
         self.lifecycle.over(alarm_id)
+
+    def stopping(self) -> None:
+        """The end begins, be it for an error; told once."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self.lifecycle.stopping()
+            notify("STOPPING=1")
 
     def _note(self, alarm: dict[str, Any]) -> None:
         if self.recorder is not None:

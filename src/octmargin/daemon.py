@@ -21,7 +21,7 @@ from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Topics, utc_fr
 from octmargin.cold_start import compiling_told
 from octmargin.condition import ConditionDesk
 from octmargin.config import Config
-from octmargin.device import driver_class
+from octmargin.device import driver_class, on_loop
 from octmargin.engine import Engine, Outcome
 from octmargin.errors import InputError
 from octmargin.face_scan import FaceScanner
@@ -31,6 +31,7 @@ from octmargin.holding import holding
 from octmargin.interruptible import StoppedError, unless_stopped
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
+from octmargin.outbox_check import waiting_in
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -50,6 +51,7 @@ DRAIN_S = 1.0
 """At the end, for what a slow broker has not acknowledged yet."""
 ATTEMPTS_PER_FACE = 3
 PAUSE_S = 1.0
+_LAST_LOOK_S = 2.0
 
 log = structlog.get_logger()
 
@@ -70,7 +72,7 @@ class Daemon:
         """Ask the daemon to end; the present sweep is closed and said first."""
         self._stop.set()
         if self._condition is not None:
-            self._condition.lifecycle.stopping()
+            self._condition.stopping()
 
     async def run(self) -> None:
         """Start everything, scan, stop everything. Errors before `ready` are raised; later ones are alarms."""
@@ -84,7 +86,22 @@ class Daemon:
             if self._config.metrics is not None:
                 port = held.enter_context(serving(self._metrics, self._config.metrics))
                 log.info("metrics served", host=self._config.metrics.host, port=port)
-            await self._run()
+            try:
+                await self._run()
+            finally:
+                await self._say_what_waits()
+
+    async def _say_what_waits(self) -> None:
+        """The last word: what the broker did not get is on disk, for the next run."""
+        if not self._config.broker.outbox_file:
+            return
+        path, is_late, found = Path(self._config.broker.outbox_file), asyncio.Event(), [0]
+        # A disk that hangs must not hold up the end.
+        asyncio.get_running_loop().call_later(_LAST_LOOK_S, is_late.set)
+        with contextlib.suppress(StoppedError):
+            await unless_stopped(lambda: found.append(waiting_in(path)), is_late)
+        if found[-1]:
+            log.warning("messages wait in the outbox for the next run", count=found[-1], path=str(path))
 
     async def _run(self) -> None:
         config = self._config
@@ -100,12 +117,15 @@ class Daemon:
                 on_fault=condition.raise_alarm,
                 on_recovered=condition.clear_alarm,
             )
-            info = await link.open()
-            log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
             try:
-                await self._serve(link, info, condition)
+                info = await link.open()
+                log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
+                try:
+                    await self._serve(link, info, condition)
+                finally:
+                    await link.close()
             finally:
-                await link.close()
+                condition.stopping()
 
     async def _serve(self, link: ConsoleLink, info: ConsoleInfo, condition: ConditionDesk) -> None:
         """Prepare the rooms behind the console, say ready, scan."""
@@ -122,7 +142,7 @@ class Daemon:
         if config.recording is not None:
             recorder = condition.recorder = Recorder(
                 ring.cursor("recorder"),
-                on_fault=lambda text: _on_loop(loop, partial(condition.raise_alarm, RECORDER_FAULT, text)),
+                on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
             )
         gallery = (
             Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
@@ -153,7 +173,7 @@ class Daemon:
         )
 
         def deliver_from_thread(outcome: Outcome) -> None:
-            _on_loop(loop, partial(scanner.deliver, outcome))
+            on_loop(loop, scanner.deliver, outcome)
 
         engine = Engine(
             cursor,
@@ -209,9 +229,9 @@ class Daemon:
                         if not await self._scan_all(link, scanner, plans, condition):
                             break
         finally:
-            condition.lifecycle.stopping()
-            notify("STOPPING=1")
+            # First, for threads that wait for it must end whatever becomes of saying so.
             ring.close()
+            condition.stopping()
             await asyncio.to_thread(engine.join)
             if recorder is not None:
                 await asyncio.to_thread(recorder.join)
@@ -306,8 +326,3 @@ def _log_broker(publisher: Publisher, settings: BrokerSettings) -> None:
         )
         if store.foreign:
             log.warning("the outbox holds messages of another console, which stay there", count=store.foreign)
-
-
-def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """Let a thread have something called on the event loop."""
-    loop.call_soon_threadsafe(call)

@@ -7,8 +7,10 @@ straight into the ring.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar, Literal
@@ -137,6 +139,12 @@ class Driver(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of the console; may be called at any time and twice."""
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+    """From any thread: have something called on the event loop; nothing where the loop has ended meanwhile."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 def drivers() -> dict[str, type[Driver]]:

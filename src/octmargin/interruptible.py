@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
+
+from octmargin.device import on_loop
 
 
 class StoppedError(Exception):
@@ -30,8 +31,7 @@ async def unless_stopped(work: Callable[[], None], stop: asyncio.Event) -> None:
             work()
         except BaseException as caught:  # noqa: BLE001 - raised where it is awaited
             error = caught
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(finish, error)
+        on_loop(loop, finish, error)
 
     # Not asyncio's threads: those are waited for at the end.
     threading.Thread(target=run, name="interruptible", daemon=True).start()

@@ -244,6 +244,37 @@ def test_reconstruct_writes_pictures_of_the_real_sample(tmp_path: Path, real_dat
     assert (tmp_path / "enface.png").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["reconstruct", "s.npy", "--depth", "0"],
+        ["reconstruct", "s.npy", "--samples", "0"],
+        ["reconstruct", "s.npy", "--alines", "-1"],
+        ["assess", "s.npy", "--bits", "0"],
+        ["assess", "s.npy", "--samples", "0"],
+        ["assess", "s.npy", "--alines", "0"],
+        ["calibrate", "mirrors", "--axial-um", "0"],
+        ["simulate", "--width-mm", "0"],
+        ["simulate", "--height-mm", "-2"],
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_by_its_option(options: list[str]) -> None:
+    done = subprocess.run([*OCTMARGIN, *options], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"Invalid value for '{options[-2]}'" in done.stderr
+
+
+def test_more_depth_than_there_is_is_refused_by_its_option(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.zeros((2, 16, 512), np.uint16))
+    Calibration(window="hann").save(tmp_path / "cal.npz")
+    options = ["reconstruct", str(tmp_path / "s.npy"), "--calibration", str(tmp_path / "cal.npz")]
+    done = subprocess.run(
+        [*OCTMARGIN, *options, "--depth", "257"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "--depth 257: spectra of 512 samples have 256 depth pixels" in done.stderr
+
+
 def test_watch_without_a_broker_is_one_line() -> None:
     done = subprocess.run(
         [*OCTMARGIN, "watch", "--port", "9"], capture_output=True, text=True, timeout=60, check=False

@@ -145,12 +145,16 @@ async def test_a_daemon_without_a_broker_scans_and_its_successor_says_what_it_fo
     assert "no MQTT broker at" in said["no broker yet; what is said waits"]["reason"]
     states = [entry["state"] for entry in logs if entry["event"] == "lifecycle"]
     assert states == ["starting", "degraded", "stopping"]
+    waiting = FRAMES * len(FACES) + len(FACES)
+    assert (logs[-1]["count"], logs[-1]["path"]) == (waiting, str(tmp_path / "outbox"))
     with EmbeddedBroker() as broker:
         room.settings = msgspec.structs.replace(room.settings, port=broker.port)
         heard: list[FlagReceived | VerdictReceived] = []
         async with room.listening(heard):
-            await Daemon(room.config()).run()
+            with structlog.testing.capture_logs() as logs:
+                await Daemon(room.config()).run()
             await room.until(lambda tally: tally.state == "disconnected")
+    assert not [entry for entry in logs if "wait in the outbox" in entry["event"]]
     await asyncio.to_thread(room.close)
     assert room.tally.health is not None
     sessions = list(dict.fromkeys(event.message.session for event in heard))
@@ -163,7 +167,7 @@ async def test_a_daemon_without_a_broker_scans_and_its_successor_says_what_it_fo
         if isinstance(event, VerdictReceived) and not event.message.provisional
     ]
     assert finals == [(session, face) for session in sessions for face in FACES]
-    assert room.tally.health.queue.late == FRAMES * len(FACES) + len(FACES)
+    assert room.tally.health.queue.late == waiting
 
 
 async def test_one_pass_from_init_to_disconnected(room: Room) -> None:
@@ -307,6 +311,27 @@ async def test_an_error_within_a_scan_is_raised_as_itself(
     monkeypatch.setattr("octmargin.face_scan.FaceScanner.scan", fail)
     with pytest.raises(OctMarginError, match="an engine thread has died"):
         await Daemon(room.config()).run()
+
+
+@pytest.mark.parametrize("fails", ["before it is ready", "while it scans"])
+async def test_a_daemon_that_an_error_ends_says_that_it_stops(
+    room: Room, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    async def fail(*_: object) -> bool:
+        raise OctMarginError("an engine thread has died; start octmargin again")
+
+    what = "FaceScanner.scan" if fails == "while it scans" else "ConsoleLink.open"
+    module = "face_scan" if fails == "while it scans" else "acquisition"
+    monkeypatch.setattr(f"octmargin.{module}.{what}", fail)
+    with structlog.testing.capture_logs() as logs:
+        async with room.listening():
+            with pytest.raises(OctMarginError):
+                await Daemon(room.config()).run()
+            await room.until(lambda tally: tally.state == "lost")
+    assert [entry["state"] for entry in logs if entry["event"] == "lifecycle"][-1] == "stopping"
+    if fails == "while it scans":
+        assert room.tally.health is not None
+        assert room.tally.health.lifecycle == "stopping"
 
 
 async def test_a_log_entry_says_of_which_case_face_sweep_and_frame_it_is(

@@ -1,13 +1,14 @@
-"""The registry of drivers: what is installed is found, what is broken is named."""
+"""The registry of drivers: what is installed is found, what is broken is named; and words from threads."""
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from octmargin.device import Driver, driver_class, drivers
+from octmargin.device import Driver, driver_class, drivers, on_loop
 from octmargin.errors import ConfigError, DeviceError
 
 ENTRIES = {
@@ -50,6 +51,21 @@ def test_a_foreign_driver_is_found_by_its_name() -> None:
     found = driver_class("good")
     assert issubclass(found, Driver)
     assert found.__name__ == "GoodDriver"
+
+
+def test_what_a_thread_tells_a_loop_that_has_ended_is_nothing() -> None:
+    """A reader or an engine may have a last word when the daemon is gone already."""
+    heard: list[object] = []
+
+    async def tell() -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(on_loop, loop, heard.append, "in time")
+        return loop
+
+    loop = asyncio.run(tell())
+    assert loop.is_closed()
+    on_loop(loop, heard.append, "too late")
+    assert heard == ["in time"]
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

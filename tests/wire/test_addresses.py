@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import termios
 import threading
@@ -17,9 +18,12 @@ from tests.wire.conftest import NumberedSource
 
 from octmargin.errors import ConfigError, DeviceError, DeviceNotFoundError, DeviceTimeoutError
 from octmargin_drivers import console_control
+from octmargin_drivers.replay import ReplayDriver
 from octmargin_drivers.serial import SerialDriver
+from octmargin_drivers.serial_port import open_port
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
+from octmargin_simulator.serial_port import _Terminal
 from octmargin_simulator.usb_device import UsbConsole
 
 
@@ -152,6 +156,8 @@ async def test_a_serial_port_that_fails_while_it_is_opened_may_be_there_later(
         "?baud=9600",
         "/dev/ttyS0?baud=fast",
         "/dev/ttyS0?baud=0",
+        "/dev/ttyS0?baud=²",
+        "/dev/ttyS0?baud=٣٠٠",
         "/dev/ttyS0?speed=9600",
         "carrier://pigeon",
         "socket://no..host:4001",
@@ -160,6 +166,47 @@ async def test_a_serial_port_that_fails_while_it_is_opened_may_be_there_later(
 async def test_serial_addresses_that_are_none(address: str) -> None:
     with pytest.raises(ConfigError, match=r"serial address.*write"):
         await SerialDriver(address).open()
+
+
+@pytest.mark.parametrize(
+    "option", ["samples=nan", "samples=2.5", "alines=²", "pace=nan", "pace=inf", "pace=٣"]
+)
+def test_replay_addresses_that_are_none(option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"replay address .*{option}; give a"):
+        ReplayDriver(f"spectra.npy?synthetic=no&{option}")
+
+
+@pytest.fixture
+def thousand_files() -> Iterator[None]:
+    """This process has so many files open that the next has a number that `select` does not know."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip("this user may not open 1200 files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1200, hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1030)]
+    yield
+    for file in files:
+        os.close(file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("thousand_files")
+def test_a_terminal_server_is_heard_however_many_files_are_open() -> None:
+    with terminal_server(lambda connection: connection.sendall(b"here")) as port:
+        line = open_port(f"socket://127.0.0.1:{port}")
+        assert line.receive() == b"here"
+        line.close()
+
+
+@pytest.mark.usefixtures("thousand_files")
+def test_the_simulated_serial_line_is_heard_however_many_files_are_open() -> None:
+    line = _Terminal()
+    host = os.open(line.name, os.O_RDWR | os.O_NOCTTY)
+    os.write(host, b"here")
+    assert line.read(5.0) == b"here"
+    assert line.write(memoryview(b"there"), 5.0) == 5
+    os.close(host)
+    line.close()
 
 
 @pytest.mark.parametrize(

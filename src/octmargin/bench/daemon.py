@@ -12,12 +12,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import tomli_w
 
 from octmargin.bench.link import cpu_s
@@ -25,7 +26,7 @@ from octmargin.bench.machine import Machine, describe_machine
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Health, Subscriber, Tally, Topics
 from octmargin.bus.connection import Connector
 from octmargin.demo_processes import DaemonProcess, Simulator
-from octmargin.errors import DeviceError, InputError
+from octmargin.errors import BrokerError, DeviceError, InputError, first_cause
 from octmargin.margin import DEFAULT_MODEL
 
 SITE, CONSOLE = "bench", "console"
@@ -173,12 +174,12 @@ async def _observe(
     frames_before, began_s = tally.health.frames.sent, time.monotonic()
     cpu_before = cpu_s(daemon.pid), cpu_s(simulator.pid)
     times_ms: list[float] = []
-    probing = asyncio.create_task(_round_trips(settings, times_ms, pause_s=_PROBE_EVERY_S))
-    settled_s = min(_SETTLED_S, plan.seconds / 2)
-    await asyncio.sleep(settled_s)  # what is measured is what happens meanwhile
-    report.rss_settled_mb = _rss_mb(daemon.pid)
-    await asyncio.sleep(plan.seconds - settled_s)
-    report.rss_end_mb = _rss_mb(daemon.pid)
+    async with _probing(settings, times_ms):
+        settled_s = min(_SETTLED_S, plan.seconds / 2)
+        await asyncio.sleep(settled_s)  # what is measured is what happens meanwhile
+        report.rss_settled_mb = _rss_mb(daemon.pid)
+        await asyncio.sleep(plan.seconds - settled_s)
+        report.rss_end_mb = _rss_mb(daemon.pid)
     lasted_s = time.monotonic() - began_s
     cpu_after = cpu_s(daemon.pid), cpu_s(simulator.pid)
     report.daemon_cpu_share, report.console_cpu_share = (
@@ -189,9 +190,6 @@ async def _observe(
     latency = tally.latency_ms
     if latency is not None:
         report.raw_to_flag_ms = Quantiles(latency.p50, latency.p99)
-    probing.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await probing
     report.round_trip_ms = Quantiles.of(times_ms)
 
 
@@ -241,23 +239,40 @@ def _processed(health: Health | None) -> int:
     return health.frames.processed if health is not None else 0
 
 
+@contextlib.asynccontextmanager
+async def _probing(settings: BrokerSettings, times_ms: list[float]) -> AsyncIterator[None]:
+    """Measure round trips while entered; where that fails, so does what is entered, at once."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            probing = tasks.create_task(_round_trips(settings, times_ms, pause_s=_PROBE_EVERY_S))
+            yield
+            probing.cancel()
+    except BaseExceptionGroup as group:
+        raise first_cause(group) from group
+
+
 async def _round_trips(
     settings: BrokerSettings, times_ms: list[float], count: int | None = None, *, pause_s: float = 0.0
 ) -> None:
     """From publishing a message with QoS 1 to its receipt, one after the other, over one connection.
 
-    Until cancelled without `count`.
+    Until cancelled without `count`. BrokerError where the broker does not come, or goes away.
     """
     payload = os.urandom(_PROBE_BYTES)
-    async with Connector(settings).client(None) as client:
-        await client.subscribe(_PROBE_TOPIC, qos=1)
-        messages = aiter(client.messages)
-        while count is None or len(times_ms) < count:
-            began_s = time.perf_counter()
-            await client.publish(_PROBE_TOPIC, payload, qos=1)
-            await anext(messages)
-            times_ms.append(1000 * (time.perf_counter() - began_s))
-            await asyncio.sleep(pause_s)
+    try:
+        async with Connector(settings).client(None) as client:
+            await client.subscribe(_PROBE_TOPIC, qos=1)
+            messages = aiter(client.messages)
+            while count is None or len(times_ms) < count:
+                began_s = time.perf_counter()
+                await client.publish(_PROBE_TOPIC, payload, qos=1)
+                await anext(messages)
+                times_ms.append(1000 * (time.perf_counter() - began_s))
+                await asyncio.sleep(pause_s)
+    except aiomqtt.MqttError as error:
+        raise BrokerError(
+            f"bench daemon: its broker at {settings.address} is gone ({error}); run it again"
+        ) from error
 
 
 def _rss_mb(pid: int) -> float:

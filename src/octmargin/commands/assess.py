@@ -70,10 +70,11 @@ def assess(
         typer.Option("--synthetic/--measured", help="Whether the spectra were computed (file of spectra)."),
     ] = None,
     bits: Annotated[
-        int | None, typer.Option(help="Significant bits of a count, which say what is saturated (file).")
+        int | None,
+        typer.Option(min=1, max=16, help="Significant bits of a count, which say what is saturated (file)."),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Samples per spectrum (.bin).")] = None,
-    alines: Annotated[int | None, typer.Option(help="A-lines per frame (.bin).")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Samples per spectrum (.bin).")] = None,
+    alines: Annotated[int | None, typer.Option(min=1, help="A-lines per frame (.bin).")] = None,
 ) -> None:
     """Judge every frame of a specimen, and write verdicts, maps and a sheet (HTML). Research use only."""
     if not path.exists():

@@ -39,7 +39,9 @@ def calibrate(
     picture: Annotated[
         Path | None, typer.Option(help="The picture to write (PNG); beside the output unless given.")
     ] = None,
-    axial_um: Annotated[float | None, typer.Option(help="Depth pixel in tissue, µm, if it is known.")] = None,
+    axial_um: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Depth pixel in tissue, µm, if it is known.")
+    ] = None,
     window: Annotated[
         str, typer.Option(help="Window: a name that scipy.signal knows, or a .npy file of (samples,).")
     ] = "hann",

@@ -26,10 +26,10 @@ def reconstruct(
         Path | None,
         typer.Option(help="Calibration file; without it, mirror spectra beside the file are used."),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Samples per spectrum (.bin).")] = None,
-    alines: Annotated[int | None, typer.Option(help="A-lines per frame (.bin).")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Samples per spectrum (.bin).")] = None,
+    alines: Annotated[int | None, typer.Option(min=1, help="A-lines per frame (.bin).")] = None,
     depth: Annotated[
-        int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
+        int | None, typer.Option(min=1, help="Depth pixels to keep; all that there are without it.")
     ] = None,
     axial_um: Annotated[
         float, typer.Option(min=0.01, max=1000, help="Depth pixel in tissue, µm: nominal unless given.")
@@ -45,7 +45,12 @@ def reconstruct(
     source = SpectraFile.open(spectra, samples=samples, alines=alines)
     source.check_finite()
     loaded = Calibration.load(calibration) if calibration else calibration_beside(source)
-    keep = depth or source.samples // 2
+    most = source.samples // 2
+    keep = most if depth is None else depth
+    if keep > most:
+        raise InputError(
+            f"--depth {keep}: spectra of {source.samples} samples have {most} depth pixels; give fewer"
+        )
     reconstructor = Reconstructor(loaded, samples=source.samples, depth=keep)
     # For surface and projection alone: what is suspicious is not shown.
     assessor = Assessor("rule-1")

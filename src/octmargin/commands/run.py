@@ -12,6 +12,7 @@ import typer
 
 from octmargin.config import Config, load_config
 from octmargin.daemon import Daemon
+from octmargin.device import on_loop
 from octmargin.log import configure_logging
 
 
@@ -39,7 +40,7 @@ async def _run(settings: Config, *, stop_on_eof: bool) -> None:
             # Not sys.stdin: a thread that waits in it at exit holds a lock that the interpreter wants.
             while os.read(0, 4096):
                 pass
-            loop.call_soon_threadsafe(daemon.stop)
+            on_loop(loop, daemon.stop)
 
         threading.Thread(target=wait_for_eof, daemon=True).start()
     await daemon.run()
