@@ -16,7 +16,7 @@ from octmargin import __version__
 from octmargin.archive import RecordingWriter
 from octmargin.archive.metadata import FaceEntry, Metadata, StoredCalibration
 from octmargin.errors import InputError
-from octmargin.frames import Frame, FrameHeader, LossCause, ScanPlan
+from octmargin.frames import Frame, FrameHeader, LossCause, LostFrames, ScanPlan
 from octmargin.ring import Cursor, RingClosedError
 from octmargin.signal import Calibration
 
@@ -48,7 +48,7 @@ class Recorder:
         self._recording: _Open | None = None
         """Of the present pass; the thread may still be busy with what came before it."""
         self._faces: deque[tuple[int, str, _Open | None]] = deque()
-        """Faces that begin with so many entries of the ring before them, and where they are recorded."""
+        """Faces that begin with so many frames, come or lost, before them, and where they are recorded."""
         self._face = ""
         self._present: _Open | None = None
         self._taken = 0
@@ -115,7 +115,7 @@ class Recorder:
             elif entry is not None and entry.cause is LossCause.CONSUMER_SLOW:
                 self.missed += entry.count
             with self._has_taken:
-                self._taken += 1
+                self._taken += entry.count if isinstance(entry, LostFrames) else 1
                 self._has_taken.notify_all()
 
     def _turn_to_face(self) -> None:
