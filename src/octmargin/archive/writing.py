@@ -27,6 +27,7 @@ from octmargin.archive.metadata import (
     StoredCalibration,
 )
 from octmargin.archive.recording import Recording
+from octmargin.archive.zarr_folder import ZarrFolder
 from octmargin.errors import InputError, OctMarginError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
@@ -150,12 +151,14 @@ class RecordingWriter:
         try:
             # What a killed writer left behind is nobody's recording.
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._zarr = ZarrFolder(self._folder)
             self._group = zarr.create_group(
-                self._folder,
+                self._zarr.store,
                 zarr_format=3,
                 attributes=msgspec.structs.replace(metadata, complete=False).attributes(),
             )
             self._spectra = {plan.face: self._create_spectra(plan) for plan in plans}
+            self._zarr.flush()
             if calibration is not None:
                 calibration.save(self._folder / CALIBRATION_FILE)
             self.log = Logbook(self._folder / LOG_FILE)
@@ -200,7 +203,9 @@ class RecordingWriter:
             if self.log.failure:
                 raise OSError(self.log.failure)  # noqa: TRY301 - told as whatever else the disk refuses
             _note_present(self._group, self._present)
+            self._zarr.flush()
             _complete(self._group, self._metadata, self.log.last_hash)
+            self._zarr.flush()
             if not self._live:
                 self._folder.rename(self.path)
         except OSError as error:
@@ -223,6 +228,7 @@ class RecordingWriter:
             )
         try:
             array[index] = spectra
+            self._zarr.flush()
         except OSError as error:
             raise _unwritable(self.path, error) from error
         if self.log.failure:
