@@ -229,7 +229,7 @@ class Daemon:
 
     def _passes(self) -> Iterator[int]:
         done = 0
-        while not self._config.scan.passes or done < self._config.scan.passes:
+        while not self._stop.is_set() and (not self._config.scan.passes or done < self._config.scan.passes):
             yield done
             done += 1
 

@@ -42,6 +42,7 @@ from octmargin.link.stream import Leader
 from octmargin.live_check import live_findings
 from octmargin.log import configure_logging
 from octmargin.metrics import MetricsSection
+from octmargin.recorder import Recorder
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
@@ -312,6 +313,32 @@ async def test_a_daemon_that_is_stopped_while_its_disk_stands_still_ends(
     assert room.tally.health.recording is not None
     assert room.tally.health.recording.frames == 0
     assert room.tally.health.recording.missed > 0
+
+
+async def test_a_daemon_that_is_stopped_at_the_end_of_a_pass_begins_no_other_recording(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, begin, end = asyncio.get_running_loop(), Recorder.begin, Recorder.end
+    begun = []
+
+    def note_and_begin(recorder: Recorder, make: Callable[[], RecordingWriter]) -> bool:
+        begun.append(make)
+        return begin(recorder, make)
+
+    def stop_and_end(recorder: Recorder) -> bool:
+        loop.call_soon_threadsafe(daemon.stop)
+        return end(recorder)
+
+    monkeypatch.setattr(Recorder, "begin", note_and_begin)
+    monkeypatch.setattr(Recorder, "end", stop_and_end)
+    config = msgspec.structs.replace(
+        room.config(passes=0), recording=RecordingSection(folder=str(tmp_path / "rec"))
+    )
+    daemon = Daemon(config)
+    await daemon.run()
+    assert len(begun) == 1
+    (path,) = await asyncio.to_thread(lambda: list((tmp_path / "rec").iterdir()))
+    assert Recording.open(path).complete
 
 
 async def test_a_face_that_is_scanned_anew_leaves_nothing_of_the_first_scan_in_the_recording(
