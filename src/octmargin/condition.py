@@ -64,7 +64,6 @@ class ConditionDesk:
         self.description: Description | None = None
         self.frame_ms = math.inf
         self.recorder: Recorder | None = None
-        self._missed_before = 0
         self._store_failures = 0
         self._was = Lifecycle.STARTING
         self._is_stopping = False
@@ -129,16 +128,14 @@ class ConditionDesk:
         self._metrics.update(health, Latencies(at_most, latency.total_ms / 1000), self.description)
 
     def recording_began(self) -> None:
-        """What the last recording missed, or how it failed, is not this one's."""
-        if self.recorder is not None:
-            self._missed_before = self.recorder.missed
+        """How the last recording failed is not this one's fault."""
         self.clear_alarm(RECORDER_FAULT)
 
     def _tell_of_missed_frames(self) -> None:
         """A disk that is too slow is a fault until the next recording begins."""
         if self.recorder is None or RECORDER_FAULT in self.lifecycle.fault_ids:
             return
-        missed = self.recorder.missed - self._missed_before
+        missed = self.recorder.missed_of_pass
         if missed:
             text = f"{missed} frames of this pass came and were not recorded: the disk is too slow"
             self.raise_alarm(RECORDER_FAULT, text)

@@ -23,7 +23,6 @@ from octmargin.condition import ConditionDesk
 from octmargin.config import Config
 from octmargin.device import driver_class, on_loop
 from octmargin.engine import Engine, Outcome
-from octmargin.errors import InputError
 from octmargin.face_scan import FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
@@ -262,7 +261,7 @@ class Daemon:
 
     def _passes(self) -> Iterator[int]:
         done = 0
-        while not self._config.scan.passes or done < self._config.scan.passes:
+        while not self._stop.is_set() and (not self._config.scan.passes or done < self._config.scan.passes):
             yield done
             done += 1
 
@@ -300,13 +299,9 @@ async def _recorded(
     recorder: Recorder | None, begin: Callable[[], RecordingWriter], condition: ConditionDesk
 ) -> AsyncIterator[None]:
     """Record while entered; without a recording, and with an alarm, where none can be begun."""
-    if recorder is not None:
-        try:
-            recorder.begin(await asyncio.to_thread(begin))
-        except InputError as error:
-            condition.raise_alarm(RECORDER_FAULT, str(error))
-        else:
-            condition.recording_began()
+    # Neither the beginning nor the end waits long for a disk that stands still.
+    if recorder is not None and await asyncio.to_thread(recorder.begin, begin):
+        condition.recording_began()
     try:
         yield
     finally:

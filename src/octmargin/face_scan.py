@@ -76,6 +76,7 @@ class FaceScanner:
         self._on_fault = on_fault
         self._on_recovered = on_recovered
         self._delivered = 0
+        """Frames that the outcomes were of."""
         self._progress = asyncio.Event()
         self._failure: Exception | None = None
         self.book: SweepBook | None = None
@@ -132,7 +133,7 @@ class FaceScanner:
         return numbered, _After.IS_DONE
 
     async def _until_settled(self) -> None:
-        """Wait until each entry of the ring has its outcome; raise what went wrong with one."""
+        """Wait until each frame that entered the ring has its outcome; raise what went wrong with one."""
         while self._delivered < self._cursor.entered and self._failure is None:
             self._progress.clear()
             try:
@@ -171,7 +172,7 @@ class FaceScanner:
                 self._enter(self.book, outcome)
         except Exception as error:  # noqa: BLE001 - nobody awaits a callback: `scan` raises what is kept here
             self._failure = error
-        self._delivered += 1
+        self._delivered += outcome.count if isinstance(outcome, LostFrames) else 1
         self._progress.set()
 
     def _enter(self, book: SweepBook, outcome: Outcome) -> None:

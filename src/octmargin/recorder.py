@@ -10,35 +10,38 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from octmargin import __version__
 from octmargin.archive import RecordingWriter
 from octmargin.archive.metadata import FaceEntry, Metadata, StoredCalibration
 from octmargin.errors import InputError
-from octmargin.frames import Frame, FrameHeader, LossCause, ScanPlan
+from octmargin.frames import Frame, FrameHeader, LostFrames, ScanPlan
+from octmargin.interruptible import StandstillError, within
 from octmargin.ring import Cursor, RingClosedError
 from octmargin.signal import Calibration
 
 RECORDER_FAULT = "recorder"
+_T = TypeVar("_T")
 STANDSTILL_S = 1.0
-"""So long the end of a pass waits for the disk."""
+"""So long the beginning and the end of a pass wait for the disk."""
 
 
 @dataclass(eq=False)
 class _Open:
-    """A recording; `is_open` until it is finished or has failed."""
+    """A recording; `is_open` until it is finished or has failed. `began_at`: frames that had entered the ring."""
 
     writer: RecordingWriter
+    began_at: int
     is_open: bool = True
 
 
 class Recorder:
     """Writes the frames that come through `cursor` in a thread of its own; one recording at a time.
 
-    `on_fault(text)` is told once per recording when it cannot go on: the disk is full, gone, or stands still. The
-    recording then ends with the last frame that was written, frames are counted as missed, and acquisition goes on:
-    nothing waits for the recorder but the end of a pass, and that not for long.
+    `on_fault(text)` is told once per recording when none can be begun, or when it cannot go on: the disk is full, gone,
+    or stands still. The recording then ends with the last frame that was written, frames are counted as missed, and
+    acquisition goes on: nothing waits for the disk but the beginning and the end of a pass, and those not for long.
     """
 
     def __init__(self, cursor: Cursor, *, on_fault: Callable[[str], None]) -> None:
@@ -48,15 +51,30 @@ class Recorder:
         self._recording: _Open | None = None
         """Of the present pass; the thread may still be busy with what came before it."""
         self._faces: deque[tuple[int, str, _Open | None]] = deque()
-        """Faces that begin with so many entries of the ring before them, and where they are recorded."""
+        """Faces that begin with so many frames, come or lost, before them, and where they are recorded."""
         self._face = ""
         self._present: _Open | None = None
         self._taken = 0
         self._has_taken = threading.Condition()
+        self._errand = threading.Lock()
+        """Held while a recording is begun or finished: on a disk that stands still, threads must not pile up."""
+        self._is_stuck = False
+        self._unwritten = 0
+        self._given_up = 0
+        """Frames that came before a recording ended, and are in none; some may still wait to be passed over."""
+        self._missed_before = 0
         self.written = 0
-        """Frames on disk, since the start."""
-        self.missed = 0
-        """Frames that came and were not written: the disk was too slow, full, or gone."""
+        """Frames that were written into a recording before it ended, since the start."""
+
+    @property
+    def missed(self) -> int:
+        """Frames that came and were not written, since the start: the disk was too slow, full, or gone."""
+        return max(self._cursor.dropped + self._unwritten, self._given_up)
+
+    @property
+    def missed_of_pass(self) -> int:
+        """Those of the present pass."""
+        return self.missed - self._missed_before
 
     def start(self) -> None:
         """Begin to work."""
@@ -64,35 +82,61 @@ class Recorder:
 
     def join(self) -> None:
         """Wait until the closed ring has been emptied, but not for a disk that stands still."""
-        self._thread.join(STANDSTILL_S)
+        self._thread.join(0 if self._is_stuck else STANDSTILL_S)
 
-    def begin(self, writer: RecordingWriter) -> None:
-        """Write what comes from now on into `writer`."""
-        self._recording = _Open(writer)
+    def begin(self, make: Callable[[], RecordingWriter]) -> bool:
+        """Write what comes from now on into what `make` begins; blocks, not for long. Says whether it has begun."""
+        self._give_up_what_waits()
+        self._missed_before = self._given_up
+        try:
+            writer = self._in_time(time.monotonic() + STANDSTILL_S, make, late=RecordingWriter.discard)
+        except StandstillError:
+            self._on_fault(
+                "recording: the disk stands still; nothing is recorded in this pass, scanning goes on"
+            )
+            return False
+        except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
+            self._on_fault(f"{_told(error, 'recording')}; nothing is recorded in this pass, scanning goes on")
+            return False
+        self._recording = _Open(writer, self._cursor.entered)
+        return True
 
     def expect(self, face: str) -> None:
         """What is put into the ring from now on is of `face`; what was recorded of it in this pass is replaced."""
         self._faces.append((self._cursor.entered, face, self._recording))
 
     def end(self) -> bool:
-        """Finish the recording once everything is taken; blocks, not for long. Says whether all went well."""
-        entered = self._cursor.entered
-        with self._has_taken:
-            settled = self._has_taken.wait_for(lambda: self._taken >= entered, STANDSTILL_S)
-        recording, self._recording = self._recording, None
-        if recording is None or not recording.is_open:
+        """Finish the recording once everything is taken; blocks, not for long. Says whether all went well.
+
+        A recording of a pass in which no frame came or was lost is taken away.
+        """
+        deadline_s, entered, recording = (
+            time.monotonic() + STANDSTILL_S,
+            self._cursor.entered,
+            self._recording,
+        )
+        is_empty = recording is not None and recording.began_at == entered
+        if recording is not None and recording.is_open and not is_empty:
+            with self._has_taken:
+                self._is_stuck = not self._has_taken.wait_for(lambda: self._taken >= entered, STANDSTILL_S)
+        self._recording = None
+        if recording is None or not self._close(recording):
             return False
-        # What still waits in the ring belongs to this recording, and to no later one.
-        recording.is_open = False
-        if not settled:
-            self._on_fault(
-                f"{recording.writer.path}: the disk stands still; the recording ends here, scanning goes on"
-            )
-            return False
+        self._give_up_what_waits()
+        writer = recording.writer
         try:
-            recording.writer.__exit__(None, None, None)
-        except InputError as error:
-            self._on_fault(str(error))
+            if is_empty:
+                self._in_time(deadline_s, writer.discard)
+            elif self._is_stuck:
+                raise StandstillError  # noqa: TRY301 - said as where it cannot be finished in time
+            else:
+                self._in_time(deadline_s, writer.finish)
+        except StandstillError:
+            writer.abandon()
+            self._on_fault(f"{writer.path}: the disk stands still; the recording ends here, scanning goes on")
+            return False
+        except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
+            self._on_fault(_told(error, writer.path))
             return False
         return True
 
@@ -102,6 +146,26 @@ class Recorder:
         if recording is not None and recording.is_open:
             recording.writer.log.note(kind, content)
 
+    def _give_up_what_waits(self) -> None:
+        """Nothing is open: what came so far is written, or will never be."""
+        with self._has_taken:
+            self._given_up = self._cursor.arrived - self.written
+
+    def _in_time(
+        self, deadline_s: float, work: Callable[[], _T], *, late: Callable[[_T], object] | None = None
+    ) -> _T:
+        """Have the disk do something; StandstillError where this, or what it was to do before, takes too long."""
+        if not self._errand.acquire(timeout=max(0, deadline_s - time.monotonic())):
+            raise StandstillError
+
+        def errand() -> _T:
+            try:
+                return work()
+            finally:
+                self._errand.release()
+
+        return within(deadline_s - time.monotonic(), errand, late=late)
+
     def _work(self) -> None:
         while True:
             try:
@@ -110,12 +174,10 @@ class Recorder:
                 return
             self._turn_to_face()
             if isinstance(entry, Frame):
-                self._write(entry)
-                self._cursor.release(entry)
-            elif entry is not None and entry.cause is LossCause.CONSUMER_SLOW:
-                self.missed += entry.count
+                self._keep(entry)
             with self._has_taken:
-                self._taken += 1
+                self._taken += entry.count if isinstance(entry, LostFrames) else 1
+                self._is_stuck = False
                 self._has_taken.notify_all()
 
     def _turn_to_face(self) -> None:
@@ -125,31 +187,46 @@ class Recorder:
             if recording is not None and recording.is_open:
                 self._try(recording, partial(recording.writer.forget, self._face))
 
-    def _write(self, frame: Frame) -> None:
-        recording, index = self._present, frame.header.index
-        if recording is None or not recording.is_open:
-            self.missed += 1
-        elif self._try(
-            recording, partial(recording.writer.put, self._face, index, frame.spectra, _said_of(frame.header))
-        ):
-            self.written += 1
-        else:
-            self.missed += 1
+    def _keep(self, frame: Frame) -> None:
+        recording, header = self._present, frame.header
+        is_kept = (
+            recording is not None
+            and recording.is_open
+            and self._try(
+                recording,
+                partial(recording.writer.put, self._face, header.index, frame.spectra, _said_of(header)),
+            )
+        )
+        self._cursor.release(frame)
+        with self._has_taken:
+            # Where it has ended meanwhile, it has ended without this frame.
+            if is_kept and recording is not None and recording.is_open:
+                self.written += 1
+            else:
+                self._unwritten += 1
 
     def _try(self, recording: _Open, work: Callable[[], None]) -> bool:
         """Do it; where that fails the recording ends, whatever the reason: the thread must live."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
-            recording.is_open = False
-            text = (
-                str(error)
-                if isinstance(error, InputError)
-                else f"{recording.writer.path}: {type(error).__name__}: {error}"
-            )
-            self._on_fault(f"{text}; the recording ends here, scanning goes on")
+            if self._close(recording):
+                recording.writer.abandon()
+                self._on_fault(
+                    f"{_told(error, recording.writer.path)}; the recording ends here, scanning goes on"
+                )
             return False
         return True
+
+    def _close(self, recording: _Open) -> bool:
+        """Whether it was still open."""
+        with self._has_taken:
+            was_open, recording.is_open = recording.is_open, False
+        return was_open
+
+
+def _told(error: Exception, what: object) -> str:
+    return str(error) if isinstance(error, InputError) else f"{what}: {type(error).__name__}: {error}"
 
 
 def _said_of(header: FrameHeader) -> dict[str, Any]:

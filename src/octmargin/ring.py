@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import numpy as np
@@ -43,9 +43,13 @@ class Cursor:
         self.holding = holding
         self.dropped = 0
         """Frames that this consumer was too slow for."""
+        self.arrived = 0
+        """Frames that were ever put before this consumer."""
         self.entered = 0
-        """Entries (frames and losses) that were ever put before this consumer."""
+        """The same, and those that were lost before they came."""
         self._ring = ring
+        self._lost: deque[LostFrames] = deque()
+        """Before all entries."""
         self._entries: deque[Slot | LostFrames] = deque()
         self._held: list[Slot] = []
 
@@ -59,6 +63,50 @@ class Cursor:
     def release(self, frame: Frame) -> None:
         """Give a frame back; its spectra must not be touched any more."""
         self._ring._release(self, frame)  # noqa: SLF001
+
+    def _give_up(self, slot: Slot) -> None:
+        """The memory of a frame that waits is needed: it becomes a loss, in its place."""
+        header = slot.header
+        assert header is not None  # noqa: S101 - what waits has been committed
+        lost = LostFrames(header.sequence, 1, LossCause.CONSUMER_SLOW, self.name)
+        entries = self._entries
+        self._gather_losses()
+        # The first one, but where others hold what waits before it: nothing long is searched while the producer waits.
+        at = next(at for at, entry in enumerate(entries) if entry is slot)
+        joined = _joined(entries[at - 1], lost) if at else None
+        if joined is None:
+            entries[at] = lost
+        else:
+            entries[at - 1] = joined
+            del entries[at]
+        self._gather_losses()
+        self.dropped += 1
+
+    def _gather_losses(self) -> None:
+        """Take the losses off the left end, as one where they can be: a consumer that stands still has ever more."""
+        while self._entries and isinstance(lost := self._entries[0], LostFrames):
+            self._entries.popleft()
+            joined = _joined(self._lost[-1], lost) if self._lost else None
+            if joined is None:
+                self._lost.append(lost)
+            else:
+                self._lost[-1] = joined
+
+    def _next(self) -> Slot | LostFrames | None:
+        if self._lost:
+            return self._lost.popleft()
+        return self._entries.popleft() if self._entries else None
+
+
+def _joined(before: Slot | LostFrames, after: LostFrames) -> LostFrames | None:
+    """Two losses of a slow consumer as one, where no number is between them."""
+    if (
+        isinstance(before, LostFrames)
+        and before.cause is after.cause is LossCause.CONSUMER_SLOW
+        and before.first_sequence + before.count == after.first_sequence
+    ):
+        return replace(before, count=before.count + after.count)
+    return None
 
 
 class FrameRing:
@@ -110,6 +158,7 @@ class FrameRing:
             self._ready.append(slot)
             for cursor in self._cursors:
                 cursor._entries.append(slot)  # noqa: SLF001
+                cursor.arrived += 1
                 cursor.entered += 1
             self._condition.notify_all()
 
@@ -128,7 +177,7 @@ class FrameRing:
         with self._condition:
             for cursor in self._cursors:
                 cursor._entries.append(lost)  # noqa: SLF001
-                cursor.entered += 1
+                cursor.entered += lost.count
             self._condition.notify_all()
 
     def close(self) -> None:
@@ -143,12 +192,8 @@ class FrameRing:
                 break
         else:
             raise LocalProtocolError("every slot of the ring is held; release frames before taking more")
-        header = slot.header
-        assert header is not None  # noqa: S101 - a ready slot has been committed
         for cursor in slot.waiting:
-            at = cursor._entries.index(slot)  # noqa: SLF001
-            cursor._entries[at] = LostFrames(header.sequence, 1, LossCause.CONSUMER_SLOW, cursor.name)  # noqa: SLF001
-            cursor.dropped += 1
+            cursor._give_up(slot)  # noqa: SLF001
         slot.waiting.clear()
         self._recycle(slot)
 
@@ -163,14 +208,13 @@ class FrameRing:
         with self._condition:
             if len(cursor._held) >= cursor.holding:  # noqa: SLF001
                 raise LocalProtocolError(f"{cursor.name} already works on {cursor.holding} frames")
-            while not cursor._entries:  # noqa: SLF001
+            while (entry := cursor._next()) is None:  # noqa: SLF001
                 if self._closed:
                     raise RingClosedError(f"the ring of {cursor.name} is closed")
                 remaining = None if deadline is None else deadline - monotonic()
                 if remaining is not None and remaining <= 0:
                     return None
                 self._condition.wait(remaining)
-            entry = cursor._entries.popleft()  # noqa: SLF001
             if isinstance(entry, LostFrames):
                 return entry
             header = entry.header

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ import structlog
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from octmargin.archive import Recording, RecordingWriter
+from octmargin.archive import Recording, RecordingWriter, zarr_folder
 from octmargin.bus import BrokerSettings, EmbeddedBroker, RecordingCounts, Subscriber, Tally, Topics
 from octmargin.bus.events import FlagReceived, VerdictReceived
 from octmargin.config import (
@@ -41,6 +42,7 @@ from octmargin.link.stream import Leader
 from octmargin.live_check import live_findings
 from octmargin.log import configure_logging
 from octmargin.metrics import MetricsSection
+from octmargin.recorder import Recorder
 from octmargin_drivers.console_control import ConsoleControl
 from octmargin_drivers.usb import UsbDriver
 from octmargin_simulator.console import Console
@@ -279,6 +281,68 @@ async def test_a_disk_that_stands_still_holds_up_neither_verdict_nor_end(
         assert verdict is not None
         assert not verdict.provisional
     assert not Recording.open(next((tmp_path / "rec").iterdir())).complete
+
+
+@pytest.mark.parametrize("stall", ["begin", "put"])
+async def test_a_daemon_that_is_stopped_while_its_disk_stands_still_ends(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stall: str
+) -> None:
+    moves_on = threading.Event()
+    write_whole = zarr_folder._write_whole
+
+    def write_late(path: Path, content: bytes) -> None:
+        if stall == "begin" or "spectra/c" in str(path):
+            moves_on.wait(60)
+        write_whole(path, content)
+
+    monkeypatch.setattr(zarr_folder, "_write_whole", write_late)
+    config = msgspec.structs.replace(
+        room.config(passes=0, line_rate_hz=1280.0), recording=RecordingSection(folder=str(tmp_path / "rec"))
+    )
+    daemon = Daemon(config)
+    async with room.listening():
+        running = asyncio.create_task(daemon.run())
+        # Scanned, judged, counted and told while it stalls.
+        await room.until(lambda tally: tally.flags.messages > FRAMES and "recorder" in room.alarms_heard)
+        await room.until(lambda tally: tally.health is not None and tally.health.lifecycle == "degraded")
+        stopped_s = time.monotonic()
+        daemon.stop()
+        await running
+        took_s = time.monotonic() - stopped_s
+        await room.until(lambda tally: tally.state == "disconnected")
+    moves_on.set()
+    assert took_s < 2
+    assert balanced(room.tally)
+    assert room.tally.health is not None
+    assert room.tally.health.recording is not None
+    assert room.tally.health.recording.frames == 0
+    assert room.tally.health.recording.missed > 0
+
+
+async def test_a_daemon_that_is_stopped_at_the_end_of_a_pass_begins_no_other_recording(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, begin, end = asyncio.get_running_loop(), Recorder.begin, Recorder.end
+    begun = []
+
+    def note_and_begin(recorder: Recorder, make: Callable[[], RecordingWriter]) -> bool:
+        begun.append(make)
+        return begin(recorder, make)
+
+    def stop_and_end(recorder: Recorder) -> bool:
+        loop.call_soon_threadsafe(daemon.stop)
+        return end(recorder)
+
+    monkeypatch.setattr(Recorder, "begin", note_and_begin)
+    monkeypatch.setattr(Recorder, "end", stop_and_end)
+    config = msgspec.structs.replace(
+        room.config(passes=0), recording=RecordingSection(folder=str(tmp_path / "rec"))
+    )
+    daemon = Daemon(config)
+    await daemon.run()
+    assert len(begun) == 1
+    (path,) = await asyncio.to_thread(lambda: list((tmp_path / "rec").iterdir()))
+    assert Recording.open(path).complete
 
 
 async def test_a_face_that_is_scanned_anew_leaves_nothing_of_the_first_scan_in_the_recording(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from octmargin.errors import LocalProtocolError
 from octmargin.frames import Frame, FrameHeader, LossCause, LostFrames, PixelFormat
-from octmargin.ring import Cursor, FrameRing, RingClosedError
+from octmargin.ring import Cursor, FrameRing, RingClosedError, Slot
 
 ALINES, SAMPLES = 4, 8
 FRAME_BYTES = ALINES * SAMPLES * 2
@@ -40,6 +41,10 @@ def assert_is_frame(entry: Frame | LostFrames | None, sequence: int) -> Frame:
     assert entry.spectra.dtype == np.dtype("<u2")
     assert (entry.spectra == value_of(sequence)).all()
     return entry
+
+
+def waiting(cursor: Cursor) -> list[Slot | LostFrames]:
+    return [*cursor._lost, *cursor._entries]
 
 
 def ring_of(slots: int) -> FrameRing:
@@ -89,10 +94,75 @@ def test_the_oldest_waiting_frame_makes_room_and_its_loss_is_told() -> None:
         fast.release(assert_is_frame(fast.take(0), sequence))
     assert fast.dropped == 0
     assert slow.dropped == 2
-    for sequence in (0, 1):
-        assert slow.take(0) == LostFrames(sequence, 1, LossCause.CONSUMER_SLOW, "recorder")
+    assert slow.take(0) == LostFrames(0, 2, LossCause.CONSUMER_SLOW, "recorder")
     for sequence in (2, 3, 4, 5):
         slow.release(assert_is_frame(slow.take(0), sequence))
+
+
+def test_a_consumer_that_stands_still_has_no_more_entries_than_the_ring_has_slots() -> None:
+    ring = ring_of(6)
+    goes_on, stands_still = ring.cursor("engine"), ring.cursor("recorder")
+    produce(ring, 0)
+    goes_on.release(assert_is_frame(goes_on.take(0), 0))
+    held = assert_is_frame(stands_still.take(0), 0)
+    for sequence in range(1, 10_000):
+        produce(ring, sequence)
+        goes_on.release(assert_is_frame(goes_on.take(0), sequence))
+        assert len(waiting(stands_still)) <= 6
+    stands_still.release(held)
+    lost = stands_still.take(0)
+    assert isinstance(lost, LostFrames)
+    assert (lost.first_sequence, lost.count) == (1, stands_still.dropped)
+    for sequence in range(1 + lost.count, 10_000):
+        stands_still.release(assert_is_frame(stands_still.take(0), sequence))
+    assert stands_still.take(0) is None
+    assert stands_still.entered == stands_still.arrived == 10_000
+
+
+def test_a_consumer_that_stands_still_is_not_searched_for_losses_of_the_wire() -> None:
+    ring = ring_of(4)
+    stands_still = ring.cursor("recorder")
+    for sequence in range(0, 2000, 2):
+        produce(ring, sequence)
+        ring.lose(LostFrames(sequence + 1, 1, LossCause.DAMAGED))
+        # What is searched: frames that still wait, and what was lost between them.
+        assert len(stands_still._entries) <= 2 * 4 + 1
+    told = []
+    while (entry := stands_still.take(0)) is not None:
+        if isinstance(entry, Frame):
+            told.append((entry.header.sequence, 1))
+            stands_still.release(entry)
+        else:
+            told.append((entry.first_sequence, entry.count))
+    assert told == [(sequence, 1) for sequence in range(2000)]
+
+
+def test_losses_on_both_sides_of_a_frame_that_is_given_up_become_one_with_it() -> None:
+    ring = ring_of(5)
+    holder, slow = ring.cursor("engine"), ring.cursor("recorder")
+    produce(ring, 0)
+    produce(ring, 1)
+    holder.release(assert_is_frame(holder.take(0), 0))
+    held = assert_is_frame(holder.take(0), 1)
+    for sequence in range(2, 8):  # 0, 2 and 3 have to go; 1 is held
+        produce(ring, sequence)
+    assert [type(entry) is LostFrames for entry in waiting(slow)[:3]] == [True, False, True]
+    holder.release(held)
+    produce(ring, 8)
+    assert slow.take(0) == LostFrames(0, 4, LossCause.CONSUMER_SLOW, "recorder")
+
+
+def test_what_was_lost_on_the_wire_stays_told_apart_from_what_a_slow_consumer_lost() -> None:
+    ring = ring_of(3)
+    slow = ring.cursor("engine")
+    produce(ring, 0)
+    ring.lose(LostFrames(1, 2, LossCause.WIRE))
+    for sequence in range(3, 8):
+        produce(ring, sequence)
+    assert slow.take(0) == LostFrames(0, 1, LossCause.CONSUMER_SLOW, "engine")
+    assert slow.take(0) == LostFrames(1, 2, LossCause.WIRE)
+    assert slow.take(0) == LostFrames(3, 2, LossCause.CONSUMER_SLOW, "engine")
+    assert (slow.arrived, slow.entered) == (6, 8)
 
 
 def test_a_held_frame_is_never_overwritten() -> None:
@@ -107,8 +177,7 @@ def test_a_held_frame_is_never_overwritten() -> None:
     for frame in cursor_frames:
         cursor.release(frame)
     assert cursor.dropped == 16
-    for sequence in range(2, 18):
-        assert cursor.take(0) == LostFrames(sequence, 1, LossCause.CONSUMER_SLOW, "engine")
+    assert cursor.take(0) == LostFrames(2, 16, LossCause.CONSUMER_SLOW, "engine")
     for sequence in (18, 19):
         cursor.release(assert_is_frame(cursor.take(0), sequence))
 
@@ -363,6 +432,19 @@ class RingMachine(RuleBasedStateMachine):
         for frames in getattr(self, "held", []):
             for frame in frames:
                 assert (frame.spectra == value_of(frame.header.sequence)).all()
+
+    @invariant()
+    def every_frame_has_been_taken_or_waits(self) -> None:
+        for cursor, seen in zip(getattr(self, "cursors", []), getattr(self, "seen", []), strict=True):
+            to_come = sum(e.count if isinstance(e, LostFrames) else 1 for e in waiting(cursor))
+            assert cursor.entered == len(seen) + to_come == self.next
+            assert cursor.arrived == self.next - len(self.lost_on_the_wire)
+
+    @invariant()
+    def losses_of_a_slow_consumer_never_stand_beside_each_other(self) -> None:
+        for cursor in getattr(self, "cursors", []):
+            slow = [getattr(entry, "cause", None) is LossCause.CONSUMER_SLOW for entry in waiting(cursor)]
+            assert not any(before and after for before, after in pairwise(slow))
 
     def teardown(self) -> None:
         if not hasattr(self, "ring"):

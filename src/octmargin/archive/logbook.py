@@ -36,6 +36,7 @@ class Logbook:
         self._file = path.open("xb", buffering=0)
         self._waiting: SimpleQueue[Callable[[], dict[str, Any]] | None] = SimpleQueue()
         self._missed = 0
+        self._counting = threading.Lock()
         self._lines = 0
         self.last_hash = ""
         """SHA-256 of the last line, hexadecimal; empty before the first one."""
@@ -46,42 +47,58 @@ class Logbook:
 
     def note(self, kind: str, content: Any) -> None:
         """Have an entry written: `content` is a mapping or anything that msgspec writes as one. Never blocks."""
-        if self._waiting.qsize() >= _MOST_WAITING:
-            self._missed += 1
+        if self.failure:
             return
-        at = _EPOCH + timedelta(microseconds=time.time_ns() // 1000)
-        self._waiting.put(lambda: {"at": at, "kind": kind} | msgspec.to_builtins(content))
+        if self._waiting.qsize() >= _MOST_WAITING:
+            with self._counting:
+                self._missed += 1
+            return
+        self._waiting.put(_entry(kind, content))
 
     def close(self) -> None:
-        """Write what waits, and end; OSError where the disk takes nothing for seconds."""
-        self._waiting.put(None)
+        """Write what waits, and end; `failure` then says whether the disk took it, which is waited for seconds."""
+        self.leave()
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
             self.failure = self.failure or "the disk stands still"
-            raise TimeoutError(self.failure)
-        self._file.close()
+
+    def leave(self) -> None:
+        """Have it end when what waits is written; never blocks."""
+        self._waiting.put(None)
 
     def _work(self) -> None:
+        try:
+            with self._file:
+                self._write_all()
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+        except Exception as error:  # noqa: BLE001 - a log that ends without a word would pass for whole
+            self.failure = f"{type(error).__name__}: {error}"
+
+    def _write_all(self) -> None:
         while (make := self._waiting.get()) is not None:
-            if self.failure:
-                continue
-            try:
-                self._write(make())
-            except OSError as error:
-                self.failure = error.strerror or str(error)
-            except Exception as error:  # noqa: BLE001 - a log that ends without a word would pass for whole
-                self.failure = f"{type(error).__name__}: {error}"
+            self._write(make())
+        if self._missed:
+            self._write(_entry("missed", {})())
 
     def _write(self, content: dict[str, Any]) -> None:
         entry = {"n": self._lines, "before": self.last_hash} | content
-        if self._missed:
-            entry["missed"], self._missed = self._missed, 0
+        with self._counting:
+            missed, self._missed = self._missed, 0
+        if missed:
+            entry["missed"] = missed
         line = msgspec.json.encode(entry)
         whole = memoryview(line + b"\n")
         while whole:
             whole = whole[self._file.write(whole) :]
         self._lines += 1
         self.last_hash = hashlib.sha256(line).hexdigest()
+
+
+def _entry(kind: str, content: Any) -> Callable[[], dict[str, Any]]:
+    """Made where it is written, with the time at which it was noted."""
+    at = _EPOCH + timedelta(microseconds=time.time_ns() // 1000)
+    return lambda: {"at": at, "kind": kind} | msgspec.to_builtins(content)
 
 
 @dataclass(frozen=True, slots=True)

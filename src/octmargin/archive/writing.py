@@ -27,6 +27,7 @@ from octmargin.archive.metadata import (
     StoredCalibration,
 )
 from octmargin.archive.recording import Recording
+from octmargin.archive.zarr_folder import ZarrFolder
 from octmargin.errors import InputError, OctMarginError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
@@ -150,12 +151,14 @@ class RecordingWriter:
         try:
             # What a killed writer left behind is nobody's recording.
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._zarr = ZarrFolder(self._folder)
             self._group = zarr.create_group(
-                self._folder,
+                self._zarr.store,
                 zarr_format=3,
                 attributes=msgspec.structs.replace(metadata, complete=False).attributes(),
             )
             self._spectra = {plan.face: self._create_spectra(plan) for plan in plans}
+            self._zarr.flush()
             if calibration is not None:
                 calibration.save(self._folder / CALIBRATION_FILE)
             self.log = Logbook(self._folder / LOG_FILE)
@@ -185,14 +188,28 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.log.close()
             if kind is None:
-                self._finish()
-        except OSError as failure:
-            raise _unwritable(self.path, failure) from failure
+                self.finish()
+            else:
+                self.log.close()
         finally:
             if not self._live:
                 shutil.rmtree(self._folder, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Everything was `put`: the recording is complete. InputError where that cannot be written."""
+        self.log.close()
+        try:
+            if self.log.failure:
+                raise OSError(self.log.failure)  # noqa: TRY301 - told as whatever else the disk refuses
+            _note_present(self._group, self._present)
+            self._zarr.flush()
+            _complete(self._group, self._metadata, self.log.last_hash)
+            self._zarr.flush()
+            if not self._live:
+                self._folder.rename(self.path)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def put(
         self, face: str, index: int, spectra: NDArray[Any], said: Mapping[str, Any] | None = None
@@ -211,6 +228,7 @@ class RecordingWriter:
             )
         try:
             array[index] = spectra
+            self._zarr.flush()
         except OSError as error:
             raise _unwritable(self.path, error) from error
         if self.log.failure:
@@ -233,18 +251,18 @@ class RecordingWriter:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
-    def _finish(self) -> None:
-        if self.log.failure:
-            raise OSError(self.log.failure)
-        _finish(self._group, self._metadata, self._present, self.log.last_hash)
-        if not self._live:
-            self._folder.rename(self.path)
+    def abandon(self) -> None:
+        """End here, without a word to the disk: what was `put` into a live recording can be read. Never blocks."""
+        self.log.leave()
+
+    def discard(self) -> None:
+        """Take away a recording that nothing was `put` into."""
+        self.log.leave()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _finish(
-    group: zarr.Group, metadata: Metadata, present: Mapping[str, NDArray[np.bool_]], log_hash: str
-) -> None:
-    """Note which frames came; from then on the recording is complete."""
+def _note_present(group: zarr.Group, present: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Note which frames came."""
     for face, came in present.items():
         group.create_array(
             described.present_path(face),
@@ -256,6 +274,10 @@ def _finish(
             overwrite=True,
             config={"write_empty_chunks": True},
         )
+
+
+def _complete(group: zarr.Group, metadata: Metadata, log_hash: str) -> None:
+    """From then on the recording is complete."""
     whole = msgspec.structs.replace(metadata, complete=True, log_sha256=log_hash or None)
     group.update_attributes(whole.attributes())
 
@@ -271,7 +293,8 @@ def finish_recording(path: Path) -> int:
         group = zarr.open_group(path, mode="r+", zarr_format=3)
         drop_half_line(path / LOG_FILE)
         log_hash = check_log(path / LOG_FILE).last_hash
-        _finish(group, described.parse(path, dict(group.attrs)), present, log_hash)
+        _note_present(group, present)
+        _complete(group, described.parse(path, dict(group.attrs)), log_hash)
         for left in path.rglob("*.partial"):
             left.unlink()
     except OSError as error:

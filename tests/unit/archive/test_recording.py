@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -240,6 +241,21 @@ def test_a_recording_that_is_being_written_can_be_read(tmp_path: Path) -> None:
         assert (under_way.complete, under_way.present("superior").tolist()) == (False, [False, True, False])
     done = Recording.open(tmp_path / "live")
     assert (done.complete, done.present("superior").tolist()) == (True, [False, True, False])
+
+
+def test_files_are_written_by_the_thread_that_asks_for_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread of somebody else that hangs with the disk would be waited for at the end of the process."""
+    replace, by = Path.replace, set[str]()
+
+    def noted(path: Path, target: Path) -> Path:
+        by.add(threading.current_thread().name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    recorded(tmp_path)
+    assert by == {threading.current_thread().name}
 
 
 def test_a_face_that_cannot_name_a_folder_is_refused(tmp_path: Path) -> None:
