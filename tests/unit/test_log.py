@@ -91,14 +91,15 @@ def test_the_stage_can_change_while_other_threads_log(
     threads = [threading.Thread(target=log_on) for _ in range(2)]
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
+    on_stage(case="0", sweep=0)
     try:
         for thread in threads:
             thread.start()
         number = 0
         while any(thread.is_alive() for thread in threads):
             number += 1
-            on_stage(case=str(number), sweep=number)
             on_stage(case=None, sweep=None)
+            on_stage(case=str(number), sweep=number)
     finally:
         sys.setswitchinterval(interval_s)
         for thread in threads:
