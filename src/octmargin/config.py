@@ -222,7 +222,8 @@ def _explain(message: str) -> str:
         return f'key "{_dotted(found["at"] or "", found["key"])}" is missing; add it'
     if found := _NO_MATCH.match(message):
         return f'key "{found["at"]}" takes {_IN_WORDS[found["pattern"]]}; correct the value'
-    if found := _WRONG.match(message):
+    # What may be left out may be null to msgspec; TOML has no null.
+    if found := _WRONG.match(message.replace(" | null`", "`")):
         return f'key "{found["at"]}": {found["what"][0].lower()}{found["what"][1:]}; correct the value'
     return message
 

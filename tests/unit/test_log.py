@@ -18,6 +18,9 @@ import structlog
 
 from octmargin.log import configure_logging, on_stage
 
+IDS = [f"id-{n}" for n in range(40)]
+"""More than there are in truth, so that a change has time to fall into the reading of them."""
+
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
@@ -25,7 +28,7 @@ def as_before() -> Iterator[None]:
     yield
     structlog.configure(**before)
     logging.getLogger().handlers[:] = handlers
-    on_stage(case=None, sweep=None)
+    on_stage(case=None, **dict.fromkeys(IDS))
 
 
 def strict(line: str) -> dict[str, Any]:
@@ -77,7 +80,7 @@ async def test_many_messages_on_their_way_are_nothing_to_warn_of(capsys: pytest.
 def test_the_stage_can_change_while_other_threads_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """An entry is of one stage: no id of the last case with the sweep of this one, and no thread fails."""
+    """An entry is of one stage: no id of the last one with those of this, and no thread fails."""
     configure_logging(level="info", as_json=True)
     failed: list[Exception] = []
 
@@ -91,20 +94,23 @@ def test_the_stage_can_change_while_other_threads_log(
     threads = [threading.Thread(target=log_on) for _ in range(2)]
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
+    on_stage(**dict.fromkeys(IDS, 0))
     try:
         for thread in threads:
             thread.start()
         number = 0
         while any(thread.is_alive() for thread in threads):
             number += 1
-            on_stage(case=str(number), sweep=number)
-            on_stage(case=None, sweep=None)
+            on_stage(**dict.fromkeys(IDS))
+            on_stage(**dict.fromkeys(IDS, number))
     finally:
         sys.setswitchinterval(interval_s)
         for thread in threads:
             thread.join()
     assert failed == []
     logged = entries(capsys)
-    assert any("case" in entry for entry in logged)
+    assert any(IDS[0] in entry for entry in logged)
     for entry in logged:
-        assert entry.get("case") == (str(entry["sweep"]) if "sweep" in entry else None)
+        of_stage = {name: entry[name] for name in IDS if name in entry}
+        assert len(of_stage) in (0, len(IDS))
+        assert len(set(of_stage.values())) <= 1
