@@ -27,13 +27,20 @@ from octmargin.face_scan import FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
-from octmargin.interruptible import StoppedError, unless_stopped
+from octmargin.interruptible import StandstillError, StoppedError, unless_stopped
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
-from octmargin.startup import check_scan, choose_calibration, describe, engine_settings, make_assessor
+from octmargin.startup import (
+    check_folder,
+    check_scan,
+    choose_calibration,
+    describe,
+    engine_settings,
+    make_assessor,
+)
 from octmargin.systemd import notify
 from octmargin.totals import Totals
 
@@ -65,6 +72,10 @@ class Daemon:
     async def run(self) -> None:
         """Start everything, scan, stop everything. Errors before `ready` are raised; later ones are alarms."""
         device, what = self._config.device, f"octmargin run for {self._config.console}"
+        if self._config.recording is not None:
+            # A disk that stands still may come back; until then there is an alarm.
+            with contextlib.suppress(StandstillError):
+                await asyncio.to_thread(check_folder, self._config.recording.folder, "recording.folder")
         with contextlib.ExitStack() as held:
             if driver_class(device.driver).exclusive:
                 held.enter_context(holding(device.driver, device.address, what))

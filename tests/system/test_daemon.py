@@ -37,6 +37,7 @@ from octmargin.config import (
 from octmargin.daemon import Daemon
 from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError, OctMarginError
 from octmargin.frames import ConsoleInfo, LossCause
+from octmargin.interruptible import StandstillError
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
 from octmargin.live_check import live_findings
@@ -291,7 +292,12 @@ async def test_a_daemon_that_is_stopped_while_its_disk_stands_still_ends(
             moves_on.wait(60)
         write_whole(path, content)
 
+    def stands_still(*_: str) -> None:
+        raise StandstillError
+
     monkeypatch.setattr(zarr_folder, "_write_whole", write_late)
+    if stall == "begin":
+        monkeypatch.setattr("octmargin.daemon.check_folder", stands_still)
     config = msgspec.structs.replace(
         room.config(passes=0, line_rate_hz=1280.0), recording=RecordingSection(folder=str(tmp_path / "rec"))
     )
