@@ -137,7 +137,10 @@ class ConditionDesk:
             return
         missed = self.recorder.missed_of_pass
         if missed:
-            text = f"{missed} frames of this pass came and were not recorded: the disk is too slow"
+            text = (
+                f"{missed} frames of this pass came and were not recorded: the disk is too slow, or "
+                "they have no place in the plan"
+            )
             self.raise_alarm(RECORDER_FAULT, text)
 
     def _tell_of_the_outbox(self) -> None:

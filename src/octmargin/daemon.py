@@ -27,7 +27,7 @@ from octmargin.face_scan import FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
-from octmargin.interruptible import StoppedError, unless_stopped
+from octmargin.interruptible import StandstillError, StoppedError, unless_stopped
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
 from octmargin.outbox_check import waiting_in
@@ -36,6 +36,7 @@ from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
 from octmargin.signal import Calibration
 from octmargin.startup import (
+    check_folder,
     check_scan,
     choose_calibration,
     describe,
@@ -79,6 +80,10 @@ class Daemon:
         self._calibration = load_calibration(self._config.calibration)
         make_assessor(self._config)
         device, what = self._config.device, f"octmargin run for {self._config.console}"
+        if self._config.recording is not None:
+            # A disk that stands still may come back; until then there is an alarm.
+            with contextlib.suppress(StandstillError):
+                await asyncio.to_thread(check_folder, self._config.recording.folder, "recording.folder")
         with contextlib.ExitStack() as held:
             if driver_class(device.driver).exclusive:
                 held.enter_context(holding(device.driver, device.address, what))

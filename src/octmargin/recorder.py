@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from octmargin import __version__
-from octmargin.archive import RecordingWriter
+from octmargin.archive import RecordingWriter, UnplannedFrameError
 from octmargin.archive.metadata import FaceEntry, Metadata, StoredCalibration
 from octmargin.errors import InputError
 from octmargin.frames import Frame, FrameHeader, LostFrames, ScanPlan
@@ -68,7 +68,10 @@ class Recorder:
 
     @property
     def missed(self) -> int:
-        """Frames that came and were not written, since the start: the disk was too slow, full, or gone."""
+        """Frames that came and were not written, since the start.
+
+        The disk was too slow, full, or gone, or they have no place in the plan.
+        """
         return max(self._cursor.dropped + self._unwritten, self._given_up)
 
     @property
@@ -120,9 +123,10 @@ class Recorder:
             with self._has_taken:
                 self._is_stuck = not self._has_taken.wait_for(lambda: self._taken >= entered, STANDSTILL_S)
         self._recording = None
-        if recording is None or not self._close(recording):
-            return False
+        was_open = recording is not None and self._close(recording)
         self._give_up_what_waits()
+        if recording is None or not was_open:
+            return False
         writer = recording.writer
         try:
             if is_empty:
@@ -209,6 +213,9 @@ class Recorder:
         """Do it; where that fails the recording ends, whatever the reason: the thread must live."""
         try:
             work()
+        except UnplannedFrameError:
+            # The console's doing, not the disk's: whoever judges it refuses it, and says so in the log.
+            return False
         except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
             if self._close(recording):
                 recording.writer.abandon()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,8 +26,12 @@ from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSe
 from octmargin.engine import EngineSettings
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
+from octmargin.interruptible import within
 from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.signal import Calibration
+
+_FOLDER_S = 1.0
+"""So long a folder may take to tell whether it can be written."""
 
 
 def load_calibration(section: CalibrationSection) -> Calibration | None:
@@ -84,6 +91,28 @@ def check_depth(depth: int | None, samples: int) -> None:
         raise ConfigError(
             f"engine.depth is {depth}, but spectra of {samples} samples have {samples // 2} depth pixels; lower it"
         )
+
+
+def check_folder(folder: str, key: str) -> None:
+    """ConfigError where nothing can be written into `folder`, which `key` of the configuration names.
+
+    StandstillError where its disk does not tell in time. Leaves nothing there, not even the folder where there is none.
+    """
+    path = Path(folder).absolute()
+
+    def write() -> None:
+        there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        # The rights alone do not tell: root has them in /proc too.
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"octmargin")
+
+    try:
+        within(_FOLDER_S, write)
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: {folder} is no folder that can be written ({error.strerror}); name another one, or mend its "
+            "permissions or its disk"
+        ) from error
 
 
 def check_scan(config: Config, capabilities: dict[str, Any]) -> None:

@@ -149,6 +149,25 @@ def test_a_scan_that_the_console_cannot_do(
         console.close()
 
 
+@pytest.mark.parametrize("folder", ["/proc/rec", "{file}", "{file}/below", "{link}"])
+def test_a_folder_for_recordings_that_cannot_be_written(
+    tmp_path: Path, broker: EmbeddedBroker, folder: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    folder = folder.format(file=tmp_path / "file", link=tmp_path / "link")
+    path = config_file(
+        tmp_path,
+        broker_port=broker.port,
+        driver="replay",
+        address=str(tmp_path / "never-opened.npy"),
+        extra=f'[recording]\nfolder = "{folder}"\n',
+    )
+    said = complaint_of("run", "-c", path)
+    assert f"recording.folder: {folder} is no folder that can be written" in said
+    assert "name another one" in said
+
+
 @pytest.mark.parametrize("wire", ["usb", "serial"])
 def test_device_busy(tmp_path: Path, broker: EmbeddedBroker, phantom: LayeredPhantom, wire: str) -> None:
     console = Console(phantom)

@@ -128,6 +128,8 @@ def test_doctor_checks_nothing_else_where_the_configuration_cannot_be_used(
         ('[scan]\nfaces = ["medial"]', 'the console has no face "medial"; it offers superior'),
         ('[broker]\nusername = "or"\npassword_file = "/none/password"', "/none/password"),
         ("[pictures]\nfolder = '{cal}'", "is no folder"),
+        ("[recording]\nfolder = '{cal}'", "is no folder that can be written"),
+        ("[recording]\nfolder = '/proc/rec'", "recording.folder: /proc/rec is no folder that can be written"),
         ("[broker]\noutbox_file = '{cal}'", "is not a store of messages"),
         ('[broker]\noutbox_file = "/none/outbox"', "/none is no folder that can be written"),
         ('[broker]\noutbox_file = "/"', "/ is no file that can be read and written"),

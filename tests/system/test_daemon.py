@@ -37,6 +37,7 @@ from octmargin.config import (
 from octmargin.daemon import Daemon
 from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError, OctMarginError
 from octmargin.frames import ConsoleInfo, LossCause
+from octmargin.interruptible import StandstillError
 from octmargin.link.registers import Faults, ScanStatus
 from octmargin.link.stream import Leader
 from octmargin.live_check import live_findings
@@ -295,7 +296,12 @@ async def test_a_daemon_that_is_stopped_while_its_disk_stands_still_ends(
             moves_on.wait(60)
         write_whole(path, content)
 
+    def stands_still(*_: str) -> None:
+        raise StandstillError
+
     monkeypatch.setattr(zarr_folder, "_write_whole", write_late)
+    if stall == "begin":
+        monkeypatch.setattr("octmargin.daemon.check_folder", stands_still)
     config = msgspec.structs.replace(
         room.config(passes=0, line_rate_hz=1280.0), recording=RecordingSection(folder=str(tmp_path / "rec"))
     )
@@ -743,7 +749,7 @@ def wait_until_numbered(console: Console, numbered: int) -> None:
 
 
 async def test_a_frame_outside_the_plan_is_lost_and_ends_nothing(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = Leader.to_bytes
 
@@ -751,8 +757,9 @@ async def test_a_frame_outside_the_plan_is_lost_and_ends_nothing(
         return make(dataclasses.replace(leader, index=999) if leader.index == 4 else leader)
 
     monkeypatch.setattr(Leader, "to_bytes", misplaced)
+    config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
     async with room.listening():
-        await Daemon(room.config()).run()
+        await Daemon(config).run()
         await room.until(lambda tally: tally.state == "disconnected")
     assert room.tally.health is not None
     assert room.tally.health.frames.lost_by_reason == {LossCause.NOT_JUDGED.value: len(FACES)}
@@ -761,3 +768,33 @@ async def test_a_frame_outside_the_plan_is_lost_and_ends_nothing(
         verdict = room.tally.faces[face].verdict
         assert verdict is not None
         assert verdict.verdict == "indeterminate"
+    assert room.tally.health.recording == RecordingCounts(frames=(FRAMES - 1) * len(FACES), missed=len(FACES))
+    recording = Recording.open(await asyncio.to_thread(lambda: next((tmp_path / "rec").iterdir())))
+    assert recording.complete
+    for face in FACES:
+        assert recording.present(face).tolist() == [index != 4 for index in range(FRAMES)]
+    refused = [entry["first_sequence"] for entry in recording.log() if entry["kind"] == "lost"]
+    assert refused == [4, FRAMES + 4]
+
+
+async def test_a_frame_that_was_refused_is_recorded_where_it_says_it_is_and_the_log_tells(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Leader.to_bytes
+
+    def misplaced(leader: Leader) -> bytes:
+        return make(dataclasses.replace(leader, index=7) if leader.index == 4 else leader)
+
+    monkeypatch.setattr(Leader, "to_bytes", misplaced)
+    config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
+    await Daemon(config).run()
+    recording = Recording.open(await asyncio.to_thread(lambda: next((tmp_path / "rec").iterdir())))
+    entries = [entry for entry in recording.log() if entry.get("face") == FACES[0]]
+    at_seven = [entry["sequence"] for entry in entries if entry["kind"] == "frame" and entry["index"] == 7]
+    assert at_seven == [4, 7], "the later one is what is on disk"
+    (lost,) = [entry for entry in entries if entry["kind"] == "lost"]
+    assert (lost["first_sequence"], lost["count"], lost["cause"]) == (4, 1, LossCause.NOT_JUDGED.value)
+    assert "by its number it is at 4" in lost["detail"]
+    flagged = [entry["frame_sequence"] for entry in entries if entry["kind"] == "flags"]
+    assert flagged == [number for number in range(FRAMES) if number != 4]
+    np.testing.assert_array_equal(recording.frame(FACES[0], 7), room.phantom.frame(FACES[0], 7))

@@ -18,6 +18,7 @@ import pytest
 from octmargin import Calibration, Recording
 from octmargin.archive import RecordingWriter
 from octmargin.archive.logbook import read_log
+from octmargin.errors import InputError
 from octmargin.frames import FrameHeader, PixelFormat, ScanPlan
 from octmargin.recorder import Recorder, new_writer
 from octmargin.ring import FrameRing
@@ -240,6 +241,25 @@ def test_a_recording_of_a_pass_in_which_nothing_came_is_taken_away(room: Room) -
     assert room.recorder.end()
     assert room.recordings == []
     assert not room.faults
+
+
+def test_frames_of_a_pass_without_a_recording_are_counted_though_the_recorder_stands_still(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> RecordingWriter:
+        raise InputError("no room")
+
+    moves_on = threading.Event()
+    monkeypatch.setattr(room.begin(), "put", lambda *_: moves_on.wait(PATIENCE_S))
+    room.put(0, 0)
+    with in_a_hurry():
+        assert not room.recorder.end()
+    assert not room.recorder.begin(fail)
+    for sequence in (1, 2):
+        room.put(sequence, sequence)
+    assert not room.recorder.end()
+    assert (room.recorder.missed, room.recorder.missed_of_pass) == (3, 2)
+    moves_on.set()
 
 
 def test_an_empty_recording_is_taken_away_also_while_an_earlier_one_stands_still(

@@ -6,6 +6,7 @@ from octmargin.archive.recording import Recording
 from octmargin.archive.writing import (
     RecordingWriter,
     SpectraSource,
+    UnplannedFrameError,
     check_is_new,
     finish_recording,
     write_recording,
@@ -18,6 +19,7 @@ __all__ = [
     "Recording",
     "RecordingWriter",
     "SpectraSource",
+    "UnplannedFrameError",
     "check_is_new",
     "finish_recording",
     "write_recording",

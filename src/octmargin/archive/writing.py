@@ -124,6 +124,10 @@ def write_recording(
                     progress(done, total)
 
 
+class UnplannedFrameError(InputError):
+    """A frame that has no place in the recording; others have."""
+
+
 class RecordingWriter:
     """Takes the frames of one specimen; a context manager.
 
@@ -216,13 +220,15 @@ class RecordingWriter:
     ) -> None:
         """Write one frame, (alines, samples) of the pixel format's dtype, and note it, with what is `said` of it.
 
-        InputError where it cannot be.
+        UnplannedFrameError where it has no place, InputError where it cannot be written.
         """
         array = self._spectra.get(face)
         if array is None or not 0 <= index < array.shape[0]:
-            raise InputError(f"{self.path}: frame {index} of {face} was not planned; record what was planned")
+            raise UnplannedFrameError(
+                f"{self.path}: frame {index} of {face} was not planned; record what was planned"
+            )
         if spectra.shape != array.shape[1:] or spectra.dtype != array.dtype:
-            raise InputError(
+            raise UnplannedFrameError(
                 f"{self.path}: frame {index} of {face} is {spectra.dtype} {spectra.shape}, planned was "
                 f"{array.dtype} {array.shape[1:]}; record spectra as they were planned"
             )

@@ -22,9 +22,10 @@ from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
 from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
 from octmargin.errors import ConfigError, OctMarginError
+from octmargin.interruptible import StandstillError
 from octmargin.live_check import live_findings
 from octmargin.outbox_check import outbox_findings
-from octmargin.startup import check_scan, choose_calibration, load_calibration
+from octmargin.startup import check_folder, check_scan, choose_calibration, load_calibration
 
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
@@ -184,16 +185,21 @@ def _folders(config: Config | None) -> Iterator[Finding]:
     """Of pictures and recordings, where they are configured: can they be written."""
     if config is None:
         return
-    for what, section in (("pictures", config.pictures), ("recordings", config.recording)):
+    for what, section in (("pictures", config.pictures), ("recording", config.recording)):
         if section is None:
             continue
-        folder = Path(section.folder)
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not (there.is_dir() and os.access(there, os.W_OK)):
-            yield Finding(what, "problem", f"{folder} is no folder that can be written", "name another one")
-            continue
-        free_gb = shutil.disk_usage(there).free / 1e9
-        yield Finding(what, "ok", f"{folder}, {free_gb:.0f} GB free")
+        try:
+            check_folder(section.folder, f"{what}.folder")
+        except ConfigError as error:
+            yield Finding(what, "problem", str(error))
+        except StandstillError:
+            yield Finding(
+                what, "problem", f"{section.folder}: the disk stands still", "mend it, or name another"
+            )
+        else:
+            path = Path(section.folder).absolute()
+            there = next(place for place in (path, *path.parents) if place.exists())
+            yield Finding(what, "ok", f"{path}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
 
 
 def _show(findings: list[Finding]) -> None:
