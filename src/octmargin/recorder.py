@@ -23,8 +23,12 @@ from octmargin.signal import Calibration
 
 RECORDER_FAULT = "recorder"
 _T = TypeVar("_T")
-STANDSTILL_S = 1.0
-"""So long the beginning and the end of a pass wait for the disk."""
+BEGIN_S = 1.0
+"""So long the beginning of a pass waits for the disk."""
+SETTLE_S = 1.0
+"""So long the end of a pass waits until everything is written, while it goes on."""
+STANDSTILL_S = 0.5
+"""So long it waits for a disk that takes nothing, or to have the recording finished."""
 
 
 @dataclass(eq=False)
@@ -92,7 +96,7 @@ class Recorder:
         self._give_up_what_waits()
         self._missed_before = self._given_up
         try:
-            writer = self._in_time(time.monotonic() + STANDSTILL_S, make, late=RecordingWriter.discard)
+            writer = self._in_time(BEGIN_S, make, late=RecordingWriter.discard)
         except StandstillError:
             self._on_fault(
                 "recording: the disk stands still; nothing is recorded in this pass, scanning goes on"
@@ -113,15 +117,10 @@ class Recorder:
 
         A recording of a pass in which no frame came or was lost is taken away.
         """
-        deadline_s, entered, recording = (
-            time.monotonic() + STANDSTILL_S,
-            self._cursor.entered,
-            self._recording,
-        )
+        entered, recording = self._cursor.entered, self._recording
         is_empty = recording is not None and recording.began_at == entered
         if recording is not None and recording.is_open and not is_empty:
-            with self._has_taken:
-                self._is_stuck = not self._has_taken.wait_for(lambda: self._taken >= entered, STANDSTILL_S)
+            self._is_stuck = not self._settled(entered)
         self._recording = None
         was_open = recording is not None and self._close(recording)
         self._give_up_what_waits()
@@ -130,11 +129,11 @@ class Recorder:
         writer = recording.writer
         try:
             if is_empty:
-                self._in_time(deadline_s, writer.discard)
+                self._in_time(STANDSTILL_S, writer.discard)
             elif self._is_stuck:
                 raise StandstillError  # noqa: TRY301 - said as where it cannot be finished in time
             else:
-                self._in_time(deadline_s, writer.finish)
+                self._in_time(STANDSTILL_S, writer.finish)
         except StandstillError:
             writer.abandon()
             self._on_fault(f"{writer.path}: the disk stands still; the recording ends here, scanning goes on")
@@ -150,16 +149,26 @@ class Recorder:
         if recording is not None and recording.is_open:
             recording.writer.log.note(kind, content)
 
+    def _settled(self, entered: int) -> bool:
+        """Wait, as long as it goes on and not for long, until so many frames were taken; whether they were."""
+        until_s = time.monotonic() + SETTLE_S
+        with self._has_taken:
+            while self._taken < entered:
+                if not self._has_taken.wait(min(STANDSTILL_S, until_s - time.monotonic())):
+                    return False
+        return True
+
     def _give_up_what_waits(self) -> None:
         """Nothing is open: what came so far is written, or will never be."""
         with self._has_taken:
             self._given_up = self._cursor.arrived - self.written
 
     def _in_time(
-        self, deadline_s: float, work: Callable[[], _T], *, late: Callable[[_T], object] | None = None
+        self, seconds: float, work: Callable[[], _T], *, late: Callable[[_T], object] | None = None
     ) -> _T:
         """Have the disk do something; StandstillError where this, or what it was to do before, takes too long."""
-        if not self._errand.acquire(timeout=max(0, deadline_s - time.monotonic())):
+        until_s = time.monotonic() + seconds
+        if not self._errand.acquire(timeout=seconds):
             raise StandstillError
 
         def errand() -> _T:
@@ -168,7 +177,7 @@ class Recorder:
             finally:
                 self._errand.release()
 
-        return within(deadline_s - time.monotonic(), errand, late=late)
+        return within(until_s - time.monotonic(), errand, late=late)
 
     def _work(self) -> None:
         while True:

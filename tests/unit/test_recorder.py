@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -80,13 +80,18 @@ class Room:
 def in_a_hurry() -> Iterator[None]:
     """So that what stands still is found out soon."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("octmargin.recorder.STANDSTILL_S", 0.1)
+        set_patience(patch, 0.1)
         yield
+
+
+def set_patience(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    for name in ("BEGIN_S", "SETTLE_S", "STANDSTILL_S"):
+        patch.setattr(f"octmargin.recorder.{name}", seconds)
 
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    monkeypatch.setattr("octmargin.recorder.STANDSTILL_S", PATIENCE_S)
+    set_patience(monkeypatch, PATIENCE_S)
     room = Room(tmp_path / "recordings")
     yield room
     room.ring.close()
@@ -138,6 +143,25 @@ def test_frames_that_waited_for_a_stalled_disk_are_missed_and_not_in_the_next_re
     assert not Recording.open(first.path).complete
     assert (room.recorder.written, room.recorder.missed) == (1, 3)
     assert len(room.faults) == 1
+
+
+def test_the_end_waits_for_a_slow_disk_as_long_as_it_goes_on(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each frame takes less than a standstill, all together more."""
+    writer = room.begin()
+    put = writer.put
+
+    def put_slowly(*arguments: Any) -> None:
+        threading.Event().wait(0.15)
+        put(*arguments)
+
+    monkeypatch.setattr(writer, "put", put_slowly)
+    for index in range(6):
+        room.put(index, index)
+    monkeypatch.setattr("octmargin.recorder.STANDSTILL_S", 0.6)
+    assert room.recorder.end()
+    assert room.recorder.written == 6
 
 
 def test_what_an_earlier_recording_missed_is_not_said_of_the_next(
@@ -297,20 +321,21 @@ PROCESS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import octmargin.recorder
+import pytest
 import test_recorder as t
 
-octmargin.recorder.STANDSTILL_S = t.PATIENCE_S
+patch = pytest.MonkeyPatch()
+t.set_patience(patch, t.PATIENCE_S)
 room = t.Room(Path(sys.argv[1]))
 stall = sys.argv[3]
 if stall == "begin":
     t.Pipe(room.folder.parent / "disk")
-    octmargin.recorder.STANDSTILL_S = 0.1
+    t.set_patience(patch, 0.1)
     room.recorder.begin(lambda: (room.folder.parent / "disk").write_bytes(b"x"))
 else:
     writer = room.begin()
     t.Pipe(writer.path / "faces/medial" / {"put": "spectra/c/0/0/0.partial", "end": "present/zarr.json.partial"}[stall])
-    octmargin.recorder.STANDSTILL_S = 0.1
+    t.set_patience(patch, 0.1)
     room.put(0, 0)
     room.recorder.end()
 room.ring.close()
