@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, Self, TypeVar
 
 import aiomqtt
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from octmargin.errors import BrokerError, MessageRefusedError
+from octmargin.own_thread import OwnThread
 
 _REMEDIES = {
     135: "give its user the right to write there",
@@ -33,6 +35,32 @@ class Client(aiomqtt.Client):
         super().__init__(*arguments, **options)
         self._refusals: dict[int, ReasonCode] = {}
         self._most_bytes = math.inf
+        self._given_up: Future[None] = Future()
+        """Done when nobody waits for the connection any more."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            if not self._given_up.done():
+                self._given_up.set_result(None)
+            raise
+
+    def _client_connect(self) -> None:
+        """As its base, in a thread that is left alone: asyncio's are waited for at the end, whatever holds them up."""
+        thread = OwnThread("octmargin broker connection")
+        connecting = thread.submit(self._connect)
+        thread.end()
+        wait((connecting, self._given_up), return_when=FIRST_COMPLETED)
+        if not connecting.done():
+            raise OSError("nobody waits for it any more")
+        connecting.result()
+
+    def _connect(self) -> None:
+        super()._client_connect()
+        late = self._client.socket()
+        if self._given_up.done() and late is not None:
+            late.close()
 
     async def publish_or_refusal(
         self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Any

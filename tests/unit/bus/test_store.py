@@ -437,24 +437,52 @@ async def test_late_messages_wait_at_the_broker_for_who_is_slow(
     assert sorted(zip(late, expires, strict=True)) == [(False, True), (True, False), (True, False)]
 
 
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """A port whose queue is full: whoever comes hears nothing at all."""
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.socket())
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for _ in range(4):
+            knocker = stack.enter_context(socket.socket())
+            knocker.setblocking(False)
+            knocker.connect_ex(silent.getsockname())
+        yield silent.getsockname()[1]
+
+
+def test_a_process_ends_though_its_broker_does_not_answer(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys, threading
+from octmargin.bus.connection import BrokerSettings
+from octmargin.bus.publisher import Publisher
+from octmargin.bus.topics import Topics
+async def main():
+    settings = BrokerSettings(port=int(sys.argv[1]), outbox_file=sys.argv[2], timeout_s=0.2, reconnect_min_s=0.01)
+    async with Publisher(settings, Topics("or", "c")):
+        while not [t for t in threading.enumerate() if "connection" in t.name]:
+            await asyncio.sleep(0.01)
+    print("left", flush=True)
+asyncio.run(main())
+"""
+    with silent_port() as port:
+        command = [sys.executable, "-c", program, str(port), str(tmp_path / "outbox")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "left\n"
+            # The connection is given five seconds by the client library.
+            assert process.wait(timeout=2) == 0
+
+
 async def test_a_broker_that_does_not_even_refuse_holds_up_neither_start_nor_end(
     tmp_path: Path, topics: Topics
 ) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(0)
-        port = silent.getsockname()[1]
-        with contextlib.ExitStack() as knocking:
-            # Its queue is full: whoever comes now hears nothing at all.
-            for _ in range(4):
-                knocker = knocking.enter_context(socket.socket())
-                knocker.setblocking(False)
-                knocker.connect_ex(("127.0.0.1", port))
-            broker = msgspec.structs.replace(settings_for(port, tmp_path), timeout_s=0.2)
-            async with asyncio.timeout(2), Publisher(broker, topics) as publisher:
-                assert not publisher.connected
-                assert "has not answered yet" in publisher.last_failure
-                publisher.publish_flag(flag(acquired_at=now()))
+    with silent_port() as port:
+        broker = msgspec.structs.replace(settings_for(port, tmp_path), timeout_s=0.2)
+        async with asyncio.timeout(2), Publisher(broker, topics) as publisher:
+            assert not publisher.connected
+            assert "has not answered yet" in publisher.last_failure
+            publisher.publish_flag(flag(acquired_at=now()))
     assert leftovers_of(tmp_path, topics.base).flags == 1
 
 
