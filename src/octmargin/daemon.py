@@ -27,10 +27,9 @@ from octmargin.face_scan import FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
-from octmargin.interruptible import StandstillError, StoppedError, unless_stopped
+from octmargin.interruptible import StandstillError, StoppedError, unless_stopped, unless_stopping
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
-from octmargin.outbox_check import waiting_in
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -51,7 +50,6 @@ DRAIN_S = 1.0
 """At the end, for what a slow broker has not acknowledged yet."""
 ATTEMPTS_PER_FACE = 3
 PAUSE_S = 1.0
-_LAST_LOOK_S = 2.0
 
 log = structlog.get_logger()
 
@@ -93,19 +91,23 @@ class Daemon:
             try:
                 await self._run()
             finally:
-                await self._say_what_waits()
+                self._say_what_waits()
 
-    async def _say_what_waits(self) -> None:
-        """The last word: what the broker did not get is on disk, for the next run."""
-        if not self._config.broker.outbox_file:
+    def _say_what_waits(self) -> None:
+        """The last word: what the broker did not get is on disk, for the next run, or lost."""
+        if self._condition is None or self._publisher.store is None:
             return
-        path, is_late, found = Path(self._config.broker.outbox_file), asyncio.Event(), [0]
-        # A disk that hangs must not hold up the end.
-        asyncio.get_running_loop().call_later(_LAST_LOOK_S, is_late.set)
-        with contextlib.suppress(StoppedError):
-            await unless_stopped(lambda: found.append(waiting_in(path)), is_late)
-        if found[-1]:
-            log.warning("messages wait in the outbox for the next run", count=found[-1], path=str(path))
+        store, left = self._publisher.store, self._publisher.left_on_disk
+        if left is None:
+            log.error("the disk of the outbox does not answer; what waits may be lost", path=str(store.path))
+        elif left:
+            log.warning("messages wait in the outbox for the next run", count=left, path=str(store.path))
+        if store.unsaved:
+            log.error(
+                "messages are lost: the outbox could not be written",
+                count=store.unsaved,
+                reason=store.failure,
+            )
 
     async def _run(self) -> None:
         config = self._config
@@ -113,23 +115,31 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        async with Publisher(config.broker, Topics(config.site, config.console)) as self._publisher:
-            _log_broker(self._publisher, config.broker)
-            condition = self._condition = ConditionDesk(self._publisher, self._totals, self._metrics)
-            link = ConsoleLink(
-                lambda: driver_class(config.device.driver)(config.device.address),
-                on_fault=condition.raise_alarm,
-                on_recovered=condition.clear_alarm,
-            )
+        self._publisher = Publisher(config.broker, Topics(config.site, config.console))
+        async with contextlib.AsyncExitStack() as stack:
+            with contextlib.suppress(StoppedError):
+                # A broker that does not answer must not hold up an end that is asked for meanwhile.
+                await unless_stopping(stack.enter_async_context(self._publisher), self._stop)
+                await self._meet_the_console()
+
+    async def _meet_the_console(self) -> None:
+        config = self._config
+        _log_broker(self._publisher, config.broker)
+        condition = self._condition = ConditionDesk(self._publisher, self._totals, self._metrics)
+        link = ConsoleLink(
+            lambda: driver_class(config.device.driver)(config.device.address),
+            on_fault=condition.raise_alarm,
+            on_recovered=condition.clear_alarm,
+        )
+        try:
+            info = await link.open()
+            log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
             try:
-                info = await link.open()
-                log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
-                try:
-                    await self._serve(link, info, condition)
-                finally:
-                    await link.close()
+                await self._serve(link, info, condition)
             finally:
-                condition.stopping()
+                await link.close()
+        finally:
+            condition.stopping()
 
     async def _serve(self, link: ConsoleLink, info: ConsoleInfo, condition: ConditionDesk) -> None:
         """Prepare the rooms behind the console, say ready, scan."""
@@ -242,7 +252,8 @@ class Daemon:
             if gallery is not None:
                 await gallery.finish()
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
-            await publisher.drain(DRAIN_S)
+            if publisher.connected:
+                await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
 
     async def _warm_up(self, engine: Engine, plan: ScanPlan) -> None:

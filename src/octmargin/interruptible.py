@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError, wait
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
@@ -32,6 +33,21 @@ async def unless_stopped(work: Callable[[], None], stop: asyncio.Event) -> None:
         done.cancel()
         raise StoppedError
     done.result()
+
+
+async def unless_stopping(work: Coroutine[Any, Any, _T], stop: asyncio.Event) -> _T:
+    """Await `work`; where `stop` comes first, cancel it, and StoppedError once it has cleaned up."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        stopping.cancel()
+        working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    raise StoppedError
 
 
 def within(seconds: float, work: Callable[[], _T], *, late: Callable[[_T], object] | None = None) -> _T:

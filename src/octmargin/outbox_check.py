@@ -5,11 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import sqlite3
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from octmargin.bus import OutboxStore
@@ -56,19 +54,6 @@ def outbox_findings(path: Path, base: str) -> Iterator[Finding]:
         yield Finding(
             "outbox", "note", f"{path}, {store.foreign} messages of another console wait, and stay there"
         )
-
-
-def waiting_in(path: Path) -> int:
-    """Messages that wait in an outbox which its daemon has closed; 0 where there is none that could be read."""
-    if path.with_name(f"{path.name}-wal").exists():
-        return 0  # it is in use, or was not closed
-    try:
-        # Immutable: SQLite writes nothing beside it.
-        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM parcels").fetchone()[0])
-    except sqlite3.Error:
-        return 0
 
 
 def _user_of(path: Path) -> int | None:

@@ -21,6 +21,7 @@ import pytest
 import structlog
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.bus.conftest import silent_port
 
 from octmargin.archive import Recording, RecordingWriter, zarr_folder
 from octmargin.bus import BrokerSettings, EmbeddedBroker, RecordingCounts, Subscriber, Tally, Topics
@@ -551,6 +552,18 @@ async def test_a_daemon_that_is_stopped_while_the_console_and_the_broker_are_gon
     daemon.stop()
     async with asyncio.timeout(20):
         await running
+
+
+async def test_a_daemon_that_is_stopped_while_it_waits_for_its_broker_ends(room: Room) -> None:
+    with silent_port() as port:
+        room.settings = msgspec.structs.replace(room.settings, port=port, timeout_s=30.0)
+        daemon = Daemon(room.config())
+        running = asyncio.create_task(daemon.run())
+        async with asyncio.timeout(10):
+            while not [t for t in threading.enumerate() if "broker connection" in t.name]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            daemon.stop()
+            await running
 
 
 async def test_an_interrupted_sweep_goes_on_where_it_was(

@@ -15,7 +15,7 @@ from octmargin.bus import OutboxStore
 from octmargin.bus.outbox import Parcel
 from octmargin.bus.topics import Kind
 from octmargin.device import Finding
-from octmargin.outbox_check import outbox_findings, waiting_in
+from octmargin.outbox_check import outbox_findings
 
 BASE = "octmargin/1/or/c"
 
@@ -89,13 +89,6 @@ def test_what_a_killed_daemon_left_is_counted_too(path: Path) -> None:
 def test_an_outbox_that_a_daemon_has_is_in_use_and_no_problem(path: Path) -> None:
     with held(path) as process:
         assert told(path) == [Finding("outbox", "ok", f"{path}, in use by process {process.pid}")]
-
-
-def test_a_daemon_that_has_closed_its_outbox_sees_what_waits(path: Path) -> None:
-    before = content_of(path.parent)
-    assert waiting_in(path) == 3
-    assert waiting_in(path.with_name("another")) == 0
-    assert content_of(path.parent) == before
 
 
 def test_what_is_no_outbox_stays_what_it_is(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import secrets
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -87,6 +88,8 @@ class Publisher:
         """Where messages wait beyond the end of the process."""
         self._outbox = Outbox(settings.outbox_frames, self.store, settings.outbox_file_frames)
         self._retained: dict[str, Parcel] = {}
+        self.left_on_disk: int | None = None
+        """After leaving: messages that wait in the store for the next run; None where nobody can tell."""
         self._sequences: Counter[Kind] = Counter()
         self._state: State = "init"
         self._flags_acknowledged = 0
@@ -316,9 +319,11 @@ class Publisher:
             self._flag_messages_acknowledged += 1
             self._flags_acknowledged += len(parcel.content.state)
 
-    def on_refused(self, reason: str) -> None:
-        """Keep what and why."""
+    def on_refused(self, parcel: Parcel, reason: str) -> None:
+        """Keep what and why; what the broker remembers on the topic is not the newest any more."""
         self.refusal = reason
+        if parcel.content is not None and self._retained.get(parcel.topic) is parcel:
+            self._put(parcel.topic, parcel.kind, None)
 
     def on_lost(self, reason: str) -> None:
         """Keep why."""
@@ -375,8 +380,10 @@ class Publisher:
                 await self._running
         finally:
             if self.store is not None:
-                # A disk that takes longer is told by `store.trouble`; the process ends without it.
-                await asyncio.wait({asyncio.wrap_future(self.store.close())}, timeout=_CLOSING_S)
+                # A disk that takes longer is left alone.
+                with contextlib.suppress(TimeoutError, sqlite3.Error):
+                    async with asyncio.timeout(_CLOSING_S):
+                        self.left_on_disk = await asyncio.wrap_future(self.store.close())
 
     async def _opened(self, store: OutboxStore) -> Leftovers:
         opening = store.open()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +33,15 @@ CREATE TABLE IF NOT EXISTS parcels (
     PRIMARY KEY (kind, number)
 ) WITHOUT ROWID
 """
+_SELECT = "SELECT number, CAST(topic AS BLOB), CAST(content AS BLOB) FROM parcels"
+"""As bytes: what cannot be decoded is to cost itself, and not the others."""
 _LOCK_WAIT_S = 1.0
 _STANDSTILL_S = 5.0
 _RETRY_S = 1.0
 _MOST_KEPT = 4096
+_WRITTEN_AT_ONCE = 256
 
-_Row = tuple[str, int]
-"""Kind and number in the file."""
+_Key = tuple[Kind, int]
 
 
 class OutboxStore:
@@ -62,21 +64,23 @@ class OutboxStore:
         self.unreadable = 0
         """Messages that were found and cannot be read any more: they are gone."""
         self._session = session
-        self._prefix = f"{base}/"
+        self._prefix = f"{base}/".encode()
         self._most_pages = most_pages
         self._thread = OwnThread("octmargin outbox")
         self._connection: sqlite3.Connection
         self._is_open = False
         self._lock = threading.Lock()
-        self._kept: dict[tuple[Kind, int], Parcel] = {}
-        self._forgotten: list[tuple[Kind, int]] = []
+        self._kept: dict[_Key, Parcel] = {}
+        """Not in the file yet."""
+        self._forgotten = _nothing()
+        """Still in the file."""
         self._write_is_due = False
+        self._retry_is_due = False
         self._is_failing = False
         # The thread's own from here on.
         self._found: dict[Kind, list[int]] = {}
         """Numbers in the file of what was found, in its order; what comes is numbered from `_beyond` on."""
         self._beyond: dict[Kind, int] = {}
-        self._written: set[_Row] = set()
 
     @property
     def trouble(self) -> str:
@@ -85,6 +89,12 @@ class OutboxStore:
         if busy_s > _STANDSTILL_S:
             return f"{self.path}: the disk has not answered for {busy_s:.0f} s"
         return self.failure if self._is_failing else ""
+
+    @property
+    def unsaved(self) -> int:
+        """Messages that are in memory alone."""
+        with self._lock:
+            return len(self._kept)
 
     def open(self) -> Future[Leftovers]:
         """Open the file and see what an earlier run did not get said; ConfigError where that cannot be."""
@@ -106,15 +116,18 @@ class OutboxStore:
         with self._lock:
             if self._kept.pop((kind, number), None) is not None:
                 return
-            self._forgotten.append((kind, number))
+            _add(self._forgotten[kind], number)
         self._write_soon()
 
     def flags(self, asked: range) -> Future[Mapping[int, Parcel]]:
-        """Read flags by their numbers; those that cannot be had are missing."""
+        """Read flags by their numbers: those that are not there any more are missing. OSError where the disk fails."""
         return self._thread.submit(self._read_flags, asked)
 
-    def close(self) -> Future[None]:
-        """Write what is not written yet, and let the file go; the process need not wait for a disk that hangs."""
+    def close(self) -> Future[int]:
+        """Write what is not written yet, and let the file go; gives how many messages wait in it for the next run.
+
+        The process need not wait for a disk that hangs.
+        """
         closed = self._thread.submit(self._close)
         self._thread.end()
         return closed
@@ -133,10 +146,17 @@ class OutboxStore:
             self._is_open = True
             return leftovers
 
-    def _close(self) -> None:
-        if self._is_open:
-            self._write()
+    def _close(self) -> int:
+        if not self._is_open:
+            return 0
+        self._write()
+        try:
+            (waiting,) = self._connection.execute(
+                "SELECT count(*) FROM parcels WHERE substr(CAST(topic AS BLOB), 1, ?) = ?", self._ours
+            ).fetchone()
+        finally:
             self._connection.close()
+        return int(waiting)
 
     def _write_soon(self) -> None:
         if not self._write_is_due:
@@ -144,38 +164,60 @@ class OutboxStore:
             self._thread.submit(self._write)
 
     def _write(self) -> None:
+        """Write what is new and delete what has arrived; what the disk does not take is tried again."""
         with self._lock:
             self._write_is_due = False
-            kept, self._kept = self._kept, {}
-            forgotten, self._forgotten = self._forgotten, []
-        if not (kept or forgotten or self._is_failing):
+            kept = dict(self._kept)
+            forgotten, self._forgotten = self._forgotten, _nothing()
+        if not (kept or any(forgotten.values()) or self._is_failing):
             return
-        rows = [row for (kind, number), parcel in kept.items() if (row := self._row(kind, number, parcel))]
-        gone = [self._in_file(kind, number) for kind, number in forgotten]
+        # Final verdicts first, with what makes room: a disk that is all but full may still take them.
+        finals = [key for key, parcel in kept.items() if parcel.is_final]
+        flags = [key for key, parcel in kept.items() if not parcel.is_final]
         try:
-            with self._transaction():
-                self._connection.executemany("INSERT OR REPLACE INTO parcels VALUES (?, ?, ?, ?)", rows)
-                self._connection.executemany("DELETE FROM parcels WHERE kind = ? AND number = ?", gone)
+            self._write_some(kept, finals, forgotten)
         except sqlite3.Error as error:
             with self._lock:
-                # Flags are not tried again: there may be no end of them. Nor is what arrived meanwhile.
-                arrived = set(self._forgotten)
-                finals = {k: parcel for k, parcel in kept.items() if parcel.is_final and k not in arrived}
-                self._kept = finals | self._kept
-                self._forgotten = [
-                    key for key in forgotten if self._in_file(*key) in self._written
-                ] + self._forgotten
+                for kind, ranges in forgotten.items():
+                    self._forgotten[kind] = ranges + self._forgotten[kind]
+            self._fail(error)
+            return
+        try:
+            for first in range(0, len(flags), _WRITTEN_AT_ONCE):
+                self._write_some(kept, flags[first : first + _WRITTEN_AT_ONCE], _nothing())
+        except sqlite3.Error as error:
             self._fail(error)
         else:
-            self._written.update((kind, number) for kind, number, _, _ in rows)
-            self._written.difference_update(gone)
             self._is_failing = False
+
+    def _write_some(
+        self, kept: Mapping[_Key, Parcel], keys: Sequence[_Key], forgotten: Mapping[Kind, list[range]]
+    ) -> None:
+        rows = [row for key in keys if (row := self._row(*key, kept[key]))]
+        with self._transaction():
+            # Of its own alone: between them may be what another console left.
+            self._connection.executemany(
+                "DELETE FROM parcels WHERE kind = ? AND number >= ? AND number <= ? "
+                "AND substr(CAST(topic AS BLOB), 1, ?) = ?",
+                [
+                    (kind.value, self._in_file(kind, gone[0]), self._in_file(kind, gone[-1]), *self._ours)
+                    for kind, ranges in forgotten.items()
+                    for gone in ranges
+                ],
+            )
+            self._connection.executemany("INSERT OR REPLACE INTO parcels VALUES (?, ?, ?, ?)", rows)
+        with self._lock:
+            arrived = [key for key in keys if self._kept.pop(key, None) is None]
+            for kind, number in arrived:
+                _add(self._forgotten[kind], number)
+        if arrived:
+            self._write_soon()
 
     def _row(self, kind: Kind, number: int, parcel: Parcel) -> tuple[str, int, str, bytes] | None:
         if not isinstance(parcel.content, Message):
             return None
         try:
-            return (*self._in_file(kind, number), parcel.topic, encode(parcel.content))
+            return kind.value, self._in_file(kind, number), parcel.topic, encode(parcel.content)
         except (TypeError, ValueError, msgspec.MsgspecError):
             # Nor can it be sent; whoever sends it says so.
             return None
@@ -184,75 +226,75 @@ class OutboxStore:
         self.failures += 1
         self.failure = f"{self.path}: {error}"
         self._is_failing = True
-        retry = threading.Timer(_RETRY_S, self._write_soon)
-        retry.daemon = True
-        retry.start()
+        if not self._retry_is_due:
+            self._retry_is_due = True
+            retry = threading.Timer(_RETRY_S, self._retry)
+            retry.daemon = True
+            retry.start()
 
-    def _in_file(self, kind: Kind, number: int) -> _Row:
+    def _retry(self) -> None:
+        self._retry_is_due = False
+        self._write_soon()
+
+    def _in_file(self, kind: Kind, number: int) -> int:
         found = self._found[kind]
-        if number < len(found):
-            return kind.value, found[number]
-        return kind.value, number - len(found) + self._beyond[kind]
+        return found[number] if number < len(found) else number - len(found) + self._beyond[kind]
+
+    @property
+    def _ours(self) -> tuple[int, bytes]:
+        """What topics begin with, for SQL: length and content."""
+        return len(self._prefix), self._prefix
 
     def _read_flags(self, asked: range) -> Mapping[int, Parcel]:
         self._write()
-        numbers = {self._in_file(Kind.FLAG, n)[1]: n for n in asked}
+        numbers = {self._in_file(Kind.FLAG, n): n for n in asked}
         if not numbers:
             return {}
         try:
             rows = self._connection.execute(
-                "SELECT number, topic, content FROM parcels WHERE kind = ? AND number >= ? AND number <= ?",
+                f"{_SELECT} WHERE kind = ? AND number >= ? AND number <= ?",
                 (Kind.FLAG.value, min(numbers), max(numbers)),
             ).fetchall()
         except sqlite3.Error as error:
             self._fail(error)
-            return {}
+            raise OSError(self.failure) from error
+        with self._lock:
+            waiting = {n: self._kept[Kind.FLAG, n] for n in asked if (Kind.FLAG, n) in self._kept}
         readable = self._readable(Kind.FLAG, (row for row in rows if row[0] in numbers))
-        return {numbers[number]: parcel for number, parcel in readable}
+        return waiting | {numbers[number]: parcel for number, parcel in readable}
 
     def _take_stock(self) -> Leftovers:
         """See what is there, without writing: the disk may be full."""
         for kind in (Kind.FLAG, Kind.VERDICT):
             rows = self._connection.execute(
-                "SELECT number, substr(topic, 1, ?) = ? FROM parcels WHERE kind = ? ORDER BY number",
-                (len(self._prefix), self._prefix, kind.value),
+                "SELECT number, substr(CAST(topic AS BLOB), 1, ?) = ? FROM parcels WHERE kind = ? ORDER BY number",
+                (*self._ours, kind.value),
             ).fetchall()
             self._found[kind] = [number for number, is_ours in rows if is_ours]
             self._beyond[kind] = rows[-1][0] + 1 if rows else 0
-            self._written.update((kind.value, number) for number in self._found[kind])
             self.foreign += len(rows) - len(self._found[kind])
-        finals = dict(self._readable(Kind.VERDICT, self._found_finals()))
-        self._forgotten = [
-            (Kind.VERDICT, n) for n, number in enumerate(self._found[Kind.VERDICT]) if number not in finals
-        ]
-        numbered = {
-            n: finals[number] for n, number in enumerate(self._found[Kind.VERDICT]) if number in finals
-        }
-        leftovers = Leftovers(
-            finals=numbered, next_final=len(self._found[Kind.VERDICT]), flags=len(self._found[Kind.FLAG])
-        )
-        self.left = len(numbered) + leftovers.flags
+        rows = self._connection.execute(f"{_SELECT} WHERE kind = ?", (Kind.VERDICT.value,)).fetchall()
+        found = {number: n for n, number in enumerate(self._found[Kind.VERDICT])}
+        readable = dict(self._readable(Kind.VERDICT, (row for row in rows if row[0] in found)))
+        finals = {n: readable[number] for number, n in found.items() if number in readable}
+        for n in found.values():
+            if n not in finals:
+                _add(self._forgotten[Kind.VERDICT], n)
+        leftovers = Leftovers(finals, len(found), len(self._found[Kind.FLAG]))
+        self.left = len(finals) + leftovers.flags
         return leftovers
 
-    def _found_finals(self) -> Iterator[tuple[int, str, bytes]]:
-        found = set(self._found[Kind.VERDICT])
-        for row in self._connection.execute(
-            "SELECT number, topic, content FROM parcels WHERE kind = ? ORDER BY number", (Kind.VERDICT.value,)
-        ):
-            if row[0] in found:
-                yield row
-
-    def _readable(self, kind: Kind, rows: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, Parcel]]:
+    def _readable(self, kind: Kind, rows: Iterable[tuple[int, bytes, bytes]]) -> Iterator[tuple[int, Parcel]]:
         for number, topic, content in rows:
             try:
                 message = msgspec.json.decode(content, type=MESSAGES[kind])
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if message.schema != SCHEMA:
+                    raise ValueError("another schema")  # noqa: TRY301 - as unreadable as any other
+                parcel = Parcel(topic.decode(), kind, message, late=message.session != self._session)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 self.unreadable += 1
-                continue
-            if message.schema != SCHEMA:
-                self.unreadable += 1
-                continue
-            yield number, Parcel(topic, kind, message, late=message.session != self._session)
+            else:
+                yield number, parcel
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -271,7 +313,8 @@ class OutboxStore:
         try:
             yield
         except sqlite3.OperationalError as error:
-            primary = error.sqlite_errorcode & 0xFF
+            # Errors that Python finds before SQLite does have no code.
+            primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise ConfigError(f"{key} is in use; stop the other daemon or name another file") from None
             if primary == sqlite3.SQLITE_FULL:
@@ -283,10 +326,29 @@ class OutboxStore:
             raise ConfigError(
                 f"{key} is not a store of messages ({error}); move it away or name another"
             ) from None
+        except ValueError as error:
+            raise ConfigError(
+                f"{key} cannot be used ({error}); name a file in a folder that exists"
+            ) from None
+
+
+def _nothing() -> dict[Kind, list[range]]:
+    return {Kind.FLAG: [], Kind.VERDICT: []}
+
+
+def _add(ranges: list[range], number: int) -> None:
+    """Most come in order, or nearly: what is given up while a disk stands still must not fill memory."""
+    added = range(number, number + 1)
+    while ranges and added.start <= ranges[-1].stop and ranges[-1].start <= added.stop:
+        last = ranges.pop()
+        added = range(min(last.start, added.start), max(last.stop, added.stop))
+    ranges.append(added)
 
 
 def _connect(path: Path, most_pages: int | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path.absolute(), timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+    )
     try:
         # Before anything else: nobody else may so much as look at it.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -19,6 +19,7 @@ from octmargin.errors import MessageRefusedError
 
 WINDOW = 8
 """Publishes under way at once: hides the round trip to a broker on the network, keeps the order."""
+_READ_AGAIN_S = 1.0
 _READ_AT_ONCE = 256
 """Flags that are read from the store in one go."""
 
@@ -52,7 +53,7 @@ class Sender(Protocol):
     def on_acknowledged(self, parcel: Parcel) -> None:
         """Count a parcel that the broker has."""
 
-    def on_refused(self, reason: str) -> None:
+    def on_refused(self, parcel: Parcel, reason: str) -> None:
         """Note that the broker will never take a parcel, which is given up."""
 
     def on_heard(self, message: aiomqtt.Message) -> None:
@@ -126,7 +127,13 @@ class Transmitter:
         while True:
             asked = self._outbox.wanted(_READ_AT_ONCE)
             if asked:
-                self._outbox.refill(asked, await asyncio.wrap_future(store.flags(asked)))
+                try:
+                    found = await asyncio.wrap_future(store.flags(asked))
+                except OSError:
+                    # The store tells; what is there may be read yet.
+                    await asyncio.sleep(_READ_AGAIN_S)
+                    continue
+                self._outbox.refill(asked, found)
                 self._something_waits.set()
                 self._note_if_empty()
             else:
@@ -153,7 +160,7 @@ class Transmitter:
                 )
             except MessageRefusedError as refusal:
                 self._outbox.refuse(parcel)
-                self._sender.on_refused(str(refusal))
+                self._sender.on_refused(parcel, str(refusal))
             else:
                 self._outbox.acknowledge(parcel)
                 self._sender.on_acknowledged(parcel)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,20 @@ class Mosquitto:
     @property
     def settings(self) -> BrokerSettings:
         return BrokerSettings(port=self.port, reconnect_min_s=0.05, reconnect_max_s=0.2)
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port whose queue is full: whoever comes hears nothing at all."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.socket())
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for _ in range(4):
+            knocker = stack.enter_context(socket.socket())
+            knocker.setblocking(False)
+            knocker.connect_ex(silent.getsockname())
+        yield silent.getsockname()[1]
 
 
 @contextmanager

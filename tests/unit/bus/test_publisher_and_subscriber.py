@@ -31,7 +31,7 @@ from octmargin.bus.events import (
     StateChanged,
     VerdictReceived,
 )
-from octmargin.bus.messages import FrameCounts, LatencyMs
+from octmargin.bus.messages import FrameCounts, LatencyMs, StateCounts
 from octmargin.bus.publisher import Publisher
 from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.topics import Kind, Topics
@@ -360,6 +360,31 @@ async def test_a_message_that_the_broker_never_takes_is_given_up_and_counted_and
             assert (publisher.queue_counts.refused, publisher.flag_counts.messages) == (1, 2)
             assert "is more than the MQTT broker takes (4000 bytes); raise its limit" in publisher.refusal
             assert publisher.reconnects == 0
+
+
+async def test_a_map_that_the_broker_does_not_take_leaves_no_older_one_behind(
+    tmp_path: Path, topics: Topics
+) -> None:
+    with running_mosquitto(tmp_path, "allow_anonymous true\nmax_packet_size 4000") as mosquitto:
+        async with Publisher(mosquitto.settings, topics) as publisher:
+            publisher.publish_map(face_map(acquired_at=now()))
+            assert await publisher.drain(10)
+            assert "map/superior" in await retained_at(mosquitto.settings, topics)
+            large = ["." * 50] * 100
+            publisher.publish_map(
+                face_map(
+                    frames=100, blocks=50, grid=large, counts=StateCounts(not_scanned=5000), acquired_at=now()
+                )
+            )
+            assert await publisher.drain(10)
+            assert "map/superior" not in await retained_at(mosquitto.settings, topics)
+            mosquitto.stop()
+            mosquitto.start()
+            async with asyncio.timeout(10):
+                while publisher.reconnects == 0 or not publisher.connected:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+            assert await publisher.drain(10)
+            assert publisher.queue_counts.refused == 1, "it is not tried again"
 
 
 async def test_malformed_messages_are_counted_and_not_fatal(broker: BrokerSettings, topics: Topics) -> None:

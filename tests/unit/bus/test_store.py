@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +25,7 @@ from hypothesis import strategies as st
 
 from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.events import FlagReceived, VerdictReceived
-from octmargin.bus.messages import FlagMessage, Message
+from octmargin.bus.messages import FlagMessage, Message, VerdictMessage
 from octmargin.bus.outbox import Leftovers, Parcel
 from octmargin.bus.publisher import Publisher
 from octmargin.bus.store import OutboxStore
@@ -35,7 +33,7 @@ from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.topics import Kind, Topics
 from octmargin.errors import BrokerError, ConfigError
 
-from .conftest import Mosquitto, free_port, running_mosquitto
+from .conftest import Mosquitto, free_port, running_mosquitto, silent_port
 from .examples import flag, verdict
 
 
@@ -53,6 +51,11 @@ def final_parcel(sweep: int, session: str = "one") -> Parcel:
 
 
 BASE = "octmargin/1/or/c"
+
+
+def sweep_of(parcel: Parcel) -> int:
+    assert isinstance(parcel.content, VerdictMessage)
+    return parcel.content.sweep
 
 
 def opened(folder: Path, session: str, base: str = BASE, **options: int) -> tuple[OutboxStore, Leftovers]:
@@ -207,22 +210,100 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def make_room(store: OutboxStore, pages: int = 10_000) -> None:
+    store._thread.submit(lambda: store._connection.execute(f"PRAGMA max_page_count = {pages}")).result()
+
+
+def on_disk(store: OutboxStore) -> int:
+    return int(
+        store._thread.submit(
+            lambda: store._connection.execute("SELECT count(*) FROM parcels").fetchone()[0]
+        ).result()
+    )
+
+
 async def test_a_full_disk_is_told_until_there_is_room_again(tmp_path: Path) -> None:
     store, _ = opened(tmp_path, "one", most_pages=8)
     for n in range(200):
         store.keep(n, flag_parcel(n))
     store.keep(0, final_parcel(0))
-    kept = set(store.flags(range(200)).result())
-    assert kept < set(range(200))
-    assert store.failures > 0
-    assert "full" in store.failure
-    for n in kept:
-        store.forget(Kind.FLAG, n)
-    store.keep(200, flag_parcel(200))
+    assert set(store.flags(range(200)).result()) == set(range(200)), "memory has what the disk did not take"
+    assert 0 < on_disk(store) < 201
+    failures = store.failures
+    await until(lambda: store.failures > failures + 1)
+    assert "full" in store.trouble, "tried again, and as full as before"
+    assert store.unsaved == 201 - on_disk(store)
+    assert sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()) <= 1
+    make_room(store)
     await until(lambda: not store.trouble)
-    assert set(store.flags(range(201)).result()) == {200}
+    assert (store.unsaved, on_disk(store)) == (0, 201)
     store.close().result()
-    assert len(leftovers_of(tmp_path).finals) == 1, "a final verdict is tried again"
+    leftovers = leftovers_of(tmp_path)
+    assert (leftovers.flags, len(leftovers.finals)) == (200, 1)
+
+
+async def test_a_disk_that_cannot_be_read_for_a_while_costs_nothing(
+    tmp_path: Path, topics: Topics, absent: Mosquitto
+) -> None:
+    broker = settings_for(absent.port, tmp_path, outbox_frames=16)
+    async with Publisher(broker, topics) as first:
+        for frame in range(600):
+            first.publish_flag(flag(frame, acquired_at=now()))
+    absent.start()
+    heard = Heard()
+    async with Subscriber(absent.settings, topics) as events:
+        listening = asyncio.create_task(heard.listen(events))
+        second = Publisher(broker, topics)
+        assert second.store is not None
+        read, refusals = second.store._read_flags, [OSError("disk I/O error")] * 2
+
+        def read_or_fail(asked: range) -> Mapping[int, Parcel]:
+            if refusals:
+                raise refusals.pop()
+            return read(asked)
+
+        second.store._read_flags = read_or_fail  # type: ignore[method-assign] # a disk that can be made to fail
+        async with second:
+            assert await second.drain(20)
+            assert (second.queue_counts.late, second.queue_counts.dropped) == (600, 0)
+        events.stop()
+        await listening
+    assert list(heard.flags.values()) == list(range(600))
+
+
+def test_a_message_that_is_no_text_costs_itself_alone(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one")
+    for n in range(5):
+        store.keep(n, flag_parcel(n))
+    store.close().result()
+    with closing(sqlite3.connect(tmp_path / "outbox")) as connection, connection:
+        connection.execute("UPDATE parcels SET topic = CAST(topic || x'FF' AS TEXT) WHERE number = 1")
+        connection.execute("UPDATE parcels SET content = CAST(x'FF' AS TEXT) WHERE number = 3")
+    again, _ = opened(tmp_path, "two")
+    assert set(again.flags(range(5)).result()) == {0, 2, 4}
+    assert again.unreadable == 2
+    again.close().result()
+
+
+def test_what_another_console_left_between_is_not_deleted_with_what_arrived(tmp_path: Path) -> None:
+    for session, base in (("one", BASE), ("two", "octmargin/1/or/other"), ("three", BASE)):
+        store, leftovers = opened(tmp_path, session, base)
+        for n in range(leftovers.flags, leftovers.flags + 3):
+            store.keep(n, Parcel(f"{base}/flag", Kind.FLAG, flag(n, session=session, sequence=n)))
+        store.close().result()
+    store, leftovers = opened(tmp_path, "four")
+    assert (leftovers.flags, store.foreign) == (6, 3)
+    for n in range(6):
+        store.forget(Kind.FLAG, n)
+    store.close().result()
+    assert leftovers_of(tmp_path).flags == 0
+    assert leftovers_of(tmp_path, "octmargin/1/or/other").flags == 3
+
+
+@pytest.mark.parametrize("name", ["out\0box", "x" * 300])
+def test_a_name_that_no_file_can_have_is_refused_in_a_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"broker\.outbox_file .* cannot be used .*; name a file"):
+        OutboxStore(tmp_path / name, "one", BASE).open().result(10)
 
 
 async def test_final_verdicts_that_could_not_be_written_are_trouble_until_they_are(tmp_path: Path) -> None:
@@ -233,7 +314,7 @@ async def test_final_verdicts_that_could_not_be_written_are_trouble_until_they_a
     for _ in range(3):
         store.flags(range(1)).result()
         assert "full" in store.trouble
-    store._thread.submit(lambda: store._connection.execute("PRAGMA max_page_count = 1000")).result()
+    make_room(store)
     await until(lambda: not store.trouble)
     store.close().result()
     assert len(leftovers_of(tmp_path).finals) == 60, (
@@ -252,15 +333,31 @@ def test_a_final_verdict_that_arrives_while_its_write_fails_is_not_written_later
     store._connection.set_trace_callback(forget_meanwhile)
     all_at_once = threading.Event()
     store._thread.submit(all_at_once.wait)
-    store.keep(0, final_parcel(0))
     for n in range(200):
-        store.keep(n, flag_parcel(n))
+        store.keep(n, final_parcel(n))
     all_at_once.set()
-    assert not store.flags(range(200)).result()
-    assert store.failures == 1
+    store.flags(range(0)).result()
+    assert store.failures > 0
+    make_room(store)
     store._connection.set_trace_callback(None)
     store.close().result()
-    assert not leftovers_of(tmp_path).finals
+    assert [sweep_of(parcel) for parcel in leftovers_of(tmp_path).finals.values()] == list(range(1, 200))
+
+
+def test_what_arrives_while_a_disk_stands_still_costs_no_memory(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one")
+    for n in range(4000):
+        store.keep(n, flag_parcel(n))
+    store.flags(range(0)).result()
+    disk_answers = threading.Event()
+    store._thread.submit(disk_answers.wait)
+    for n in range(0, 4000, 2):  # as acknowledgements come: nearly in order
+        store.forget(Kind.FLAG, n + 1)
+        store.forget(Kind.FLAG, n)
+    assert len(store._forgotten[Kind.FLAG]) <= 2
+    disk_answers.set()
+    store.close().result()
+    assert leftovers_of(tmp_path).flags == 0
 
 
 def test_a_disk_that_stands_still_costs_neither_memory_nor_the_end_of_the_process(tmp_path: Path) -> None:
@@ -417,6 +514,30 @@ async def test_what_one_console_left_does_not_hold_up_another(tmp_path: Path, ab
         assert (new.flag_counts.messages, new.queue_counts.late) == (1, 0)
 
 
+async def test_what_waits_for_the_next_run_is_known_at_the_end(tmp_path: Path) -> None:
+    old, new = (Publisher(settings_for(free_port(), tmp_path), Topics("or", name)) for name in ("old", "new"))
+    async with old:
+        old.publish_flag(flag(acquired_at=now()))
+    assert old.left_on_disk == 1
+    async with new:
+        for frame in range(3):
+            new.publish_flag(flag(frame, acquired_at=now()))
+        assert new.store is not None
+    assert (new.left_on_disk, new.store.unsaved) == (3, 0), "the other console's is not this one's"
+
+
+async def test_what_a_full_disk_did_not_take_by_the_end_is_counted(tmp_path: Path) -> None:
+    publisher = Publisher(settings_for(free_port(), tmp_path), Topics("or", "c"))
+    assert publisher.store is not None
+    publisher.store._most_pages = 8
+    async with publisher:
+        for sweep in range(100):
+            publisher.publish_verdict(verdict(sweep=sweep, acquired_at=now()))
+    assert publisher.left_on_disk is not None
+    assert publisher.store.unsaved > 0
+    assert publisher.left_on_disk + publisher.store.unsaved == 100
+
+
 async def test_late_messages_wait_at_the_broker_for_who_is_slow(
     tmp_path: Path, topics: Topics, absent: Mosquitto
 ) -> None:
@@ -435,20 +556,6 @@ async def test_late_messages_wait_at_the_broker_for_who_is_slow(
     late = [json.loads(bytes(message.payload))["late"] for message in heard]
     expires = [hasattr(message.properties, "MessageExpiryInterval") for message in heard]
     assert sorted(zip(late, expires, strict=True)) == [(False, True), (True, False), (True, False)]
-
-
-@contextlib.contextmanager
-def silent_port() -> Iterator[int]:
-    """A port whose queue is full: whoever comes hears nothing at all."""
-    with contextlib.ExitStack() as stack:
-        silent = stack.enter_context(socket.socket())
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(0)
-        for _ in range(4):
-            knocker = stack.enter_context(socket.socket())
-            knocker.setblocking(False)
-            knocker.connect_ex(silent.getsockname())
-        yield silent.getsockname()[1]
 
 
 def test_a_process_ends_though_its_broker_does_not_answer(tmp_path: Path) -> None:
