@@ -23,6 +23,13 @@ def outbox_findings(path: Path, base: str) -> Iterator[Finding]:
 
     `base` is what the console's topics begin with.
     """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        yield Finding("outbox", "problem", f"{path} can be no file ({error})", "name another")
+        return
     if not path.exists():
         if path.parent.is_dir() and os.access(path.parent, os.W_OK):
             yield Finding("outbox", "ok", f"{path}, not there yet")

@@ -120,3 +120,10 @@ def test_what_another_console_left_is_told(path: Path) -> None:
     assert (ok.level, note.level) == ("ok", "note")
     assert "0 messages of earlier runs wait" in ok.text
     assert "3 messages of another console wait" in note.text
+
+
+@pytest.mark.parametrize("name", ["out\0box", "x" * 300])
+def test_a_name_that_no_file_can_have_is_a_problem(tmp_path: Path, name: str) -> None:
+    [finding] = outbox_findings(tmp_path / name, BASE)
+    assert finding.level == "problem"
+    assert "can be no file" in finding.text

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiomqtt
@@ -45,6 +46,14 @@ class Client(aiomqtt.Client):
             if not self._given_up.done():
                 self._given_up.set_result(None)
             raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, trace)
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            # Whoever lost the connection was told already; asyncio would log it once more, as never heard.
+            self._disconnected.exception()
 
     def _client_connect(self) -> None:
         """As its base, in a thread that is left alone: asyncio's are waited for at the end, whatever holds them up."""

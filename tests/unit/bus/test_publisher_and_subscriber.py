@@ -275,6 +275,18 @@ async def test_both_sides_come_back_after_the_broker_was_restarted(
     assert publisher.flag_counts.messages == 2
 
 
+async def test_the_loss_of_a_broker_is_told_by_nobody_else(
+    mosquitto: Mosquitto, topics: Topics, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Publisher(mosquitto.settings, topics) as publisher:
+        mosquitto.stop()
+        async with asyncio.timeout(10):
+            while publisher.connected:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 async def test_while_the_broker_is_away_flags_are_bounded_and_verdicts_kept(
     mosquitto: Mosquitto, topics: Topics
 ) -> None:
