@@ -70,14 +70,16 @@ class ConditionDesk:
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
-        self.lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
         remedy = _REMEDIES.get(alarm_id, _CONSOLE_FAULT_REMEDY)
+        log.warning("alarm", id=alarm_id, text=text, remedy=remedy)
+        self.lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
         self._publisher.raise_alarm(alarm_id, "medium", text, remedy, synthetic=self.synthetic)
         self._note({"id": alarm_id, "text": text, "active": True})
 
     def clear_alarm(self, alarm_id: str) -> None:
         """It is over."""
         if alarm_id in self.lifecycle.fault_ids:
+            log.info("alarm over", id=alarm_id)
             self._note({"id": alarm_id, "active": False})
         self._publisher.clear_alarm(alarm_id)
         self.lifecycle.over(alarm_id)

@@ -95,7 +95,16 @@ class Daemon:
 
     def _say_what_waits(self) -> None:
         """The last word: what the broker did not get is on disk, for the next run, or lost."""
-        if self._condition is None or self._publisher.store is None:
+        if self._condition is None:
+            return
+        if self._publisher.store is None:
+            if self._publisher.unsaid:
+                remedy = "broker.outbox_file would keep them for the next run"
+                log.error(
+                    "flags and verdicts are lost: the broker did not get them",
+                    count=self._publisher.unsaid,
+                    remedy=remedy,
+                )
             return
         store, left = self._publisher.store, self._publisher.left_on_disk
         if left is None:
@@ -246,11 +255,7 @@ class Daemon:
             # First, for threads that wait for it must end whatever becomes of saying so.
             ring.close()
             condition.stopping()
-            await asyncio.to_thread(engine.join)
-            if recorder is not None:
-                await asyncio.to_thread(recorder.join)
-            if gallery is not None:
-                await gallery.finish()
+            await _finish(engine, recorder, gallery)
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
@@ -323,6 +328,17 @@ async def _recorded(
     finally:
         if recorder is not None:
             await asyncio.to_thread(recorder.end)
+
+
+async def _finish(engine: Engine, recorder: Recorder | None, gallery: Gallery | None) -> None:
+    """Let those that work on what came end, once the ring is closed."""
+    await asyncio.to_thread(engine.join)
+    if recorder is not None:
+        await asyncio.to_thread(recorder.join)
+        if recorder.missed:
+            log.warning("frames came and were not recorded", count=recorder.missed, recorded=recorder.written)
+    if gallery is not None:
+        await gallery.finish()
 
 
 def _log_broker(publisher: Publisher, settings: BrokerSettings) -> None:

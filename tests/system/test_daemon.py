@@ -253,14 +253,21 @@ async def test_a_disk_that_is_full_ends_the_recording_and_not_the_scan(
 
     monkeypatch.setattr(RecordingWriter, "put", put_until_full)
     config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
-    async with room.listening():
-        await Daemon(config).run()
-        await room.until(lambda tally: tally.state == "disconnected")
+    with structlog.testing.capture_logs() as logs:
+        async with room.listening():
+            await Daemon(config).run()
+            await room.until(lambda tally: tally.state == "disconnected")
     assert "recorder" in room.alarms_heard
+    missed = FRAMES * len(FACES) - 6
+    [alarm] = [entry for entry in logs if entry["event"] == "alarm"]
+    assert (alarm["log_level"], alarm["id"]) == ("warning", "recorder")
+    assert "No space left on device" in alarm["text"]
+    [last] = [entry for entry in logs if entry["event"] == "frames came and were not recorded"]
+    assert (last["log_level"], last["count"], last["recorded"]) == ("warning", missed, 6)
     health = room.tally.health
     assert health is not None
     assert health.frames.processed == FRAMES * len(FACES)
-    assert health.recording == RecordingCounts(frames=6, missed=FRAMES * len(FACES) - 6)
+    assert health.recording == RecordingCounts(frames=6, missed=missed)
     recording = Recording.open(next((tmp_path / "rec").iterdir()))
     assert not recording.complete
     assert recording.present(FACES[0]).tolist() == [True] * 6 + [False] * 4
@@ -552,6 +559,25 @@ async def test_a_daemon_that_is_stopped_while_the_console_and_the_broker_are_gon
     daemon.stop()
     async with asyncio.timeout(20):
         await running
+
+
+async def test_what_a_daemon_without_an_outbox_on_disk_did_not_get_said_is_its_last_word(
+    room: Room, broker: EmbeddedBroker
+) -> None:
+    daemon = Daemon(room.config(passes=0))
+    async with room.listening():
+        with structlog.testing.capture_logs() as logs:
+            running = asyncio.create_task(daemon.run())
+            await room.until(lambda tally: tally.flags.messages >= 3)
+            await asyncio.to_thread(broker.close)
+            async with asyncio.timeout(20):
+                while daemon._publisher.unsaid < 5:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+                daemon.stop()
+                await running
+    assert logs[-1]["event"] == "flags and verdicts are lost: the broker did not get them"
+    assert logs[-1]["log_level"] == "error"
+    assert logs[-1]["count"] == daemon._publisher.unsaid >= 5
 
 
 async def test_a_daemon_that_is_stopped_while_it_waits_for_its_broker_ends(room: Room) -> None:

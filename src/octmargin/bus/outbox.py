@@ -123,6 +123,12 @@ class Outbox:
         return len(self._under_way)
 
     @property
+    def history(self) -> int:
+        """Flags and final verdicts that the broker does not have: nobody says them again."""
+        on_their_way = sum(parcel.is_final or parcel.delivery.every_one_counts for parcel in self._under_way)
+        return len(self._finals) + len(self._flags) + self.behind + on_their_way
+
+    @property
     def empty(self) -> bool:
         """True when nothing waits and everything is acknowledged."""
         return not (self.waiting or self._under_way)

@@ -271,6 +271,11 @@ class Publisher:
             refused=box.refused,
         )
 
+    @property
+    def unsaid(self) -> int:
+        """Flags and final verdicts that the broker does not have."""
+        return self._outbox.history
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the broker has acknowledged everything; False where `timeout_s` is not enough."""
         try:
