@@ -17,9 +17,6 @@ from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What Zarr raises where its metadata are anything at all."""
-
 
 class Recording:
     """The raw spectra of one specimen, read from a folder when they are asked for; use `Recording.open`.
@@ -80,8 +77,10 @@ class Recording:
             raise InputError(
                 f"{path}: not an octmargin recording; `octmargin simulate --record` writes one"
             ) from error
-        except _UNREADABLE as error:
-            raise InputError(f"{path}: cannot be read as Zarr ({error}); restore it from a copy") from error
+        except Exception as error:  # Zarr raises anything
+            raise InputError(
+                f"{path}: cannot be read as Zarr ({_one_line(error)}); restore it from a copy"
+            ) from error
         return cls(path, described.parse(path, dict(group.attrs)), group)
 
     @property
@@ -140,9 +139,9 @@ class Recording:
             return None
         try:
             return np.ascontiguousarray(array[index], dtype=self.pixel_format.dtype)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Zarr raises anything
             raise InputError(
-                f"{self.path}: frame {index} of {face} is damaged ({error}); restore it from a copy"
+                f"{self.path}: frame {index} of {face} is damaged ({_one_line(error)}); restore it from a copy"
             ) from error
 
     def _entry(self, face: str) -> FaceEntry:
@@ -159,6 +158,10 @@ class Recording:
 
     def _chunk(self, array: zarr.Array[Any], index: int) -> Path:
         return self.path / array.path / array.metadata.encode_chunk_key((index, 0, 0))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _spectra(path: Path, group: zarr.Group, face: str, pixel_format: PixelFormat) -> zarr.Array[Any]:
@@ -184,9 +187,9 @@ def _present(path: Path, group: zarr.Group, face: str, frames: int) -> NDArray[n
         )
     try:
         present = np.array(array[:], dtype=np.bool_)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Zarr raises anything
         raise InputError(
-            f"{path}: the list of frames of {face} is damaged ({error}); restore it from a copy"
+            f"{path}: the list of frames of {face} is damaged ({_one_line(error)}); restore it from a copy"
         ) from error
     present.flags.writeable = False
     return present
@@ -195,7 +198,7 @@ def _present(path: Path, group: zarr.Group, face: str, frames: int) -> NDArray[n
 def _array(path: Path, group: zarr.Group, where: str) -> zarr.Array[Any]:
     try:
         array = group[where]
-    except _UNREADABLE as error:
+    except Exception as error:  # Zarr raises anything
         raise InputError(f"{path}: {where} is missing or damaged; restore it from a copy") from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: {where} is no array; restore it from a copy")

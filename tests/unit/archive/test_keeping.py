@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -193,6 +194,29 @@ def test_whatever_stands_for_its_description_is_an_input_error(
     (folder / "whole" / where).write_text(content)
     with pytest.raises(InputError, match="whole: "):
         Recording.open(folder / "whole")
+
+
+@pytest.mark.parametrize(
+    ("array", "key", "value"),
+    [
+        ("spectra", "fill_value", -1),
+        ("spectra", "shape", [2**70, 16, 64]),
+        ("present", "chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [0]}}),
+    ],
+)
+def test_numbers_that_cannot_be_do_not_keep_the_others_from_being_listed_and_verified(
+    folder: Path, array: str, key: str, value: object
+) -> None:
+    shutil.copytree(folder / "whole", folder / "odd")
+    described = folder / "odd/faces/superior" / array / "zarr.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {key: value}))
+    troubles = {holding.path.name: holding.trouble for holding in holdings(folder)}
+    assert [name for name, trouble in troubles.items() if trouble] == ["odd"]
+    assert troubles["odd"].startswith(f"{folder}/odd: ")
+    result = CliRunner().invoke(app, ["recordings", "verify", str(folder / "odd"), str(folder / "whole")])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [f"octmargin: {troubles['odd']}"]
+    assert result.stdout.startswith(f"{folder}/whole: 3 frames sound")
 
 
 def test_what_cannot_be_is_one_line(folder: Path) -> None:
