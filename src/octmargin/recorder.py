@@ -304,6 +304,4 @@ def new_writer(
             for plan in plans
         ),
     )
-    writer = RecordingWriter(folder / f"{name}-{stamp}", metadata, plans, calibration, live=True)
-    writer.log.note("began", began or {})
-    return writer
+    return RecordingWriter(folder / f"{name}-{stamp}", metadata, plans, calibration, live=True, began=began)

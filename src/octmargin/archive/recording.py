@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from octmargin.archive import metadata as described
 from octmargin.archive.logbook import LOG_FILE, check_log, read_log
+from octmargin.archive.logged_description import LoggedDescription
 from octmargin.archive.metadata import NOMINAL_LINE_RATE_HZ, FaceEntry, Metadata
 from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
@@ -32,8 +33,10 @@ class Recording:
         self.name = metadata.source
         """What was recorded, for people."""
         self.complete = metadata.complete
-        self.synthetic = metadata.synthetic
-        """Whether the spectra were computed, not measured."""
+        self._metadata = metadata
+        self._logged = LoggedDescription(path)
+        self.synthetic = metadata.synthetic or self._logged.synthetic
+        """Whether the spectra were computed, not measured; True where the log says so and the description does not."""
         self.log_sha256 = metadata.log_sha256
         """Of the log's last line, as the writer left it; None where there is none, or the recording is not complete."""
         self.faces = tuple(entry.name for entry in metadata.faces)
@@ -113,7 +116,7 @@ class Recording:
         return read_log(self.path / LOG_FILE)
 
     def log_trouble(self) -> str:
-        """In words what is wrong with the log; empty where it is as it was written, as far as can be known.
+        """In words what is wrong with the log, or not as it says of the whole; empty where nothing is, as far as known.
 
         Of a recording that is not complete nobody knows the last line: it may be changed or gone.
         """
@@ -121,7 +124,8 @@ class Recording:
             state = check_log(self.path / LOG_FILE)
         except InputError as error:
             return str(error)
-        return state.trouble((self.log_sha256 or "") if self.complete else None)
+        trouble = state.trouble((self.log_sha256 or "") if self.complete else None)
+        return trouble or self._logged.trouble(self._metadata)
 
     def frame(self, face: str, index: int) -> NDArray[np.unsignedinteger[Any]] | None:
         """Spectra of frame `index` of `face`, (alines, samples), counts; None where the frame was lost.

@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from octmargin import __version__
 from octmargin.archive import metadata as described
 from octmargin.archive.logbook import LOG_FILE, Logbook, check_log, drop_half_line
+from octmargin.archive.logged_description import logged_description
 from octmargin.archive.metadata import (
     CALIBRATION_FILE,
     NOMINAL_LINE_RATE_HZ,
@@ -144,8 +145,9 @@ class RecordingWriter:
         calibration: Calibration | None = None,
         *,
         live: bool = False,
+        began: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin; InputError where `path` exists or cannot be written."""
+        """Begin, with `began` in the log's first entry; InputError where `path` exists or cannot be written."""
         check_is_new(path)
         self.path = path
         self._metadata = metadata
@@ -167,6 +169,7 @@ class RecordingWriter:
                 calibration.save(self._folder / CALIBRATION_FILE)
             self.log = Logbook(self._folder / LOG_FILE)
             """What happens meanwhile; each frame is noted with its hash."""
+            self.log.note("began", {**logged_description(metadata), **(began or {})})
         except (OSError, OctMarginError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise _unwritable(path, error) from error
