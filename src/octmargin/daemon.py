@@ -99,12 +99,19 @@ class Daemon:
         """The last word: what the broker did not get is on disk, for the next run."""
         if not self._config.broker.outbox_file:
             return
-        path, is_late, found = Path(self._config.broker.outbox_file), asyncio.Event(), [0]
+        path, base = (
+            Path(self._config.broker.outbox_file),
+            Topics(self._config.site, self._config.console).base,
+        )
+        is_late = asyncio.Event()
+        found: list[int | None] = [None]
         # A disk that hangs must not hold up the end.
         asyncio.get_running_loop().call_later(_LAST_LOOK_S, is_late.set)
         with contextlib.suppress(StoppedError):
-            await unless_stopped(lambda: found.append(waiting_in(path)), is_late)
-        if found[-1]:
+            await unless_stopped(lambda: found.append(waiting_in(path, base)), is_late)
+        if found[-1] is None:
+            log.warning("the outbox cannot be read; messages may wait in it for the next run", path=str(path))
+        elif found[-1]:
             log.warning("messages wait in the outbox for the next run", count=found[-1], path=str(path))
 
     async def _run(self) -> None:

@@ -58,17 +58,24 @@ def outbox_findings(path: Path, base: str) -> Iterator[Finding]:
         )
 
 
-def waiting_in(path: Path) -> int:
-    """Messages that wait in an outbox which its daemon has closed; 0 where there is none that could be read."""
-    if path.with_name(f"{path.name}-wal").exists():
-        return 0  # it is in use, or was not closed
+def waiting_in(path: Path, base: str) -> int | None:
+    """Messages of topics that begin with `base` and wait in an outbox that its daemon has left; None: unknown.
+
+    0 where there is none, or another process has it: what is in it is not this one's to tell.
+    """
     try:
+        if not path.exists() or _user_of(path) is not None:
+            return 0
+        if path.with_name(f"{path.name}-wal").exists():
+            # It was not closed well, as on a full disk: the file alone does not have everything.
+            return _looked_into(path, base).left
         # Immutable: SQLite writes nothing beside it.
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM parcels").fetchone()[0])
-    except sqlite3.Error:
-        return 0
+            ours = "SELECT count(*) FROM parcels WHERE substr(topic, 1, ?) = ?"
+            return int(connection.execute(ours, (len(base) + 1, f"{base}/")).fetchone()[0])
+    except (OSError, sqlite3.Error, ConfigError):
+        return None
 
 
 def _user_of(path: Path) -> int | None:

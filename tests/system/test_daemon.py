@@ -134,6 +134,23 @@ def balanced(tally: Tally) -> bool:
     return frames.sent == frames.processed + frames.lost
 
 
+async def test_an_outbox_that_cannot_be_read_at_the_end_is_told(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = tmp_path / "outbox"
+    room.settings = msgspec.structs.replace(room.settings, outbox_file=str(outbox))
+
+    async def end(_: Daemon) -> None:
+        """The file cannot be read any more when the daemon is through with it."""
+        outbox.write_bytes(b"x" * 10_000)
+
+    monkeypatch.setattr(Daemon, "_run", end)
+    with structlog.testing.capture_logs() as logs:
+        await Daemon(room.config()).run()
+    assert (logs[-1]["log_level"], logs[-1]["path"]) == ("warning", str(outbox))
+    assert "messages may wait in it" in logs[-1]["event"]
+
+
 async def test_a_daemon_without_a_broker_scans_and_its_successor_says_what_it_found(
     phantom: LayeredPhantom, tmp_path: Path
 ) -> None:

@@ -91,11 +91,47 @@ def test_an_outbox_that_a_daemon_has_is_in_use_and_no_problem(path: Path) -> Non
         assert told(path) == [Finding("outbox", "ok", f"{path}, in use by process {process.pid}")]
 
 
-def test_a_daemon_that_has_closed_its_outbox_sees_what_waits(path: Path) -> None:
+def left_in(path: Path, base: str = BASE) -> int | None:
     before = content_of(path.parent)
-    assert waiting_in(path) == 3
-    assert waiting_in(path.with_name("another")) == 0
-    assert content_of(path.parent) == before
+    found = waiting_in(path, base)
+    assert content_of(path.parent) == before, "looking must change nothing"
+    return found
+
+
+def test_a_daemon_that_has_closed_its_outbox_sees_what_waits(path: Path) -> None:
+    assert left_in(path) == 3
+    assert left_in(path.with_name("another")) == 0
+
+
+def test_a_daemon_does_not_call_its_own_what_waits_of_another_console(path: Path) -> None:
+    assert left_in(path, "octmargin/1/or/renamed") == 0
+    assert left_in(path, "octmargin/1/or/c2") == 0
+    store = OutboxStore(path, "now", "octmargin/1/or/c2")
+    store.open().result(10)
+    store.keep(0, Parcel("octmargin/1/or/c2/flag", Kind.FLAG, flag(0, session="now", sequence=0)))
+    store.close().result(10)
+    assert (left_in(path, "octmargin/1/or/c2"), left_in(path)) == (1, 3)
+
+
+def test_what_waits_is_seen_also_where_the_outbox_could_not_be_closed(path: Path) -> None:
+    """As on a full disk: a part of it is in SQLite's journal then."""
+    with held(path):
+        pass
+    assert left_in(path) == 4
+
+
+def test_what_another_process_has_is_not_this_ones_to_tell(path: Path) -> None:
+    with held(path):
+        assert left_in(path) == 0
+
+
+@pytest.mark.parametrize("damage", ["journal", "file"])
+def test_an_outbox_that_cannot_be_read_is_not_taken_for_empty(path: Path, damage: str) -> None:
+    if damage == "journal":
+        path.with_name("outbox-wal").mkdir()
+    else:
+        path.write_bytes(b"x" * 10_000)
+    assert waiting_in(path, BASE) is None
 
 
 def test_what_is_no_outbox_stays_what_it_is(tmp_path: Path) -> None:
