@@ -249,7 +249,8 @@ class Daemon:
             if gallery is not None:
                 await gallery.finish()
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
-            await publisher.drain(DRAIN_S)
+            if publisher.connected:
+                await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
 
     async def _warm_up(self, engine: Engine, plan: ScanPlan) -> None:
