@@ -353,6 +353,31 @@ def test_a_disk_that_does_not_let_go_of_a_face_that_is_begun_anew_ends_the_recor
     assert "logbook" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_nothing_is_taken_away_from_a_recording_that_has_ended_however_late_the_disk_gets_to_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log cannot say so any more, and frames that it knows would be missing."""
+    moves_on, writer = threading.Event(), room.begin()
+    room.put(0, 0)
+    room.until_taken()
+    room.recorder.expect(PLAN.face)
+    forget = writer.forget
+
+    def forget_late(face: str) -> None:
+        moves_on.wait(PATIENCE_S)
+        forget(face)
+
+    monkeypatch.setattr(writer, "forget", forget_late)
+    with in_a_hurry():
+        assert not room.recorder.end()
+    moves_on.set()
+    until_done("detached")
+    until_done("logbook")
+    recording = Recording.open(writer.path)
+    assert (recording.complete, recording.present(PLAN.face)[0]) == (False, True)
+    assert verify(recording).is_sound
+
+
 PROCESS = """
 import sys
 from pathlib import Path

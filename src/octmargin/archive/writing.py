@@ -152,6 +152,7 @@ class RecordingWriter:
         self.path = path
         self._metadata = metadata
         self._live = live
+        self._is_abandoned = False
         self._folder = path if live else path.with_name(f".{path.name}.new")
         self._present = {plan.face: np.zeros(plan.frames, np.bool_) for plan in plans}
         try:
@@ -248,6 +249,9 @@ class RecordingWriter:
 
     def forget(self, face: str) -> None:
         """Take away what was `put` of a face that is scanned anew: two scans must not be mixed."""
+        if self._is_abandoned:
+            # Its log would not know.
+            raise InputError(f"{self.path}: the recording has ended; begin another")
         array = self._spectra[face]
         if self._present[face].any():
             self.log.note("forgotten", {"face": face})
@@ -262,6 +266,7 @@ class RecordingWriter:
 
     def abandon(self) -> None:
         """End here, without a word to the disk: what was `put` into a live recording can be read. Never blocks."""
+        self._is_abandoned = True
         self.log.leave()
 
     def discard(self) -> None:
