@@ -10,7 +10,6 @@ import asyncio
 import re
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import usb.backend.libusb1
 import usb.core
@@ -77,18 +76,25 @@ class UsbDriver(LinkDriver):
 
 
 def _usbip_endpoint(address: str) -> tuple[str, int, str]:
+    match = re.fullmatch(r"usbip://(\[[^\]\s]+\]|[^\s:/?#@\[\]]+):([0-9]{1,5})(?:/([^\s/?#]*))?", address)
+    if match is None or not 0 < int(match[2]) < 65_536 or not _can_be_asked_for(match[1]):
+        raise ConfigError(f'USB address "{address}" is not understood; write usbip://HOST:PORT[/BUSID]')
+    return match[1].strip("[]"), int(match[2]), match[3] or ""
+
+
+def _can_be_asked_for(host: str) -> bool:
     try:
-        parts = urlsplit(address)
-        return parts.hostname or "127.0.0.1", parts.port or USBIP_PORT, parts.path.strip("/")
-    except ValueError as error:
-        raise ConfigError(f'USB address "{address}": {error}; write usbip://HOST:PORT') from error
+        host.encode("idna")  # as `socket` does
+    except UnicodeError:
+        return False
+    return True
 
 
 def _usb_identity(address: str) -> tuple[int, int, str | None]:
     match = re.fullmatch(r"usb:([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})(?::(.+))?", address)
     if match is None:
         raise ConfigError(
-            f'USB address "{address}" is not understood; write usb:VID:PID[:SERIAL] or usbip://HOST:PORT'
+            f'USB address "{address}" is not understood; write usb:VID:PID[:SERIAL] or usbip://HOST:PORT[/BUSID]'
         )
     return int(match[1], 16), int(match[2], 16), match[3]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from PIL import Image
 
 from octmargin.engine import Judged
 from octmargin.margin import Verdict
+from octmargin.own_thread import OwnThread
 from octmargin.pictures import Caption, bscan_image, face_sheet, save_png
 from octmargin.sweeps import SweepBook
 from octmargin.words import percent
 
 _MAX_WAITING = 64
+_FINISH_S = 5.0
+"""So long the end waits for pictures, while they go on."""
+_STANDSTILL_S = 1.0
+"""So long it waits for one."""
 
 log = structlog.get_logger()
 
@@ -29,8 +35,8 @@ class Gallery:
         self._folder = Path(folder)
         self._axial_um = axial_um
         self._synthetic = synthetic
-        self._writing: set[asyncio.Task[None]] = set()
-        self._one_at_a_time = asyncio.Lock()
+        self._thread = OwnThread("pictures")
+        self._writing: set[asyncio.Future[None]] = set()
         self._enface: NDArray[np.float32] | None = None
         self._book: SweepBook | None = None
         self._key: Judged | None = None
@@ -83,9 +89,19 @@ class Gallery:
         self._write(write)
 
     async def finish(self) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written, as long as it goes on and not for long; the rest is skipped."""
+        until_s = time.monotonic() + _FINISH_S
         while self._writing:
-            await asyncio.gather(*self._writing)
+            patience_s = min(_STANDSTILL_S, until_s - time.monotonic())
+            done, _ = await asyncio.wait(
+                self._writing, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+        self.skipped += len(self._writing)
+        for left in self._writing:
+            left.cancel()
+        self._thread.end()
         if self.skipped:
             log.warning("pictures skipped, the disk or processor was too slow", count=self.skipped)
 
@@ -103,16 +119,12 @@ class Gallery:
         if len(self._writing) >= _MAX_WAITING:
             self.skipped += 1
             return
-        task = asyncio.create_task(self._write_in_thread(work))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        writing = asyncio.wrap_future(self._thread.submit(work))
+        self._writing.add(writing)
+        writing.add_done_callback(self._written)
 
-    async def _write_in_thread(self, work: Callable[[], None]) -> None:
-        async with self._one_at_a_time:
-            try:
-                await asyncio.to_thread(work)
-            except OSError as error:
-                self.skipped += 1
-                log.warning(
-                    "picture not written", reason=str(error), remedy="check pictures.folder and the disk"
-                )
+    def _written(self, writing: asyncio.Future[None]) -> None:
+        self._writing.discard(writing)
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            self.skipped += 1
+            log.warning("picture not written", reason=str(error), remedy="check pictures.folder and the disk")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, ProcessorReturnValue, WrappedLogger
 
 from octmargin.errors import ConfigError
 
@@ -50,9 +50,42 @@ class _FromLibraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        details = {} if error is None else {"error": f"{type(error).__name__}: {error}"}
-        text = " ".join(record.getMessage().split())
-        structlog.get_logger().log(record.levelno, text, library=record.name, **details)
+        details = {} if error is None else {"error": f"{type(error).__name__}: {_told(error, str)}"}
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - the library's mistake must not end its thread
+            text = f"{_told(record.msg, str)} {_told(record.args)}"
+        # structlog knows no levels but these.
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        structlog.get_logger().log(level, " ".join(text.split()), library=record.name, **details)
+
+
+def _whatever_happens(renderer: Processor) -> Processor:
+    """The renderer; what it cannot show, it gets as text: who logs must never fail for that."""
+
+    def render(logger: WrappedLogger, name: str, entry: EventDict) -> ProcessorReturnValue:
+        try:
+            return _told(renderer(logger, name, dict(entry)), str)
+        except Exception:  # noqa: BLE001 - any object may be in it
+            shown = {_told(key, str): _as_text(value) for key, value in entry.items()}
+            return renderer(logger, name, shown)
+
+    return render
+
+
+def _as_text(value: object) -> object:
+    if value is None or type(value) in (bool, int, float):
+        return value
+    return _told(value, str if type(value) is str else repr)
+
+
+def _told(value: object, how: Callable[[object], str] = repr) -> str:
+    """In words that can be written, whatever it is."""
+    try:
+        text = how(value)
+    except Exception:  # noqa: BLE001 - so may its own methods be
+        text = f"<{type(value).__name__} that cannot be shown>"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _to_json(entry: EventDict, **_: object) -> str:
@@ -81,7 +114,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
             structlog.processors.add_log_level,
             _stage.add_to,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            _whatever_happens(renderer),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

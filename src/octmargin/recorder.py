@@ -133,12 +133,13 @@ class Recorder:
             elif self._is_stuck:
                 raise StandstillError  # noqa: TRY301 - said as where it cannot be finished in time
             else:
-                self._in_time(STANDSTILL_S, writer.finish)
+                self._in_time(STANDSTILL_S, partial(_finish, writer, self._begun_anew(recording)))
         except StandstillError:
             writer.abandon()
             self._on_fault(f"{writer.path}: the disk stands still; the recording ends here, scanning goes on")
             return False
         except Exception as error:  # noqa: BLE001 - a disk and what writes to it may fail in any way
+            writer.abandon()
             self._on_fault(_told(error, writer.path))
             return False
         return True
@@ -148,6 +149,10 @@ class Recorder:
         recording = self._recording
         if recording is not None and recording.is_open:
             recording.writer.log.note(kind, content)
+
+    def _begun_anew(self, recording: _Open) -> list[str]:
+        """Faces of which nothing came since they were begun: the thread turns to one with the entry that follows."""
+        return [face for _, face, where in list(self._faces) if where is recording]
 
     def _settled(self, entered: int) -> bool:
         """Wait, as long as it goes on and not for long, until so many frames were taken; whether they were."""
@@ -241,6 +246,12 @@ class Recorder:
         return was_open
 
 
+def _finish(writer: RecordingWriter, begun_anew: list[str]) -> None:
+    for face in begun_anew:
+        writer.forget(face)
+    writer.finish()
+
+
 def _told(error: Exception, what: object) -> str:
     return str(error) if isinstance(error, InputError) else f"{what}: {type(error).__name__}: {error}"
 
@@ -293,6 +304,4 @@ def new_writer(
             for plan in plans
         ),
     )
-    writer = RecordingWriter(folder / f"{name}-{stamp}", metadata, plans, calibration, live=True)
-    writer.log.note("began", began or {})
-    return writer
+    return RecordingWriter(folder / f"{name}-{stamp}", metadata, plans, calibration, live=True, began=began)

@@ -135,6 +135,18 @@ def balanced(tally: Tally) -> bool:
     return frames.sent == frames.processed + frames.lost
 
 
+async def test_a_daemon_without_a_broker_does_not_wait_for_it_at_the_end(
+    phantom: LayeredPhantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octmargin.daemon.DRAIN_S", 600.0)
+    with EmbeddedBroker() as gone:
+        room = Room(phantom, gone)
+    room.settings = msgspec.structs.replace(room.settings, outbox_file=str(tmp_path / "outbox"))
+    async with asyncio.timeout(60):
+        await Daemon(room.config()).run()
+    await asyncio.to_thread(room.close)
+
+
 async def test_a_daemon_without_a_broker_scans_and_its_successor_says_what_it_found(
     phantom: LayeredPhantom, tmp_path: Path
 ) -> None:

@@ -68,6 +68,101 @@ def test_what_a_library_says_is_an_entry_like_ours(capsys: pytest.CaptureFixture
     assert entry["error"] == "OSError: no more files"
 
 
+class Odd:
+    """Cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def a_cycle() -> list[object]:
+    inner: list[object] = []
+    inner.append(inner)
+    return inner
+
+
+def nested(depth: int) -> list[object]:
+    outer: list[object] = []
+    for _ in range(depth):
+        outer = [outer]
+    return outer
+
+
+ODD = [
+    pytest.param("/data/\udcff", "/data/\\udcff", id="a name that is no text"),
+    pytest.param(Odd(), "<Odd that cannot be shown>", id="no repr"),
+    pytest.param(a_cycle(), "[[...]]", id="a cycle"),
+    pytest.param(nested(100_000), "<list that cannot be shown>", id="too deep"),
+    pytest.param({"\udcff": 2}, "{'\\udcff': 2}", id="a key that is no text"),
+]
+
+
+@pytest.mark.parametrize(("value", "shown"), ODD)
+def test_what_cannot_be_shown_is_told_in_valid_json_and_does_not_end_who_logs_it(
+    capsys: pytest.CaptureFixture[str], value: object, shown: str
+) -> None:
+    configure_logging(level="info", as_json=True)
+    structlog.get_logger().info("odd", value=value, count=2**70, share=0.5, none=None)
+    [entry] = entries(capsys)
+    assert entry["value"] == shown
+    assert (entry["event"], entry["level"]) == ("odd", "info")
+    assert (entry["count"], entry["share"], entry["none"]) == (2**70, 0.5, None)
+
+
+@pytest.mark.parametrize("value", [param.values[0] for param in ODD])
+def test_what_cannot_be_shown_ends_nobody_in_lines_for_people(
+    capsys: pytest.CaptureFixture[str], value: object
+) -> None:
+    configure_logging(level="info", as_json=False)
+    structlog.get_logger().info("odd", value=value)
+    [line] = capsys.readouterr().err.splitlines()
+    assert "odd" in line
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "told"),
+    [
+        ("got %d bytes", (None,), "got %d bytes (None,)"),
+        ("%s and %s", ("one",), "%s and %s ('one',)"),
+        ("%s", (Odd(),), "%s <tuple that cannot be shown>"),
+    ],
+)
+def test_a_librarys_malformed_call_is_an_entry_and_does_not_end_its_thread(
+    capsys: pytest.CaptureFixture[str], message: str, arguments: tuple[object, ...], told: str
+) -> None:
+    configure_logging(level="info", as_json=True)
+    root = logging.getLogger()
+    root.handlers[:] = root.handlers[-1:]  # pytest's own would fail
+    logging.getLogger("usb").warning(message, *arguments)
+    [entry] = entries(capsys)
+    assert (entry["event"], entry["library"], entry["level"]) == (told, "usb", "warning")
+
+
+def test_an_error_of_a_library_that_cannot_be_shown_is_an_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    configure_logging(level="info", as_json=True)
+    logging.getLogger("usb").error("failed", exc_info=OddError())
+    [entry] = entries(capsys)
+    assert entry["error"] == "OddError: <OddError that cannot be shown>"
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [(25, "info"), (35, "warning"), (60, "critical"), (logging.ERROR, "error")]
+)
+def test_a_librarys_own_level_is_the_one_below_it(
+    capsys: pytest.CaptureFixture[str], level: int, told: str
+) -> None:
+    configure_logging(level="info", as_json=True)
+    library = logging.getLogger("lib with levels")
+    library.setLevel(1)
+    library.log(level, "said")
+    library.log(5, "a trace")
+    assert [entry["level"] for entry in entries(capsys)] == [told]
+
+
 async def test_many_messages_on_their_way_are_nothing_to_warn_of(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(level="info", as_json=True)
     client = aiomqtt.Client("nowhere")

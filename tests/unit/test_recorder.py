@@ -17,6 +17,7 @@ import pytest
 
 from octmargin import Calibration, Recording
 from octmargin.archive import RecordingWriter
+from octmargin.archive.keeping import verify
 from octmargin.archive.logbook import read_log
 from octmargin.errors import InputError
 from octmargin.frames import FrameHeader, PixelFormat, ScanPlan
@@ -315,6 +316,66 @@ def test_a_recording_that_is_finished_is_complete_with_its_log(room: Room) -> No
     kinds = [entry["kind"] for entry in read_log(writer.path / "log.jsonl")]
     assert sorted(kinds) == ["alarm", "began", "frame"]
     assert not room.faults
+
+
+def test_what_was_recorded_of_a_face_that_is_begun_anew_is_gone_though_nothing_comes_of_it_then(
+    room: Room,
+) -> None:
+    writer = room.begin()
+    for index in range(3):
+        room.put(index, index)
+    room.until_taken()
+    room.recorder.expect(PLAN.face)
+    assert room.recorder.end()
+    recording = Recording.open(writer.path)
+    assert (recording.complete, recording.present(PLAN.face).any()) == (True, False)
+    assert not list(writer.path.glob(f"faces/{PLAN.face}/spectra/c/*/*/*"))
+    assert [entry["kind"] for entry in recording.log()][-1] == "forgotten"
+    assert verify(recording).is_sound
+
+
+def test_a_disk_that_does_not_let_go_of_a_face_that_is_begun_anew_ends_the_recording(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = room.begin()
+    room.put(0, 0)
+    room.until_taken()
+    room.recorder.expect(PLAN.face)
+
+    def refuse(_: str) -> None:
+        raise InputError("disk is read-only")
+
+    monkeypatch.setattr(writer, "forget", refuse)
+    assert not room.recorder.end()
+    assert room.faults == ["disk is read-only"]
+    assert not Recording.open(writer.path).complete
+    until_done("logbook")
+    assert "logbook" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_nothing_is_taken_away_from_a_recording_that_has_ended_however_late_the_disk_gets_to_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log cannot say so any more, and frames that it knows would be missing."""
+    moves_on, writer = threading.Event(), room.begin()
+    room.put(0, 0)
+    room.until_taken()
+    room.recorder.expect(PLAN.face)
+    forget = writer.forget
+
+    def forget_late(face: str) -> None:
+        moves_on.wait(PATIENCE_S)
+        forget(face)
+
+    monkeypatch.setattr(writer, "forget", forget_late)
+    with in_a_hurry():
+        assert not room.recorder.end()
+    moves_on.set()
+    until_done("detached")
+    until_done("logbook")
+    recording = Recording.open(writer.path)
+    assert (recording.complete, recording.present(PLAN.face)[0]) == (False, True)
+    assert verify(recording).is_sound
 
 
 PROCESS = """

@@ -211,8 +211,62 @@ def test_the_simulated_serial_line_is_heard_however_many_files_are_open() -> Non
 
 @pytest.mark.parametrize(
     "address",
-    ["", "usb", "usb:1209", "usb:vendor:product", "/dev/ttyS0", "usbip://127.0.0.1:port", "usbip://["],
+    [
+        "",
+        "usb",
+        "usb:1209",
+        "usb:vendor:product",
+        "/dev/ttyS0",
+        "usbip",
+        "usbip:",
+        "usbip://",
+        "usbip:127.0.0.1:3240",
+        "usbip:/127.0.0.1:3240",
+        "usbip://127.0.0.1",
+        "usbip://:3240",
+        "usbip://127.0.0.1:",
+        "usbip://127.0.0.1:port",
+        "usbip://127.0.0.1:٣٢٤٠",
+        "usbip://127.0.0.1:0",
+        "usbip://127.0.0.1:65536",
+        "usbip://127.0.0.1:3240/1-1/2",
+        "usbip://127.0.0.1:3240?busid=1-1",
+        "usbip://somebody@127.0.0.1:3240",
+        "usbip://::1:3240",
+        "usbip://no..host:3240",
+        "usbip://[",
+    ],
 )
 async def test_usb_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"USB address.*write"):
+    with pytest.raises(ConfigError, match=r"USB address.*write .*usbip://HOST:PORT\[/BUSID\]$"):
         await UsbDriver(address).open()
+
+
+@pytest.mark.parametrize("way", ["", "/", "/1-1"])
+async def test_a_console_is_found_at_each_address_that_is_one(way: str) -> None:
+    console = Console(NumberedSource())
+    served = UsbConsole(console)
+    driver = UsbDriver(f"{served.address}{way}")
+    await driver.open()
+    assert (await driver.identify()).address == driver.address
+    await driver.close()
+    served.close()
+    console.close()
+
+
+async def test_an_address_that_devices_prints_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(NumberedSource())
+    served = UsbConsole(console)
+    monkeypatch.setattr("octmargin_drivers.usb.USBIP_PORT", served.port)
+    [address] = [info.address for info in await UsbDriver.discover() if info.address.startswith("usbip:")]
+    driver = UsbDriver(address)
+    await driver.open()
+    await driver.close()
+    served.close()
+    console.close()
+
+
+@pytest.mark.parametrize("host", ["[::1]", "localhost"])
+async def test_a_host_may_have_a_name_or_an_address_of_either_kind(free_port: int, host: str) -> None:
+    with pytest.raises(DeviceNotFoundError, match="no console there"):
+        await UsbDriver(f"usbip://{host}:{free_port}").open()

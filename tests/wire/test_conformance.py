@@ -390,9 +390,11 @@ async def test_heartbeat(device: Device) -> None:
             await asyncio.sleep(3 * SHORT_HEARTBEAT_MS / 1000)  # the silence itself
             status = control.status()
         finally:
-            # Whatever it did: nobody wants a console that stops in the next operation.
-            control.ensure_idle()
-            control._write(reg.HEARTBEAT_TIMEOUT_MS, usual_ms)
+            # Whatever it did or refuses: nobody wants a console that stops in the next operation.
+            try:
+                control.ensure_idle()
+            finally:
+                control._write(reg.HEARTBEAT_TIMEOUT_MS, usual_ms)
     assert status.state is ScanState.IDLE
     assert status.faults & Faults.HEARTBEAT_LOST
     assert status.frames_numbered - status.first_sequence < plan.frames

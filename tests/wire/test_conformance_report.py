@@ -103,6 +103,13 @@ class ScansForNobody(Console):
         return False
 
 
+class RefusesToStop(ScansForNobody):
+    """Nor does it stop when it is told to."""
+
+    def _control(self, value: int) -> Status:
+        return Status.BUSY if value == ScanCommand.STOP else super()._control(value)
+
+
 @pytest.mark.parametrize(
     ("broken", "test", "number"),
     [
@@ -111,6 +118,7 @@ class ScansForNobody(Console):
         (GoesOnInSecret, "test_stop", "C16"),
         (StopsLate, "test_stop", "C16"),
         (ScansForNobody, "test_heartbeat", "C18"),
+        (RefusesToStop, "test_heartbeat", "C18"),
     ],
 )
 def test_a_console_that_breaks_a_requirement_is_found_out(

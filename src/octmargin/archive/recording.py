@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from octmargin.archive import metadata as described
 from octmargin.archive.logbook import LOG_FILE, check_log, read_log
+from octmargin.archive.logged_description import LoggedDescription
 from octmargin.archive.metadata import NOMINAL_LINE_RATE_HZ, FaceEntry, Metadata
 from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
-
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What Zarr raises where its metadata are anything at all."""
 
 
 class Recording:
@@ -35,8 +33,10 @@ class Recording:
         self.name = metadata.source
         """What was recorded, for people."""
         self.complete = metadata.complete
-        self.synthetic = metadata.synthetic
-        """Whether the spectra were computed, not measured."""
+        self._metadata = metadata
+        self._logged = LoggedDescription(path)
+        self.synthetic = metadata.synthetic or self._logged.synthetic
+        """Whether the spectra were computed, not measured; True where the log says so and the description does not."""
         self.log_sha256 = metadata.log_sha256
         """Of the log's last line, as the writer left it; None where there is none, or the recording is not complete."""
         self.faces = tuple(entry.name for entry in metadata.faces)
@@ -80,8 +80,10 @@ class Recording:
             raise InputError(
                 f"{path}: not an octmargin recording; `octmargin simulate --record` writes one"
             ) from error
-        except _UNREADABLE as error:
-            raise InputError(f"{path}: cannot be read as Zarr ({error}); restore it from a copy") from error
+        except Exception as error:  # Zarr raises anything
+            raise InputError(
+                f"{path}: cannot be read as Zarr ({_one_line(error)}); restore it from a copy"
+            ) from error
         return cls(path, described.parse(path, dict(group.attrs)), group)
 
     @property
@@ -114,7 +116,7 @@ class Recording:
         return read_log(self.path / LOG_FILE)
 
     def log_trouble(self) -> str:
-        """In words what is wrong with the log; empty where it is as it was written, as far as can be known.
+        """In words what is wrong with the log, or not as it says of the whole; empty where nothing is, as far as known.
 
         Of a recording that is not complete nobody knows the last line: it may be changed or gone.
         """
@@ -122,7 +124,8 @@ class Recording:
             state = check_log(self.path / LOG_FILE)
         except InputError as error:
             return str(error)
-        return state.trouble((self.log_sha256 or "") if self.complete else None)
+        trouble = state.trouble((self.log_sha256 or "") if self.complete else None)
+        return trouble or self._logged.trouble(self._metadata)
 
     def frame(self, face: str, index: int) -> NDArray[np.unsignedinteger[Any]] | None:
         """Spectra of frame `index` of `face`, (alines, samples), counts; None where the frame was lost.
@@ -140,9 +143,9 @@ class Recording:
             return None
         try:
             return np.ascontiguousarray(array[index], dtype=self.pixel_format.dtype)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Zarr raises anything
             raise InputError(
-                f"{self.path}: frame {index} of {face} is damaged ({error}); restore it from a copy"
+                f"{self.path}: frame {index} of {face} is damaged ({_one_line(error)}); restore it from a copy"
             ) from error
 
     def _entry(self, face: str) -> FaceEntry:
@@ -159,6 +162,10 @@ class Recording:
 
     def _chunk(self, array: zarr.Array[Any], index: int) -> Path:
         return self.path / array.path / array.metadata.encode_chunk_key((index, 0, 0))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _spectra(path: Path, group: zarr.Group, face: str, pixel_format: PixelFormat) -> zarr.Array[Any]:
@@ -184,9 +191,9 @@ def _present(path: Path, group: zarr.Group, face: str, frames: int) -> NDArray[n
         )
     try:
         present = np.array(array[:], dtype=np.bool_)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Zarr raises anything
         raise InputError(
-            f"{path}: the list of frames of {face} is damaged ({error}); restore it from a copy"
+            f"{path}: the list of frames of {face} is damaged ({_one_line(error)}); restore it from a copy"
         ) from error
     present.flags.writeable = False
     return present
@@ -195,7 +202,7 @@ def _present(path: Path, group: zarr.Group, face: str, frames: int) -> NDArray[n
 def _array(path: Path, group: zarr.Group, where: str) -> zarr.Array[Any]:
     try:
         array = group[where]
-    except _UNREADABLE as error:
+    except Exception as error:  # Zarr raises anything
         raise InputError(f"{path}: {where} is missing or damaged; restore it from a copy") from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: {where} is no array; restore it from a copy")

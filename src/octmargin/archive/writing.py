@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from octmargin import __version__
 from octmargin.archive import metadata as described
 from octmargin.archive.logbook import LOG_FILE, Logbook, check_log, drop_half_line
+from octmargin.archive.logged_description import logged_description
 from octmargin.archive.metadata import (
     CALIBRATION_FILE,
     NOMINAL_LINE_RATE_HZ,
@@ -144,12 +145,14 @@ class RecordingWriter:
         calibration: Calibration | None = None,
         *,
         live: bool = False,
+        began: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin; InputError where `path` exists or cannot be written."""
+        """Begin, with `began` in the log's first entry; InputError where `path` exists or cannot be written."""
         check_is_new(path)
         self.path = path
         self._metadata = metadata
         self._live = live
+        self._is_abandoned = False
         self._folder = path if live else path.with_name(f".{path.name}.new")
         self._present = {plan.face: np.zeros(plan.frames, np.bool_) for plan in plans}
         try:
@@ -167,6 +170,7 @@ class RecordingWriter:
                 calibration.save(self._folder / CALIBRATION_FILE)
             self.log = Logbook(self._folder / LOG_FILE)
             """What happens meanwhile; each frame is noted with its hash."""
+            self.log.note("began", {**logged_description(metadata), **(began or {})})
         except (OSError, OctMarginError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise _unwritable(path, error) from error
@@ -245,6 +249,9 @@ class RecordingWriter:
 
     def forget(self, face: str) -> None:
         """Take away what was `put` of a face that is scanned anew: two scans must not be mixed."""
+        if self._is_abandoned:
+            # Its log would not know.
+            raise InputError(f"{self.path}: the recording has ended; begin another")
         array = self._spectra[face]
         if self._present[face].any():
             self.log.note("forgotten", {"face": face})
@@ -259,6 +266,7 @@ class RecordingWriter:
 
     def abandon(self) -> None:
         """End here, without a word to the disk: what was `put` into a live recording can be read. Never blocks."""
+        self._is_abandoned = True
         self.log.leave()
 
     def discard(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -42,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
     writer.put("superior", 0, Source().frame("superior", 0))
     (folder / "cut/faces/superior/spectra/c/1/0").mkdir(parents=True)
     (folder / "cut/faces/superior/spectra/c/1/0/0.1234.partial").write_bytes(b"half of a frame")
+    writer.log.close()
     return folder
 
 
@@ -195,6 +197,29 @@ def test_whatever_stands_for_its_description_is_an_input_error(
         Recording.open(folder / "whole")
 
 
+@pytest.mark.parametrize(
+    ("array", "key", "value"),
+    [
+        ("spectra", "fill_value", -1),
+        ("spectra", "shape", [2**70, 16, 64]),
+        ("present", "chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [0]}}),
+    ],
+)
+def test_numbers_that_cannot_be_do_not_keep_the_others_from_being_listed_and_verified(
+    folder: Path, array: str, key: str, value: object
+) -> None:
+    shutil.copytree(folder / "whole", folder / "odd")
+    described = folder / "odd/faces/superior" / array / "zarr.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {key: value}))
+    troubles = {holding.path.name: holding.trouble for holding in holdings(folder)}
+    assert [name for name, trouble in troubles.items() if trouble] == ["odd"]
+    assert troubles["odd"].startswith(f"{folder}/odd: ")
+    result = CliRunner().invoke(app, ["recordings", "verify", str(folder / "odd"), str(folder / "whole")])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [f"octmargin: {troubles['odd']}"]
+    assert result.stdout.startswith(f"{folder}/whole: 3 frames sound")
+
+
 def test_what_cannot_be_is_one_line(folder: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         holdings(folder / "none")
@@ -277,7 +302,7 @@ def test_a_log_with_more_or_less_than_was_written_is_named(logged: Recording) ->
     lines = original.splitlines(keepends=True)
     for behind in (b"{", b"\0" * 4096):
         assert with_log(logged, original + behind) == (
-            "the log was changed: something stands behind entry 2, which was its last"
+            "the log was changed: something stands behind entry 3, which was its last"
         )
     assert with_log(logged, b"") == "the log was changed: it has no entry any more"
     assert with_log(logged, lines[0]) == "the log was changed: it ends with entry 0, which was not its last"
@@ -291,6 +316,51 @@ def test_a_forged_entry_is_named(logged: Recording) -> None:
     finally:
         logged.complete = True
     assert trouble.startswith("the log was changed: entry 1 is none that octmargin writes (Expected `str`")
+
+
+def change_description(path: Path, **changes: object) -> None:
+    document = json.loads((path / "zarr.json").read_text())
+    document["attributes"]["octmargin"].update(changes)
+    (path / "zarr.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("name", ["whole", "cut"])
+def test_synthetic_spectra_are_never_called_measured(folder: Path, name: str) -> None:
+    """Nor where the description was changed to say so: the log has it as it was."""
+    change_description(folder / name, synthetic=False)
+    recording = Recording.open(folder / name)
+    assert recording.synthetic
+    assert all(holding.synthetic for holding in holdings(folder))
+    result = CliRunner().invoke(app, ["recordings", "verify", str(folder / name)])
+    assert result.exit_code == 1
+    assert result.stdout.endswith("  the description was changed: synthetic not as in the log\n")
+
+
+def test_a_description_that_is_not_the_one_that_was_written_is_found(folder: Path) -> None:
+    assert verify(Recording.open(folder / "whole")).is_sound
+    faces = msgspec.to_builtins(parse(folder, {"octmargin": attributes(folder / "whole")}).faces)
+    faces[0]["truth"] = "clear"
+    change_description(folder / "whole", axial_um=2.0, faces=faces)
+    found = verify(Recording.open(folder / "whole"))
+    assert (found.log, found.sound) == (
+        "the description was changed: axial_um, faces not as in the log",
+        FRAMES,
+    )
+
+
+def test_what_a_later_version_adds_to_a_description_is_no_change(folder: Path) -> None:
+    change_description(folder / "whole", colour="blue")
+    assert verify(Recording.open(folder / "whole")).is_sound
+
+
+def test_a_repaired_recording_is_described_as_it_was_begun(folder: Path) -> None:
+    finish_recording(folder / "cut")
+    assert verify(Recording.open(folder / "cut")).is_sound
+
+
+def test_a_log_that_describes_no_recording_is_named(folder: Path) -> None:
+    (folder / "cut" / LOG_FILE).write_bytes(chained({"kind": "began", "recording": {"synthetic": 1}}))
+    assert verify(Recording.open(folder / "cut")).log == "the log was changed: entry 0 describes no recording"
 
 
 def test_a_log_that_cannot_be_read_is_a_finding(folder: Path) -> None:
