@@ -296,11 +296,14 @@ def finish_recording(path: Path) -> int:
     recording = Recording.open(path)
     present = {face: np.array(recording.present(face)) for face in recording.faces}
     try:
-        group = zarr.open_group(path, mode="r+", zarr_format=3)
+        folder = ZarrFolder.opened(path)
+        group = zarr.open_group(folder.store, mode="r+", zarr_format=3)
         drop_half_line(path / LOG_FILE)
         log_hash = check_log(path / LOG_FILE).last_hash
         _note_present(group, present)
+        folder.flush()
         _complete(group, described.parse(path, dict(group.attrs)), log_hash)
+        folder.flush()
         for left in path.rglob("*.partial"):
             left.unlink()
     except OSError as error:

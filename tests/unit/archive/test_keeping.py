@@ -89,6 +89,34 @@ def test_what_was_cut_short_is_finished_with_what_it_has(folder: Path) -> None:
     assert verify(recording).sound == 1
 
 
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_there_was(folder: Path) -> None:
+    """Only the command's own thread writes: what the disk says to another may come as a traceback at the end."""
+    limited = f"""
+import os, resource, signal, sys, threading
+from octmargin.cli import app
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+writers = set()
+def opened(event, arguments):
+    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        writers.add(threading.current_thread())
+sys.addaudithook(opened)
+try:
+    app(["recordings", "repair", {str(folder / "cut")!r}])
+finally:
+    assert writers == {{threading.main_thread()}}, writers
+"""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", limited], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    one_line = r"octmargin: .*/cut: cannot be written \(File too large\); check the disk and the folder\n"
+    assert re.fullmatch(one_line, done.stderr)
+    assert not Recording.open(folder / "cut").complete
+    assert run("repair", folder / "cut").returncode == 0
+    assert verify(Recording.open(folder / "cut")).sound == 1
+
+
 def holding(name: str, age_days: float, size_gb: float) -> Holding:
     return Holding(Path(name), round(size_gb * 1e9), -age_days * DAY_S, complete=True)
 
