@@ -40,6 +40,13 @@ class UsbDriver(LinkDriver):
 
     name: ClassVar[str] = "usb"
 
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        if _is_exported(address):
+            _usbip_endpoint(address)
+        else:
+            _usb_identity(address)
+
     @classmethod
     async def discover(cls) -> list[ConsoleInfo]:
         """Consoles of this machine's buses, and of a USB/IP server on this machine."""
@@ -76,6 +83,10 @@ class UsbDriver(LinkDriver):
         return UsbWire(device, self.address, self.trouble)
 
 
+def _is_exported(address: str) -> bool:
+    return address.startswith("usbip:")
+
+
 def _usbip_endpoint(address: str) -> tuple[str, int, str]:
     try:
         parts = urlsplit(address)
@@ -95,7 +106,7 @@ def _usb_identity(address: str) -> tuple[int, int, str | None]:
 
 def _find(address: str) -> Any:
     """Find the pyusb device at `address`; DeviceNotFoundError, DeviceBusyError."""
-    if address.startswith("usbip:"):
+    if _is_exported(address):
         return _find_exported(address)
     vendor, product, serial = _usb_identity(address)
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ import pytest
 from PIL import Image
 
 from octmargin.bus import EmbeddedBroker
+from octmargin.config_check import space_finding
+from octmargin.holding import holding
 from octmargin.signal import Calibration
 from octmargin_simulator.optics import ConsoleOptics, Interferometer
 
@@ -129,6 +133,10 @@ def test_doctor_checks_nothing_else_where_the_configuration_cannot_be_used(
         ('[broker]\nusername = "or"\npassword_file = "/none/password"', "/none/password"),
         ("[pictures]\nfolder = '{cal}'", "is no folder"),
         ("[recording]\nfolder = '{cal}'", "is no folder that can be written"),
+        ("[pictures]\nfolder = '/proc/pics'", "pictures.folder: /proc/pics is no folder that can be written"),
+        ("[policy]\nsuspicious_at = 0.1\ndoubtful_at = 0.5", "doubtful_at is 0.5, above suspicious_at, 0.1"),
+        ("[policy]\ndoubtful_at = 0.9", "doubtful_at is 0.9, above suspicious_at, 0.2952; lower it"),
+        ('[model]\nname = "none"', "model 'none' does not exist"),
         ("[recording]\nfolder = '/proc/rec'", "recording.folder: /proc/rec is no folder that can be written"),
         ("[broker]\noutbox_file = '{cal}'", "is not a store of messages"),
         ('[broker]\noutbox_file = "/none/outbox"', "/none is no folder that can be written"),
@@ -147,6 +155,65 @@ def test_doctor_finds_what_run_would_refuse(tmp_path: Path, sections: str, says:
     )
     said = " ".join(output_of("doctor", "-c", str(config), code=1).split())
     assert says in said
+
+
+def simulated_config(folder: Path, simulated: dict[str, Any], extra: str = "") -> str:
+    path = folder / "c.toml"
+    path.write_text(
+        f'site = "t"\nconsole = "c"\n[device]\ndriver = "{simulated["console"]}"\n'
+        f'address = "{simulated["address"]}"\n{extra}'
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("simulated", ["usb"], indirect=True)
+def test_doctor_names_who_holds_the_console_and_how_to_ask_a_daemon(
+    tmp_path: Path, simulated: dict[str, Any]
+) -> None:
+    config = simulated_config(tmp_path, simulated)
+    with holding("usb", simulated["address"], "octmargin run for c"):
+        said = " ".join(output_of("doctor", "-c", config, code=1).split())
+    assert f"the console is held by process {os.getpid()} of " in said
+    assert "octmargin doctor -c FILE --live 5" in said
+    assert "octmargin simulate" not in said
+
+
+@pytest.mark.parametrize("simulated", ["usb"], indirect=True)
+def test_doctor_finds_a_metrics_port_that_is_in_use(tmp_path: Path, simulated: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = simulated_config(tmp_path, simulated, f"[metrics]\nport = {port}\n")
+        said = " ".join(output_of("doctor", "-c", config, code=1).split())
+        assert f"metrics: 127.0.0.1:{port} cannot be listened on" in said
+    said = " ".join(output_of("doctor", "-c", config, code=1).split())
+    assert f"metrics: 127.0.0.1:{port} is free" in said
+
+
+@pytest.mark.parametrize("simulated", ["usb"], indirect=True)
+@pytest.mark.parametrize(
+    "section",
+    [
+        "[scan]\nline_rate_hz = 1e9",
+        "[scan]\nalines = 9999",
+        "[engine]\ndepth = 9999",
+        '[scan]\nfaces = ["x"]',
+    ],
+)
+def test_doctor_offers_a_simulated_console_only_where_there_is_none(
+    tmp_path: Path, simulated: dict[str, Any], section: str
+) -> None:
+    said = " ".join(output_of("doctor", "-c", simulated_config(tmp_path, simulated, section), code=1).split())
+    assert "PROBLEM device" in said
+    assert "starts a simulated console" not in said
+    nowhere = {"console": "usb", "address": "usbip://127.0.0.1:9"}
+    said = " ".join(output_of("doctor", "-c", simulated_config(tmp_path, nowhere), code=1).split())
+    assert "`octmargin simulate` starts a simulated console" in said
+
+
+def test_a_disk_that_is_nearly_full_is_noted(tmp_path: Path) -> None:
+    full = space_finding("recording", Path("/proc/none"))  # a file system without any space
+    assert (full.level, full.text) == ("note", "/proc/none, only 0 bytes free")
+    assert space_finding("recording", tmp_path / "none").level == "ok"
 
 
 def test_calibrate_finds_from_two_mirrors_what_the_optics_are(tmp_path: Path) -> None:
