@@ -99,7 +99,7 @@ def volume(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the volumes.")] = Path("volumes"),
     face: Annotated[str | None, typer.Option(help="The only face to reconstruct.")] = None,
     depth: Annotated[
-        int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
+        int | None, typer.Option(min=1, help="Depth pixels to keep; all that there are without it.")
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration file; the recording's own without it.")
