@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -383,3 +385,56 @@ def test_watch_shows_that_nobody_publishes() -> None:
 )
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in output_of(command, "--help")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--source", "lumpectomy"],
+        ["--record", "{folder}/case"],
+        ["--source", "node", "--record", "{folder}/case"],
+    ],
+)
+def test_simulate_ends_at_once_where_it_is_interrupted_while_it_renders(
+    tmp_path: Path, options: list[str]
+) -> None:
+    options = [option.format(folder=tmp_path) for option in options]
+    command = [*OCTMARGIN, "simulate", "--json", "--port", "0", "--frames", "400", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = json.loads(process.stdout.readline())
+        assert (first["event"], first["done"]) == ("rendering", 1)
+        # Else it stands still where nobody reads what it tells.
+        reading = threading.Thread(target=process.stdout.read)
+        reading.start()
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(2) == 130
+        finally:
+            process.kill()
+            reading.join()
+        assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "log.jsonl", "c/1/0/0.partial"])
+def test_a_recording_that_is_interrupted_leaves_nothing(tmp_path: Path, file: str) -> None:
+    """Interrupted just before a file of it is opened: at its beginning, and among its frames."""
+    interrupted = f"""
+import signal, sys
+from octmargin.__main__ import main
+todo = [True]
+def opened(event, arguments):
+    if event == "open" and ".case.new/" in str(arguments[0]) and {file!r} in str(arguments[0]) and todo:
+        todo.clear()
+        signal.raise_signal(signal.SIGINT)
+sys.addaudithook(opened)
+sys.argv = ["octmargin", "simulate", "--record", {str(tmp_path / "case")!r}, *{SMALL!r}]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -167,9 +167,12 @@ class RecordingWriter:
                 calibration.save(self._folder / CALIBRATION_FILE)
             self.log = Logbook(self._folder / LOG_FILE)
             """What happens meanwhile; each frame is noted with its hash."""
-        except (OSError, OctMarginError) as error:
+        except BaseException as error:
+            # Ctrl-C, for one, leaves nothing either.
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise _unwritable(path, error) from error
+            if isinstance(error, OSError | OctMarginError):
+                raise _unwritable(path, error) from error
+            raise
 
     def _create_spectra(self, plan: ScanPlan) -> zarr.Array[Any]:
         return self._group.create_array(
