@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--console",
         metavar="CONSOLE",
         help="run the conformance suite (tests/wire) against this console instead of the simulator: "
-        "usb:VID:PID[:SERIAL], or serial:PORT?baud=N with any port or URL that pyserial opens",
+        "usb:VID:PID[:SERIAL], usbip://HOST:PORT, or serial:PORT?baud=N with any port or URL that pyserial opens",
     )
     group.addoption(
         "--conformance-report", metavar="FILE", help="also write the conformance report there, as JSON"

@@ -92,7 +92,7 @@ class ConsoleControl:
         if plan.first_frame and not self._can_resume:
             raise CommandRefusedError(
                 f"{self._address}: the console cannot begin at frame {plan.first_frame}: that takes protocol "
-                f"1.{reg.RESUMES_SINCE_MINOR}; scan the whole face, or update its firmware"
+                f"1.{reg.RESUMES_SINCE_MINOR}, of a later firmware"
             )
         # A console that another host, or this one before it lost it, left scanning refuses every write.
         self.ensure_idle()

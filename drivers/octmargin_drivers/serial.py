@@ -29,7 +29,7 @@ from octmargin.link.collector import (
 from octmargin.link.commands import Command, StreamPiece
 from octmargin_drivers.intake import FrameIntake
 from octmargin_drivers.link_driver import LinkDriver
-from octmargin_drivers.serial_port import Port, open_port
+from octmargin_drivers.serial_port import Port, SerialAddress, open_port
 from octmargin_drivers.wire import Wire
 
 
@@ -139,6 +139,10 @@ class SerialDriver(LinkDriver):
     """A console on a serial line."""
 
     name: ClassVar[str] = "serial"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        SerialAddress.parse(address)
 
     @classmethod
     async def discover(cls) -> list[ConsoleInfo]:

@@ -24,6 +24,7 @@ _POLL_S = 0.1
 _WRITE_TIMEOUT_S = 2.0
 _CONNECT_TIMEOUT_S = 5.0
 _READ_BYTES = 65536
+_TCP = "socket://"
 _FLOWS = ("none", "rtscts")
 
 
@@ -67,13 +68,15 @@ class SerialAddress:
             raise _not_understood(address, f"baud={baud}")
         if flow not in _FLOWS:
             raise _not_understood(address, f"flow={flow}")
+        if url.startswith(_TCP):
+            _endpoint(address, url)
         return cls(url, int(baud), flow == "rtscts")
 
 
 def open_port(address: str) -> Port:
     """Open the line; ConfigError for an address that is none, else errors under DeviceError."""
     parsed = SerialAddress.parse(address)
-    if parsed.url.startswith("socket://"):
+    if parsed.url.startswith(_TCP):
         return _TcpPort(address, parsed.url)
     try:
         port = serial.serial_for_url(
@@ -117,13 +120,7 @@ class _TcpPort:
     """A terminal server's plain TCP port: pyserial would read it a byte at a time."""
 
     def __init__(self, address: str, url: str) -> None:
-        where = urlsplit(url)
-        try:
-            host, port = where.hostname, where.port
-        except ValueError:
-            host = port = None
-        if not host or not port or where.path not in ("", "/"):
-            raise ConfigError(f'serial address "{address}": write socket://HOST:PORT')
+        host, port = _endpoint(address, url)
         try:
             self._socket = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,6 +153,17 @@ class _TcpPort:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _endpoint(address: str, url: str) -> tuple[str, int]:
+    where = urlsplit(url)
+    try:
+        host, port = where.hostname, where.port
+    except ValueError:
+        host = port = None
+    if not host or not port or where.path not in ("", "/"):
+        raise ConfigError(f'serial address "{address}": write socket://HOST:PORT')
+    return host, port
 
 
 def _not_understood(address: str, option: str) -> ConfigError:

@@ -39,6 +39,13 @@ class UsbDriver(LinkDriver):
 
     name: ClassVar[str] = "usb"
 
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        if _is_exported(address):
+            _usbip_endpoint(address)
+        else:
+            _usb_identity(address)
+
     @classmethod
     async def discover(cls) -> list[ConsoleInfo]:
         """Consoles of this machine's buses, and of a USB/IP server on this machine."""
@@ -75,6 +82,10 @@ class UsbDriver(LinkDriver):
         return UsbWire(device, self.address, self.trouble)
 
 
+def _is_exported(address: str) -> bool:
+    return address.startswith("usbip:")
+
+
 def _usbip_endpoint(address: str) -> tuple[str, int, str]:
     match = re.fullmatch(r"usbip://(\[[^\]\s]+\]|[^\s:/?#@\[\]]+):([0-9]{1,5})(?:/([^\s/?#]*))?", address)
     if match is None or not 0 < int(match[2]) < 65_536 or not _can_be_asked_for(match[1]):
@@ -101,7 +112,7 @@ def _usb_identity(address: str) -> tuple[int, int, str | None]:
 
 def _find(address: str) -> Any:
     """Find the pyusb device at `address`; DeviceNotFoundError, DeviceBusyError."""
-    if address.startswith("usbip:"):
+    if _is_exported(address):
         return _find_exported(address)
     vendor, product, serial = _usb_identity(address)
     try:

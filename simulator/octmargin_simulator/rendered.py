@@ -91,10 +91,15 @@ class RenderedSource:
                 pool.submit(expose, face, index, self._spectra[face][index]): (face, index)
                 for face, index in jobs
             }
-            for done, future in enumerate(as_completed(futures), start=1):
-                returned[futures[future]] = future.result()
-                if progress is not None:
-                    progress(done, len(jobs))
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    returned[futures[future]] = future.result()
+                    if progress is not None:
+                        progress(done, len(jobs))
+            except BaseException:
+                # Ctrl-C, for one: only what is being rendered is waited for.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         for spectra in self._spectra.values():
             spectra.flags.writeable = False
         return {face: [returned[face, index] for index in range(self.frames)] for face in self.faces}

@@ -22,8 +22,8 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 _FACE = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$"
 _NAME = r"^[a-z0-9][a-z0-9-]*$"
 _IN_WORDS = {
-    _FACE: "up to 31 letters without accents, digits, spaces, _, . and -, of which the first is a letter or a digit",
-    _NAME: "small letters without accents, digits and -, of which the first is none",
+    _FACE: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
+    _NAME: "small letters without accents, digits and -, beginning with a letter or a digit",
 }
 Face = Annotated[str, msgspec.Meta(pattern=_FACE)]
 """A face, shave or node: fits the console's register and one level of a topic."""
@@ -211,6 +211,7 @@ def _refuse_unknown_thresholds(content: dict[str, Any]) -> None:
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
 _NO_MATCH = re.compile(r"^Expected `str` matching regex '(?P<pattern>.*)' - at `\$\.?(?P<at>[^`]*)`")
+_NO_CHOICE = re.compile(r"^Invalid enum value '(?P<value>.*)' - at `\$\.?(?P<at>[^`]*)`")
 _WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
 
 
@@ -222,6 +223,8 @@ def _explain(message: str) -> str:
         return f'key "{_dotted(found["at"] or "", found["key"])}" is missing; add it'
     if found := _NO_MATCH.match(message):
         return f'key "{found["at"]}" takes {_IN_WORDS[found["pattern"]]}; correct the value'
+    if found := _NO_CHOICE.match(message):
+        return f'key "{found["at"]}" is "{found["value"]}"; use one of {", ".join(_choices(found["at"]))}'
     # What may be left out may be null to msgspec; TOML has no null.
     if found := _WRONG.match(message.replace(" | null`", "`")):
         return f'key "{found["at"]}": {found["what"][0].lower()}{found["what"][1:]}; correct the value'
@@ -239,12 +242,23 @@ def _dotted(section: str, key: str) -> str:
     return f"{section}.{key}" if section else key
 
 
+def _choices(key: str) -> list[str]:
+    """The words that the key takes."""
+    section, _, name = key.rpartition(".")
+    kind = next(_table(field.type) for field in _fields(_kind_of(section)) if field.encode_name == name)
+    return [str(value) for value in kind.values] if isinstance(kind, msgspec.inspect.LiteralType) else []
+
+
 def _keys_of(section: str) -> list[str]:
     """The keys that the table at `section` knows."""
+    return [field.encode_name for field in _fields(_kind_of(section))]
+
+
+def _kind_of(section: str) -> msgspec.inspect.Type:
     kind: msgspec.inspect.Type = msgspec.inspect.type_info(Config)
     for part in filter(None, section.split(".")):
         kind = next((_table(field.type) for field in _fields(kind) if field.encode_name == part), kind)
-    return [field.encode_name for field in _fields(kind)]
+    return kind
 
 
 def _fields(kind: msgspec.inspect.Type) -> tuple[msgspec.inspect.Field, ...]:

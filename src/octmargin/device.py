@@ -93,6 +93,7 @@ class Driver(ABC):
     """Whether one program alone can have what is at an address."""
 
     def __init__(self, address: str) -> None:
+        """ConfigError where `address` can be none; nothing is opened or connected."""
         self.address = address
         self.accounted_until: int | None = None
         """Every frame numbered below is accounted for; None where nothing is known. A driver that takes over

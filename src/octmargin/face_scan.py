@@ -123,11 +123,13 @@ class FaceScanner:
         try:
             numbered = await self._link.sweep(book, self._ring, stop)
         except DeviceError as error:
-            log.warning("sweep failed", reason=str(error))
-            self._on_fault(SWEEP_ALARM, str(error))
+            is_anew = goes_on and isinstance(error, CommandRefusedError)
+            reason = f"{error}; the face is scanned anew" if is_anew else str(error)
+            log.warning("sweep failed", reason=reason)
+            self._on_fault(SWEEP_ALARM, reason)
             if isinstance(error, CommandRefusedError):
                 # A console that refuses a plan will refuse it again, unless it only cannot begin within a sweep.
-                return None, _After.ANEW if goes_on else _After.IS_DONE
+                return None, _After.ANEW if is_anew else _After.IS_DONE
             return None, _After.GOES_ON if goes_on else _After.ANEW
         self._on_recovered(SWEEP_ALARM)
         return numbered, _After.IS_DONE

@@ -10,7 +10,7 @@ from typing import Literal
 
 from octmargin.bus import BrokerSettings, Health, Subscriber, Tally, Topics
 from octmargin.device import Finding
-from octmargin.words import percent
+from octmargin.words import counted, percent
 
 _SILENT_S = 3.0
 """A daemon says health every second."""
@@ -76,14 +76,17 @@ def _findings(health: Health, first: Health) -> Iterator[Finding]:
         yield Finding(
             "recording",
             "note" if missed else "ok",
-            f"{health.recording.frames} frames on disk, {missed} missed",
+            f"{counted(health.recording.frames, 'frame')} on disk, {missed} missed",
             "see the alarm; is the disk fast enough, and not full?" if missed else "",
         )
 
 
 def _bus(health: Health) -> Finding:
     queue = health.queue
-    text = f"{queue.waiting} messages wait, {queue.dropped} flags dropped, {health.reconnects} reconnects"
+    text = (
+        f"{counted(queue.waiting, 'message')} waiting, {counted(queue.dropped, 'flag')} dropped, "
+        f"{counted(health.reconnects, 'reconnect')}"
+    )
     remedy = (
         "the broker is slow or was away; broker.outbox_frames may wait at most, with broker.outbox_file more"
         if queue.dropped

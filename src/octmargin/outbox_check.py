@@ -13,6 +13,7 @@ from pathlib import Path
 from octmargin.bus import OutboxStore
 from octmargin.device import Finding
 from octmargin.errors import ConfigError
+from octmargin.words import counted
 
 _FLOCK = "hhqqi4x"
 """Linux's `struct flock`: type, whence, start, length, process."""
@@ -52,14 +53,16 @@ def outbox_findings(path: Path, base: str) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("outbox", "note", f"{path} could not be looked into: {error.strerror}")
         return
-    yield Finding("outbox", "ok", f"{path}, {store.left} messages of earlier runs wait")
+    yield Finding("outbox", "ok", f"{path}, {counted(store.left, 'message')} of earlier runs waiting")
     if store.unreadable:
         yield Finding(
-            "outbox", "note", f"{path}, {store.unreadable} messages cannot be read, and will not be said"
+            "outbox",
+            "note",
+            f"{path}, {counted(store.unreadable, 'message')} that cannot be read, and will not be said",
         )
     if store.foreign:
         yield Finding(
-            "outbox", "note", f"{path}, {store.foreign} messages of another console wait, and stay there"
+            "outbox", "note", f"{path}, {counted(store.foreign, 'message')} of another console, to stay there"
         )
 
 

@@ -17,6 +17,7 @@ from octmargin.logged import LoggedFlags, LoggedVerdict, bits_of
 from octmargin.margin import BlockFlags, SweepMap, Verdict, judge
 from octmargin.said import FaceThen, Then
 from octmargin.startup import engine_settings, make_assessor
+from octmargin.words import counted
 
 Progress = Callable[[str, int, int], None]
 
@@ -188,10 +189,10 @@ class _FaceReplaying:
             return "the face was not scanned whole"
         unknown = sum(len(frames) for fate, frames in self._fates.items() if fate not in _KNOWN)
         if unknown:
-            return f"{unknown} frames that may be behind it were not compared"
+            return f"it may rest on {counted(unknown, 'frame')} that could not be compared"
         without_fate = self._map.frames - sum(map(len, self._fates.values()))
         if self._then.missed and without_fate:
-            return f"what became of {without_fate} frames may be missing from the log"
+            return f"what became of {counted(without_fate, 'frame')} may be missing from the log"
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -23,10 +24,11 @@ from octmargin.bus import (
     utc_from_ns,
 )
 from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
+from octmargin.device import driver_class
 from octmargin.engine import EngineSettings
 from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
-from octmargin.interruptible import within
+from octmargin.interruptible import StandstillError, within
 from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.signal import Calibration
 
@@ -115,6 +117,15 @@ def check_folder(folder: str, key: str) -> None:
         ) from error
 
 
+def check_named(config: Config) -> None:
+    """ConfigError where the configuration names a console or a folder that can be none, whatever is connected."""
+    driver_class(config.device.driver)(config.device.address)
+    if config.pictures is not None:
+        # A disk that stands still may come back.
+        with contextlib.suppress(StandstillError):
+            check_folder(config.pictures.folder, "pictures.folder")
+
+
 def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
     """ConfigError where the console cannot scan what is configured: better said now than for every face."""
     check_depth(config.engine.depth, capabilities["samples"])
@@ -133,15 +144,20 @@ def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
 
 
 def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> Assessor:
-    """Make an assessor as configured. Raises ConfigError for a model that does not exist or cannot be read."""
+    """Make an assessor as configured.
+
+    ConfigError for a model that does not exist or cannot be read, or a policy that does not go with it.
+    """
     name = judging.model.name
     model: str | MarginModel = RuleModel(judging.rule) if name == "rule-1" else name
-    return Assessor(
+    assessor = Assessor(
         model,
         suspicious_at=judging.model.suspicious_at,
         quality=judging.quality,
         rolloff_db_per_mm=rolloff_db_per_mm,
     )
+    judging.policy.operating_point(assessor.model.operating_point)
+    return assessor
 
 
 def engine_settings(

@@ -12,9 +12,9 @@ def percent(share: float) -> str:
     return f"{math.floor(share * 1000) / 10:g}%"
 
 
-def counted(n: int, what: str) -> str:
-    """How many of something: 1 recording, 2 recordings."""
-    return f"{n} {what}{'' if n == 1 else 's'}"
+def counted(n: int, what: str, many: str = "") -> str:
+    """How many of something: 1 recording, 2 recordings; `many` where its plural has another ending."""
+    return f"{n} {what if n == 1 else many or f'{what}s'}"
 
 
 def size(n_bytes: int) -> str:

@@ -89,6 +89,8 @@ def test_no_broker(tmp_path: Path) -> None:
     [
         ('[calibration]\nfile = "none.npz"', "none.npz"),
         ('[model]\nname = "margin-0"', "model 'margin-0' does not exist"),
+        ("[policy]\nsuspicious_at = 0.1\ndoubtful_at = 0.5", "doubtful_at is 0.5, above suspicious_at, 0.1"),
+        ("[policy]\ndoubtful_at = 0.9", "doubtful_at is 0.9, above suspicious_at, 0.2952; lower it"),
     ],
 )
 def test_what_the_configuration_names_is_looked_for_before_anything_is_connected(
@@ -122,6 +124,23 @@ def test_no_device(
 
 
 @pytest.mark.parametrize(
+    ("driver", "address", "says"),
+    [
+        ("usb", "x", 'USB address "x" is not understood; write usb:VID:PID'),
+        ("usb", "usbip://[", 'USB address "usbip://["'),
+        ("serial", "/dev/ttyS0?speed=3", '"speed" is not understood'),
+        ("serial", "socket://host", "write socket://HOST:PORT"),
+        ("replay", "s.npy", "synthetic=yes or synthetic=no"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_connected(
+    tmp_path: Path, driver: str, address: str, says: str
+) -> None:
+    path = config_file(tmp_path, broker_port=free_port(), driver=driver, address=address)
+    assert says in complaint_of("run", "-c", path)
+
+
+@pytest.mark.parametrize(
     ("scan", "says"),
     [
         ('faces = ["superiour"]', 'the console has no face "superiour"; it offers superior'),
@@ -149,22 +168,23 @@ def test_a_scan_that_the_console_cannot_do(
         console.close()
 
 
+@pytest.mark.parametrize("section", ["recording", "pictures"])
 @pytest.mark.parametrize("folder", ["/proc/rec", "{file}", "{file}/below", "{link}"])
-def test_a_folder_for_recordings_that_cannot_be_written(
-    tmp_path: Path, broker: EmbeddedBroker, folder: str
+def test_a_folder_for_recordings_or_pictures_that_cannot_be_written(
+    tmp_path: Path, section: str, folder: str
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     folder = folder.format(file=tmp_path / "file", link=tmp_path / "link")
     path = config_file(
         tmp_path,
-        broker_port=broker.port,
+        broker_port=free_port(),
         driver="replay",
-        address=str(tmp_path / "never-opened.npy"),
-        extra=f'[recording]\nfolder = "{folder}"\n',
+        address=f"{tmp_path}/never-opened.npy?synthetic=no",
+        extra=f'[{section}]\nfolder = "{folder}"\n',
     )
     said = complaint_of("run", "-c", path)
-    assert f"recording.folder: {folder} is no folder that can be written" in said
+    assert f"{section}.folder: {folder} is no folder that can be written" in said
     assert "name another one" in said
 
 

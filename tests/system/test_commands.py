@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ import pytest
 from PIL import Image
 
 from octmargin.bus import EmbeddedBroker
+from octmargin.config_check import space_finding
+from octmargin.holding import holding
 from octmargin.signal import Calibration
 from octmargin_simulator.optics import ConsoleOptics, Interferometer
 
@@ -129,6 +135,10 @@ def test_doctor_checks_nothing_else_where_the_configuration_cannot_be_used(
         ('[broker]\nusername = "or"\npassword_file = "/none/password"', "/none/password"),
         ("[pictures]\nfolder = '{cal}'", "is no folder"),
         ("[recording]\nfolder = '{cal}'", "is no folder that can be written"),
+        ("[pictures]\nfolder = '/proc/pics'", "pictures.folder: /proc/pics is no folder that can be written"),
+        ("[policy]\nsuspicious_at = 0.1\ndoubtful_at = 0.5", "doubtful_at is 0.5, above suspicious_at, 0.1"),
+        ("[policy]\ndoubtful_at = 0.9", "doubtful_at is 0.9, above suspicious_at, 0.2952; lower it"),
+        ('[model]\nname = "none"', "model 'none' does not exist"),
         ("[recording]\nfolder = '/proc/rec'", "recording.folder: /proc/rec is no folder that can be written"),
         ("[broker]\noutbox_file = '{cal}'", "is not a store of messages"),
         ('[broker]\noutbox_file = "/none/outbox"', "/none is no folder that can be written"),
@@ -147,6 +157,65 @@ def test_doctor_finds_what_run_would_refuse(tmp_path: Path, sections: str, says:
     )
     said = " ".join(output_of("doctor", "-c", str(config), code=1).split())
     assert says in said
+
+
+def simulated_config(folder: Path, simulated: dict[str, Any], extra: str = "") -> str:
+    path = folder / "c.toml"
+    path.write_text(
+        f'site = "t"\nconsole = "c"\n[device]\ndriver = "{simulated["console"]}"\n'
+        f'address = "{simulated["address"]}"\n{extra}'
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("simulated", ["usb"], indirect=True)
+def test_doctor_names_who_holds_the_console_and_how_to_ask_a_daemon(
+    tmp_path: Path, simulated: dict[str, Any]
+) -> None:
+    config = simulated_config(tmp_path, simulated)
+    with holding("usb", simulated["address"], "octmargin run for c"):
+        said = " ".join(output_of("doctor", "-c", config, code=1).split())
+    assert f"the console is held by process {os.getpid()} of " in said
+    assert "octmargin doctor -c FILE --live 5" in said
+    assert "octmargin simulate" not in said
+
+
+@pytest.mark.parametrize("simulated", ["usb"], indirect=True)
+def test_doctor_finds_a_metrics_port_that_is_in_use(tmp_path: Path, simulated: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = simulated_config(tmp_path, simulated, f"[metrics]\nport = {port}\n")
+        said = " ".join(output_of("doctor", "-c", config, code=1).split())
+        assert f"metrics: 127.0.0.1:{port} cannot be listened on" in said
+    said = " ".join(output_of("doctor", "-c", config, code=1).split())
+    assert f"metrics: 127.0.0.1:{port} is free" in said
+
+
+@pytest.mark.parametrize("simulated", ["usb"], indirect=True)
+@pytest.mark.parametrize(
+    "section",
+    [
+        "[scan]\nline_rate_hz = 1e9",
+        "[scan]\nalines = 9999",
+        "[engine]\ndepth = 9999",
+        '[scan]\nfaces = ["x"]',
+    ],
+)
+def test_doctor_offers_a_simulated_console_only_where_there_is_none(
+    tmp_path: Path, simulated: dict[str, Any], section: str
+) -> None:
+    said = " ".join(output_of("doctor", "-c", simulated_config(tmp_path, simulated, section), code=1).split())
+    assert "PROBLEM device" in said
+    assert "starts a simulated console" not in said
+    nowhere = {"console": "usb", "address": "usbip://127.0.0.1:9"}
+    said = " ".join(output_of("doctor", "-c", simulated_config(tmp_path, nowhere), code=1).split())
+    assert "`octmargin simulate` starts a simulated console" in said
+
+
+def test_a_disk_that_is_nearly_full_is_noted(tmp_path: Path) -> None:
+    full = space_finding("recording", Path("/proc/none"))  # a file system without any space
+    assert (full.level, full.text) == ("note", "/proc/none, only 0 bytes free")
+    assert space_finding("recording", tmp_path / "none").level == "ok"
 
 
 def test_calibrate_finds_from_two_mirrors_what_the_optics_are(tmp_path: Path) -> None:
@@ -316,3 +385,56 @@ def test_watch_shows_that_nobody_publishes() -> None:
 )
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in output_of(command, "--help")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--source", "lumpectomy"],
+        ["--record", "{folder}/case"],
+        ["--source", "node", "--record", "{folder}/case"],
+    ],
+)
+def test_simulate_ends_at_once_where_it_is_interrupted_while_it_renders(
+    tmp_path: Path, options: list[str]
+) -> None:
+    options = [option.format(folder=tmp_path) for option in options]
+    command = [*OCTMARGIN, "simulate", "--json", "--port", "0", "--frames", "400", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = json.loads(process.stdout.readline())
+        assert (first["event"], first["done"]) == ("rendering", 1)
+        # Else it stands still where nobody reads what it tells.
+        reading = threading.Thread(target=process.stdout.read)
+        reading.start()
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(2) == 130
+        finally:
+            process.kill()
+            reading.join()
+        assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "log.jsonl", "c/1/0/0.partial"])
+def test_a_recording_that_is_interrupted_leaves_nothing(tmp_path: Path, file: str) -> None:
+    """Interrupted just before a file of it is opened: at its beginning, and among its frames."""
+    interrupted = f"""
+import signal, sys
+from octmargin.__main__ import main
+todo = [True]
+def opened(event, arguments):
+    if event == "open" and ".case.new/" in str(arguments[0]) and {file!r} in str(arguments[0]) and todo:
+        todo.clear()
+        signal.raise_signal(signal.SIGINT)
+sys.addaudithook(opened)
+sys.argv = ["octmargin", "simulate", "--record", {str(tmp_path / "case")!r}, *{SMALL!r}]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -37,6 +38,7 @@ from octmargin.config import (
 )
 from octmargin.daemon import Daemon
 from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError, OctMarginError
+from octmargin.face_scan import SWEEP_ALARM
 from octmargin.frames import ConsoleInfo, LossCause
 from octmargin.interruptible import StandstillError
 from octmargin.link.registers import Faults, ScanStatus
@@ -637,7 +639,15 @@ async def test_a_console_that_cannot_go_on_within_a_sweep_scans_the_face_anew(
     room = Room(phantom, broker, console)
     console.plug_into(room.served)
     async with room.listening():
-        await Daemon(room.config(line_rate_hz=1280.0)).run()
+        running = asyncio.create_task(Daemon(room.config(line_rate_hz=1280.0)).run())
+        await room.until(lambda tally: SWEEP_ALARM in tally.alarms)
+        # What the daemon does by itself is not asked of the operator.
+        assert re.fullmatch(
+            r".*: the console cannot begin at frame \d: that takes protocol 1\.1, of a later firmware; "
+            "the face is scanned anew",
+            room.tally.alarms[SWEEP_ALARM].text,
+        )
+        await running
         await room.until(lambda tally: tally.state == "disconnected")
     await asyncio.to_thread(room.close)
     assert balanced(room.tally)

@@ -76,14 +76,14 @@ def told(path: Path, base: str = BASE) -> list[Finding]:
 
 
 def test_what_waits_is_counted(path: Path) -> None:
-    assert told(path) == [Finding("outbox", "ok", f"{path}, 3 messages of earlier runs wait")]
+    assert told(path) == [Finding("outbox", "ok", f"{path}, 3 messages of earlier runs waiting")]
 
 
 def test_what_a_killed_daemon_left_is_counted_too(path: Path) -> None:
     with held(path):
         pass
     assert (path.parent / "outbox-wal").exists(), "it was killed"
-    assert told(path) == [Finding("outbox", "ok", f"{path}, 4 messages of earlier runs wait")]
+    assert told(path) == [Finding("outbox", "ok", f"{path}, 4 messages of earlier runs waiting")]
 
 
 def test_an_outbox_that_a_daemon_has_is_in_use_and_no_problem(path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_is_no_outbox_stays_what_it_is(tmp_path: Path) -> None:
 def test_an_empty_file_is_not_made_an_outbox(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     path.touch()
-    assert told(path) == [Finding("outbox", "ok", f"{path}, 0 messages of earlier runs wait")]
+    assert told(path) == [Finding("outbox", "ok", f"{path}, 0 messages of earlier runs waiting")]
 
 
 def test_a_message_that_cannot_be_read_is_told(path: Path) -> None:
@@ -112,14 +112,16 @@ def test_a_message_that_cannot_be_read_is_told(path: Path) -> None:
         "INSERT INTO parcels VALUES ('verdict', 0, 'octmargin/1/or/c/verdict/x', 'odd')"
     )
     store.close().result(10)
-    assert [finding.level for finding in told(path)] == ["ok", "note"]
+    [ok, note] = told(path)
+    assert (ok.level, note.level) == ("ok", "note")
+    assert note.text == f"{path}, 1 message that cannot be read, and will not be said"
 
 
 def test_what_another_console_left_is_told(path: Path) -> None:
     [ok, note] = told(path, "octmargin/1/or/renamed")
     assert (ok.level, note.level) == ("ok", "note")
-    assert "0 messages of earlier runs wait" in ok.text
-    assert "3 messages of another console wait" in note.text
+    assert "0 messages of earlier runs waiting" in ok.text
+    assert "3 messages of another console, to stay there" in note.text
 
 
 @pytest.mark.parametrize("name", ["out\0box", "x" * 300])

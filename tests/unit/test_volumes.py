@@ -177,3 +177,11 @@ def test_what_is_wrong_is_named(recording: Recording, tmp_path: Path) -> None:
 
     assert "it has superior, medial" in error("--face", "anterior")
     assert "depths from 1 to 128" in error("--depth", "500")
+
+
+def test_no_depth_at_all_is_not_every_depth(recording: Recording, tmp_path: Path) -> None:
+    arguments = ["recordings", "volume", str(recording.path), "-o", str(tmp_path / "out"), "--depth", "0"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "--depth" in result.output
+    assert not (tmp_path / "out").exists()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from octmargin.errors import CommandRefusedError, DeviceDisconnectedError, OctMarginError, ProtocolError
 from octmargin.link.registers import USB_PRODUCT_ID, USB_VENDOR_ID
 from octmargin_drivers.link_driver import LinkDriver
 from octmargin_drivers.serial import SerialDriver
@@ -53,8 +54,23 @@ def device_of(text: str) -> Device:
     if kind == "serial" and rest:
         return Device(SerialDriver, rest, SerialAddress.parse(rest).baud / _BITS_PER_BYTE)
     raise pytest.UsageError(
-        f"--console {text}: write usb:VID:PID[:SERIAL] or serial:PORT?baud=N (any port or URL that pyserial opens)"
+        f"--console {text}: write usb:VID:PID[:SERIAL] or serial:PORT?baud=N (any port or URL that pyserial opens), "
+        "or usbip://HOST:PORT"
     )
+
+
+async def check_there(text: str) -> None:
+    """`pytest.UsageError` where nothing answers that `--console` names: that breaks no requirement."""
+    try:
+        driver = device_of(text).driver()
+        try:
+            await driver.open()
+        finally:
+            await driver.close()
+    except (ProtocolError, CommandRefusedError, DeviceDisconnectedError):
+        return  # something answers; what is wrong with it, the tests tell
+    except OctMarginError as error:
+        raise pytest.UsageError(f"--console {text}: {error}") from error
 
 
 class _Requirement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.conftest import needs_program
-from tests.wire.conformance import SIMULATED, Device, Report, device_of, needs_vhci, simulated
+from tests.wire.conformance import SIMULATED, Device, Report, check_there, device_of, needs_vhci, simulated
 
 from octmargin.device import Driver
 from octmargin.frames import Frame, LostFrames, PixelFormat, ScanPlan
@@ -62,7 +63,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Against hardware only what needs no simulator; and what is marked, tells its requirement to the report."""
-    if config.getoption("--console"):
+    if named := config.getoption("--console"):
+        if not config.option.collectonly:
+            asyncio.run(check_there(named))
         kept = [item for item in items if "device" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept

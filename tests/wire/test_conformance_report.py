@@ -142,6 +142,32 @@ def test_a_console_that_does_not_answer_after_the_silence_still_gets_its_heartbe
     assert console._memory.number(reg.HEARTBEAT_TIMEOUT_MS) == usual_ms
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("usbip://127.0.0.1:9", "no console there; start one with `octmargin simulate`, or check the port"),
+        ("usb:12", 'USB address "usb:12" is not understood; write usb:VID:PID'),
+        ("serial:/dev/ttyS0?speed=3", '"speed" is not understood'),
+        ("serial:/dev/tty-not-there", "no such port"),
+        ("floppy:a", "write usb:VID:PID"),
+    ],
+)
+def test_where_no_console_can_be_reached_the_suite_says_why_once_and_tries_nothing(
+    tmp_path: Path, address: str, says: str
+) -> None:
+    suite = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/wire", "--console", address,
+         "--conformance-report", str(tmp_path / "report.json")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert suite.returncode == pytest.ExitCode.USAGE_ERROR
+    [line] = [line for line in suite.stderr.splitlines() if line.strip()]
+    assert line.startswith(f"ERROR: --console {address}: ")
+    assert says in line
+    assert "FULFILLED" not in suite.stdout
+    assert not (tmp_path / "report.json").exists()
+
+
 @pytest.mark.parametrize("text", ["", "usb", "usb:", "/dev/ttyUSB0", "serial:"])
 def test_what_cannot_be_a_console_is_said_with_how_it_is_written(text: str) -> None:
     with pytest.raises(pytest.UsageError, match=r"write usb:VID:PID\[:SERIAL\] or serial:PORT"):

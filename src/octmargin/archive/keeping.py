@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octmargin.archive.logged_frames import logged_frames
-from octmargin.archive.recording import Recording
+from octmargin.archive.recording import Recording, looks_like_recording
 from octmargin.archive.writing import spectra_hash
 from octmargin.errors import InputError
 
@@ -30,6 +30,7 @@ class Holding:
     faces: tuple[str, ...] = ()
     planned: int = 0
     present: int = 0
+    """Frames that are on disk."""
     trouble: str = ""
 
 
@@ -55,10 +56,10 @@ class Soundness:
 
 
 def holdings(folder: Path) -> list[Holding]:
-    """Recordings in `folder`, oldest first; InputError where it is no folder."""
+    """Recordings in `folder`, or what is left of them, oldest first; InputError where it is no folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the one with the recordings")
-    found = [_holding(path) for path in folder.iterdir() if (path / "zarr.json").is_file()]
+    found = [_holding(path) for path in folder.iterdir() if looks_like_recording(path)]
     return sorted(found, key=lambda holding: (holding.modified_s, holding.path))
 
 
@@ -137,7 +138,8 @@ def now_s() -> float:
 
 def _holding(path: Path) -> Holding:
     sizes = list(_files(path))
-    size, modified_s = sum(bytes_ for bytes_, _ in sizes), max(when for _, when in sizes)
+    size = sum(bytes_ for bytes_, _ in sizes)
+    modified_s = max((when for _, when in sizes), default=path.stat().st_mtime)
     try:
         recording = Recording.open(path)
     except InputError as error:
@@ -151,7 +153,7 @@ def _holding(path: Path) -> Holding:
         name=recording.name,
         faces=recording.faces,
         planned=sum(recording.plan(face).frames for face in recording.faces),
-        present=sum(int(recording.present(face).sum()) for face in recording.faces),
+        present=sum(int(recording.on_disk(face).sum()) for face in recording.faces),
     )
 
 

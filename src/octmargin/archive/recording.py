@@ -18,6 +18,8 @@ from octmargin.errors import InputError
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.signal import Calibration
 
+_DESCRIPTION = "zarr.json"
+
 
 class Recording:
     """The raw spectra of one specimen, read from a folder when they are asked for; use `Recording.open`.
@@ -77,6 +79,8 @@ class Recording:
         try:
             group = zarr.open_group(path, mode="r", zarr_format=3)
         except FileNotFoundError as error:  # a folder without a group is one to zarr too
+            if looks_like_recording(path):
+                raise InputError(f"{path}: its {_DESCRIPTION} is gone; restore it from a copy") from error
             raise InputError(
                 f"{path}: not an octmargin recording; `octmargin simulate --record` writes one"
             ) from error
@@ -110,6 +114,11 @@ class Recording:
         """Which frames of `face` came, (frames,), read-only; the others are lost."""
         self._entry(face)
         return self._present[face]
+
+    def on_disk(self, face: str) -> NDArray[np.bool_]:
+        """Which frames of `face` came and are still there, (frames,); whether they are sound, reading them tells."""
+        there: NDArray[np.bool_] = self.present(face) & self._written(face)
+        return there
 
     def log(self) -> Iterator[dict[str, Any]]:
         """What happened while it was made, entry by entry, as far as the chain of hashes holds."""
@@ -166,6 +175,11 @@ class Recording:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def looks_like_recording(path: Path) -> bool:
+    """Whether the folder is a recording, or what is left of one."""
+    return (path / _DESCRIPTION).is_file() or (path / LOG_FILE).is_file() or (path / "faces").is_dir()
 
 
 def _spectra(path: Path, group: zarr.Group, face: str, pixel_format: PixelFormat) -> zarr.Array[Any]:

@@ -171,9 +171,12 @@ class RecordingWriter:
             self.log = Logbook(self._folder / LOG_FILE)
             """What happens meanwhile; each frame is noted with its hash."""
             self.log.note("began", {**logged_description(metadata), **(began or {})})
-        except (OSError, OctMarginError) as error:
+        except BaseException as error:
+            # Ctrl-C, for one, leaves nothing either.
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise _unwritable(path, error) from error
+            if isinstance(error, OSError | OctMarginError):
+                raise _unwritable(path, error) from error
+            raise
 
     def _create_spectra(self, plan: ScanPlan) -> zarr.Array[Any]:
         return self._group.create_array(
@@ -304,11 +307,14 @@ def finish_recording(path: Path) -> int:
     recording = Recording.open(path)
     present = {face: np.array(recording.present(face)) for face in recording.faces}
     try:
-        group = zarr.open_group(path, mode="r+", zarr_format=3)
+        folder = ZarrFolder.opened(path)
+        group = zarr.open_group(folder.store, mode="r+", zarr_format=3)
         drop_half_line(path / LOG_FILE)
         log_hash = check_log(path / LOG_FILE).last_hash
         _note_present(group, present)
+        folder.flush()
         _complete(group, described.parse(path, dict(group.attrs)), log_hash)
+        folder.flush()
         for left in path.rglob("*.partial"):
             left.unlink()
     except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zarr.core.buffer import Buffer
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 _DESCRIPTION = "zarr.json"
@@ -23,6 +23,16 @@ class ZarrFolder:
         self._flushed: dict[str, Buffer] = {}
         """Descriptions as they are on disk: Zarr looks at them again, at chunks it does not."""
         self.store = MemoryStore(self._values)
+
+    @classmethod
+    def opened(cls, path: Path) -> ZarrFolder:
+        """One that is there already, with its descriptions; OSError where they cannot be read."""
+        folder = cls(path)
+        as_buffer = default_buffer_prototype().buffer.from_bytes
+        for file in path.rglob(_DESCRIPTION):
+            folder._values[file.relative_to(path).as_posix()] = as_buffer(file.read_bytes())
+        folder._flushed = dict(folder._values)
+        return folder
 
     def flush(self) -> None:
         """Write what is new; OSError where that cannot be."""

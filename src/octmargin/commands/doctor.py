@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -20,12 +19,10 @@ from octmargin import kernel_cache
 from octmargin.bus import BrokerSettings, Topics, check_credentials
 from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
-from octmargin.device import DRIVER_GROUP, Finding, driver_class, drivers
+from octmargin.config_check import device_findings, judging_finding, place_findings
+from octmargin.device import DRIVER_GROUP, Finding, drivers
 from octmargin.errors import ConfigError, OctMarginError
-from octmargin.interruptible import StandstillError
 from octmargin.live_check import live_findings
-from octmargin.outbox_check import outbox_findings
-from octmargin.startup import check_folder, check_scan, choose_calibration, load_calibration
 
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
@@ -50,14 +47,11 @@ def doctor(
     checked = load_config(config) if config is not None else None
     findings = list(_installation())
     if checked is not None:
-        findings.append(Finding("configuration", "ok", str(config)))
+        findings += [Finding("configuration", "ok", str(config)), judging_finding(checked)]
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
-    if checked is not None and checked.broker.outbox_file:
-        findings += outbox_findings(
-            Path(checked.broker.outbox_file), Topics(checked.site, checked.console).base
-        )
-    findings += _folders(checked)
+    if checked is not None:
+        findings += place_findings(checked)
     _finish(findings)
 
 
@@ -138,30 +132,8 @@ async def _devices(config: Config | None) -> list[Finding]:
         if not consoles:
             findings.append(Finding(f"driver {name}", "ok", "no device found"))
     if config is not None:
-        findings.append(await _configured_device(config))
+        findings += await device_findings(config)
     return findings
-
-
-async def _configured_device(config: Config) -> Finding:
-    """What `run` will ask of the console, asked now: is it there, can it do the scan, is it calibrated."""
-    what = f"device {config.device.driver} {config.device.address}"
-    try:
-        loaded = load_calibration(config.calibration)
-        driver = driver_class(config.device.driver)(config.device.address)
-        try:
-            await driver.open()
-            info = await driver.identify()
-        finally:
-            await driver.close()
-        check_scan(config, info.capabilities)
-        choose_calibration(config.calibration, loaded, info.capabilities)
-    except OctMarginError as error:
-        return Finding(
-            what, "problem", str(error), "see the message; `octmargin simulate` starts a simulated console"
-        )
-    return Finding(
-        what, "ok", f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}"
-    )
 
 
 def _broker(config: Config | None) -> Finding:
@@ -179,27 +151,6 @@ def _broker(config: Config | None) -> Finding:
             remedy += "; until then what is said waits in the outbox"
         is_needed = config is not None and not settings.outbox_file
         return Finding(what, "problem" if is_needed else "note", f"no broker: {error}", remedy)
-
-
-def _folders(config: Config | None) -> Iterator[Finding]:
-    """Of pictures and recordings, where they are configured: can they be written."""
-    if config is None:
-        return
-    for what, section in (("pictures", config.pictures), ("recording", config.recording)):
-        if section is None:
-            continue
-        try:
-            check_folder(section.folder, f"{what}.folder")
-        except ConfigError as error:
-            yield Finding(what, "problem", str(error))
-        except StandstillError:
-            yield Finding(
-                what, "problem", f"{section.folder}: the disk stands still", "mend it, or name another"
-            )
-        else:
-            path = Path(section.folder).absolute()
-            there = next(place for place in (path, *path.parents) if place.exists())
-            yield Finding(what, "ok", f"{path}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
 
 
 def _show(findings: list[Finding]) -> None:

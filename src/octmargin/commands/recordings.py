@@ -26,14 +26,16 @@ def list_(
     folder: Annotated[Path, typer.Argument(help="The folder with the recordings.")],
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the recordings of a folder, oldest first."""
+    """List the recordings of a folder, oldest first; exit with 1 where one cannot be opened."""
     found = holdings(folder)
     if json_output:
         typer.echo(msgspec.json.encode([_as_json(holding) for holding in found]).decode())
-        return
-    for holding in found:
-        typer.echo(_line(holding))
-    typer.echo(f"{counted(len(found), 'recording')}, {_size(found)}")
+    else:
+        for holding in found:
+            typer.echo(_line(holding))
+        typer.echo(f"{counted(len(found), 'recording')}, {_size(found)}")
+    if any(holding.trouble for holding in found):
+        sys.exit(1)
 
 
 @recordings.command("verify")
@@ -68,9 +70,8 @@ def _each(paths: list[Path], work: Callable[[Recording], bool]) -> None:
 
 def _verify(recording: Recording) -> bool:
     found = verify(recording)
-    text = (
-        f"{recording.path}: {found.sound} frames sound, {found.lost} not there, {len(found.damaged)} damaged"
-    )
+    sound = counted(found.sound, "frame")
+    text = f"{recording.path}: {sound} sound, {found.lost} not there, {len(found.damaged)} damaged"
     if found.changed:
         text += f", {len(found.changed)} changed since"
     if found.unhashed:
@@ -89,7 +90,7 @@ def _repair(recording: Recording) -> bool:
         typer.echo(f"{recording.path}: is complete")
     else:
         present = finish_recording(recording.path)
-        typer.echo(f"{recording.path}: complete now, with the {present} frames that had been written")
+        typer.echo(f"{recording.path}: complete now, with what had been written: {counted(present, 'frame')}")
     return True
 
 
@@ -99,7 +100,7 @@ def volume(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the volumes.")] = Path("volumes"),
     face: Annotated[str | None, typer.Option(help="The only face to reconstruct.")] = None,
     depth: Annotated[
-        int | None, typer.Option(help="Depth pixels to keep; all that there are without it.")
+        int | None, typer.Option(min=1, help="Depth pixels to keep; all that there are without it.")
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration file; the recording's own without it.")
@@ -207,7 +208,8 @@ def _line(holding: Holding) -> str:
         return f"{holding.path.name}  {size(holding.size_bytes)}  cannot be opened: {holding.trouble}"
     kind = "SYNTHETIC" if holding.synthetic else "measured"
     state = "" if holding.complete else ", cut short"
-    frames = f"{holding.present} of {holding.planned} frames of {len(holding.faces)} faces{state}"
+    planned, faces = counted(holding.planned, "frame"), counted(len(holding.faces), "face")
+    frames = f"{holding.present} of {planned} of {faces}{state}"
     return f"{holding.path.name}  {size(holding.size_bytes)}  {frames}  {kind}  {holding.name}"
 
 

@@ -16,6 +16,7 @@ from octmargin.replaying import DIFFERENCES, FaceReplay, Fate, is_confirmed
 from octmargin.replaying import replay as replayed
 from octmargin.said import Then, read_then
 from octmargin.startup import make_assessor
+from octmargin.words import counted
 
 
 def replay(
@@ -25,7 +26,8 @@ def replay(
 ) -> None:
     """Judge a recording again, with the configuration of then, and compare.
 
-    Exit with 1 where anything differs, where nothing could be compared, or where the log was changed.
+    Exit with 1 where anything differs, where nothing could be compared, or where the log was changed; with 2 where the
+    recording cannot be judged again.
     """
     recording = Recording.open(path)
     then = read_then(recording)
@@ -65,7 +67,8 @@ def _of_the_log(then: Then) -> list[str]:
     if then.trouble:
         lines.append(f"{then.trouble}; nothing in it can be relied on")
     if then.missed:
-        lines.append(f"the log had no place for {then.missed} entries; what they said cannot be compared")
+        missed = counted(then.missed, "entry", "entries")
+        lines.append(f"the log had no place for {missed}; what was said there cannot be compared")
     if not then.is_complete:
         lines.append("the recording is not complete: whether its log ends as it was written, nobody knows")
     return lines
@@ -74,7 +77,9 @@ def _of_the_log(then: Then) -> list[str]:
 def _line(face: FaceReplay, then: Then) -> str:
     if not face.fates and face.face not in then.faces:
         return f"{face.face:<10} nothing recorded and nothing said"
-    parts = [f"{face.face:<10} {face.same} of {face.compared} frames the same, {face.exact} to the last bit"]
+    parts = [
+        f"{face.face:<10} {face.same} of {counted(face.compared, 'frame')} the same, {face.exact} to the last bit"
+    ]
     if face.face not in then.faces:
         parts.append("the log does not tell of this face")
     parts += [_frames(face, fate) for fate in face.fates if fate is not Fate.SAME]
@@ -83,7 +88,7 @@ def _line(face: FaceReplay, then: Then) -> str:
         parts.append(f"verdict not compared ({face.verdict_uncompared}), {now} now")
     elif face.verdict_then is not None and face.verdict_differs:
         was = face.verdict_then.verdict.replace("_", " ")
-        parts.append(f"{was} then, {now} now ({', '.join(face.verdict_differs)} differ)")
+        parts.append(f"{was} then, {now} now (not the same: {', '.join(face.verdict_differs)})")
     else:
         parts.append(now)
     return ", ".join(parts)
@@ -113,7 +118,7 @@ def _summary(recording: Recording, then: Then, faces: list[FaceReplay]) -> str:
     else:
         what = "the same flags and verdicts"
     origin = "SYNTHETIC spectra" if recording.synthetic else "measured spectra"
-    return f"{what}; {exact} of {compared} frames to the last bit; research use only, {origin}"
+    return f"{what}; {exact} of {counted(compared, 'frame')} to the last bit; research use only, {origin}"
 
 
 def _document(recording: Recording, then: Then, faces: list[FaceReplay]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from octmargin.config import Config, load_config
 from octmargin.daemon import Daemon
 from octmargin.device import on_loop
 from octmargin.log import configure_logging
+from octmargin.startup import check_named
 
 
 def run(
@@ -26,6 +27,7 @@ def run(
 ) -> None:
     """Acquire, judge and publish until every pass is done, or Ctrl-C."""
     settings = load_config(config)
+    check_named(settings)
     configure_logging(level=log_level, as_json=log_json)
     asyncio.run(_run(settings, stop_on_eof=stop_on_eof))
 

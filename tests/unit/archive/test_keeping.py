@@ -71,6 +71,34 @@ def test_a_folder_is_listed_with_what_is_in_each(folder: Path) -> None:
     assert found["whole"].size_bytes == size
 
 
+def test_what_is_left_of_a_recording_is_listed_as_one_that_cannot_be_opened(folder: Path) -> None:
+    assert run("list", folder).returncode == 0
+    (folder / "whole/zarr.json").unlink()
+    (folder / "left/faces").mkdir(parents=True)
+    done = run("list", folder)
+    assert done.returncode == 1
+    for name in ("whole", "left"):
+        assert re.search(
+            rf"^{name} .* cannot be opened: .*/{name}: its zarr.json is gone; restore",
+            done.stdout,
+            re.MULTILINE,
+        )
+    assert "\n3 recordings, " in done.stdout
+    as_json = run("list", folder, "--json")
+    assert as_json.returncode == 1
+    assert {
+        Path(found["path"]).name for found in msgspec.json.decode(as_json.stdout) if found["trouble"]
+    } == {
+        "whole",
+        "left",
+    }
+
+
+def test_frames_that_are_gone_since_are_not_counted(folder: Path) -> None:
+    (folder / "whole/faces/superior/spectra/c/1/0/0").unlink()
+    assert f"{FRAMES - 1} of {FRAMES} frames of 1 face  SYN" in run("list", folder).stdout
+
+
 def test_a_damaged_frame_is_found(folder: Path) -> None:
     recording = Recording.open(folder / "whole")
     assert verify(recording).damaged == ()
@@ -89,6 +117,34 @@ def test_what_was_cut_short_is_finished_with_what_it_has(folder: Path) -> None:
     assert recording.present("superior").tolist() == [True, False, False]
     assert not list((folder / "cut").rglob("*.partial"))
     assert verify(recording).sound == 1
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_there_was(folder: Path) -> None:
+    """Only the command's own thread writes: what the disk says to another may come as a traceback at the end."""
+    limited = f"""
+import os, resource, signal, sys, threading
+from octmargin.cli import app
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+writers = set()
+def opened(event, arguments):
+    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        writers.add(threading.current_thread())
+sys.addaudithook(opened)
+try:
+    app(["recordings", "repair", {str(folder / "cut")!r}])
+finally:
+    assert writers == {{threading.main_thread()}}, writers
+"""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", limited], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    one_line = r"octmargin: .*/cut: cannot be written \(File too large\); check the disk and the folder\n"
+    assert re.fullmatch(one_line, done.stderr)
+    assert not Recording.open(folder / "cut").complete
+    assert run("repair", folder / "cut").returncode == 0
+    assert verify(Recording.open(folder / "cut")).sound == 1
 
 
 def holding(name: str, age_days: float, size_gb: float) -> Holding:
@@ -124,15 +180,18 @@ def test_a_frame_that_came_and_is_not_there_any_more_is_found(folder: Path) -> N
 def test_the_command_line_lists_verifies_repairs_and_prunes(folder: Path) -> None:
     listed = run("list", folder)
     assert "cut  " in listed.stdout
-    assert "1 of 3 frames of 1 faces, cut short  SYNTHETIC" in listed.stdout
+    assert "1 of 3 frames of 1 face, cut short  SYNTHETIC" in listed.stdout
     assert re.search(r"\nwhole  [1-9]\d*\.\d kB  3 of 3 frames", "\n" + listed.stdout)
     assert re.search(r"\n2 recordings, [1-9]\d*\.\d kB\n", listed.stdout)
     assert msgspec.json.decode(run("list", folder, "--json").stdout)[0]["synthetic"] is True
     assert (
-        "1 frames sound, 2 not there, 0 damaged (its writing was cut short"
+        "1 frame sound, 2 not there, 0 damaged (its writing was cut short"
         in run("verify", folder / "cut").stdout
     )
-    assert "complete now, with the 1 frames" in run("repair", folder / "cut", folder / "whole").stdout
+    assert (
+        "complete now, with what had been written: 1 frame\n"
+        in run("repair", folder / "cut", folder / "whole").stdout
+    )
     assert Recording.open(folder / "cut").complete
     old = 1e9
     for file in (folder / "cut").rglob("*"):

@@ -1,0 +1,108 @@
+"""What a configuration needs of this machine, found out without a scan: what `run` would refuse is a problem."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from octmargin.bus import Topics
+from octmargin.config import Config
+from octmargin.device import Finding, driver_class
+from octmargin.errors import ConfigError, DeviceBusyError, DeviceNotFoundError, OctMarginError
+from octmargin.holding import holding
+from octmargin.interruptible import StandstillError
+from octmargin.metrics import MetricsPage, serving
+from octmargin.outbox_check import outbox_findings
+from octmargin.startup import check_folder, check_scan, choose_calibration, load_calibration, make_assessor
+from octmargin.words import size
+
+LITTLE_BYTES = 100_000_000
+"""So little space is worth a note: raw spectra fill it within seconds."""
+
+
+async def device_findings(config: Config) -> list[Finding]:
+    """What `run` will ask of the console: is it free and there, can it do the scan, is it calibrated.
+
+    And of the metrics' port, where nobody has the console: its daemon has the port too.
+    """
+    device = config.device
+    what = f"device {device.driver} {device.address}"
+    try:
+        kind = driver_class(device.driver)
+        driver = kind(device.address)
+        loaded = load_calibration(config.calibration)
+        with contextlib.ExitStack() as held:
+            if kind.exclusive:
+                held.enter_context(holding(device.driver, device.address, "octmargin doctor"))
+            try:
+                await driver.open()
+                info = await driver.identify()
+            finally:
+                await driver.close()
+        check_scan(config, info.capabilities)
+        choose_calibration(config.calibration, loaded, info.capabilities)
+    except DeviceBusyError as error:
+        live = "`octmargin doctor -c FILE --live 5` says how a daemon does that runs"
+        return [Finding(what, "problem", str(error), live)]
+    except DeviceNotFoundError as error:
+        simulated = "`octmargin simulate` starts a simulated console"
+        found = Finding(what, "problem", str(error), simulated)
+    except OctMarginError as error:
+        found = Finding(what, "problem", str(error))
+    else:
+        about = f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}"
+        found = Finding(what, "ok", about)
+    return [found, *_metrics(config)]
+
+
+def judging_finding(config: Config) -> Finding:
+    """Of model and policy: are they there, and do they go together."""
+    try:
+        model = make_assessor(config).model.identity
+    except OctMarginError as error:
+        return Finding("model", "problem", str(error))
+    return Finding("model", "ok", f"{model.name} {model.version}")
+
+
+def place_findings(config: Config) -> Iterator[Finding]:
+    """Of pictures, recordings and outbox, where they are configured: can they be written, and is there space."""
+    for what, section in (("pictures", config.pictures), ("recording", config.recording)):
+        if section is None:
+            continue
+        path = Path(section.folder).absolute()
+        try:
+            check_folder(section.folder, f"{what}.folder")
+        except ConfigError as error:
+            yield Finding(what, "problem", str(error))
+        except StandstillError:
+            yield Finding(what, "problem", f"{path}: the disk stands still", "mend it, or name another")
+        else:
+            yield space_finding(what, path)
+    if config.broker.outbox_file:
+        outbox = Path(config.broker.outbox_file)
+        of_outbox = list(outbox_findings(outbox, Topics(config.site, config.console).base))
+        yield from of_outbox
+        if all(finding.level != "problem" for finding in of_outbox):
+            yield space_finding("outbox", outbox)
+
+
+def space_finding(what: str, path: Path) -> Finding:
+    """How much can be written to `path`, which need not be there yet; a note where that is little."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < LITTLE_BYTES:
+        return Finding(what, "note", f"{path}, only {size(free)} free", "make space, or name another disk")
+    return Finding(what, "ok", f"{path}, {size(free)} free")
+
+
+def _metrics(config: Config) -> Iterator[Finding]:
+    if config.metrics is None:
+        return
+    where = f"{config.metrics.host}:{config.metrics.port}"
+    try:
+        with serving(MetricsPage(), config.metrics):
+            yield Finding("metrics", "ok", f"{where} is free")
+    except ConfigError as error:
+        yield Finding("metrics", "problem", str(error))
