@@ -133,9 +133,9 @@ def test_a_librarys_malformed_call_is_an_entry_and_does_not_end_its_thread(
     configure_logging(level="info", as_json=True)
     root = logging.getLogger()
     root.handlers[:] = root.handlers[-1:]  # pytest's own would fail
-    logging.getLogger("usb").warning(message, *arguments)
+    logging.getLogger("a library").warning(message, *arguments)
     [entry] = entries(capsys)
-    assert (entry["event"], entry["library"], entry["level"]) == (told, "usb", "warning")
+    assert (entry["event"], entry["library"], entry["level"]) == (told, "a library", "warning")
 
 
 def test_an_error_of_a_library_that_cannot_be_shown_is_an_entry(capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +144,7 @@ def test_an_error_of_a_library_that_cannot_be_shown_is_an_entry(capsys: pytest.C
             raise RuntimeError("no")
 
     configure_logging(level="info", as_json=True)
-    logging.getLogger("usb").error("failed", exc_info=OddError())
+    logging.getLogger("a library").error("failed", exc_info=OddError())
     [entry] = entries(capsys)
     assert entry["error"] == "OddError: <OddError that cannot be shown>"
 
