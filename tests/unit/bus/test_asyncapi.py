@@ -76,7 +76,7 @@ def test_every_kind_is_published_as_documented(asyncapi: dict[str, Any], kind: K
 
 def test_its_schemas_are_those_of_the_structs(asyncapi: dict[str, Any]) -> None:
     assert asyncapi["components"]["schemas"] == json.loads(json.dumps(json_schemas())), (
-        "run scripts/asyncapi_schemas.py"
+        "run scripts/write_contract.py"
     )
 
 
