@@ -14,6 +14,7 @@ import msgspec
 from octmargin.bus import BrokerSettings
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
+from octmargin.identifiers import why_not_opaque
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
@@ -99,10 +100,31 @@ class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseSection(_Section, frozen=True):
-    """Opaque identifiers that go on the bus; never a patient's identity."""
+    """Opaque identifiers that go on the bus; never a patient's identity.
+
+    One that looks like a name, a number or a date is refused, unless it matches `id_pattern`, the site's own scheme.
+    """
 
     case_id: Name = "case-0"
     specimen_id: Name = "specimen-0"
+    id_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("case_id", "specimen_id"):
+            if reason := self.why_not(getattr(self, key)):
+                raise ConfigError(f'case.{key} "{getattr(self, key)}" {reason}')
+
+    def why_not(self, identifier: str) -> str:
+        """Why it may not go on the bus, and what to do; empty where it may."""
+        if self.id_pattern is not None:
+            fits = _compiled(self.id_pattern).fullmatch(identifier)
+            return "" if fits else f"is not what case.id_pattern takes ({self.id_pattern}); correct either"
+        if reason := why_not_opaque(identifier):
+            return (
+                f"may be a patient's: {reason}; give an opaque identifier such as case-17, "
+                "or the scheme of the site's as case.id_pattern"
+            )
+        return ""
 
 
 class PicturesSection(_Section, frozen=True):
@@ -169,6 +191,15 @@ class Config(_Section, JudgingSection, frozen=True):
             line_rate_hz=self.scan.line_rate_hz,
             pixel_format=PixelFormat[formats[0]],
         )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"case.id_pattern {pattern!r} is no regular expression: {error}; correct it"
+        ) from None
 
 
 def _check_host(host: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
 from octmargin.interruptible import StandstillError, within
 from octmargin.margin import Assessor, MarginModel, RuleModel
+from octmargin.places import Places
 from octmargin.signal import Calibration
 
 _FOLDER_S = 1.0
@@ -193,8 +195,12 @@ def describe(
     session: str,
     synthetic: bool,
 ) -> Description:
-    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
+    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy.
+
+    No paths, and no names of files of measured spectra: they may be named after a patient.
+    """
     model = make_assessor(config).model
+    places = Places(config)
     return Description(
         acquired_at=utc_from_ns(time.time_ns()),
         synthetic=synthetic,
@@ -204,7 +210,7 @@ def describe(
             name=model.identity.name, version=model.identity.version, hash=model.identity.fingerprint
         ),
         calibration=CalibrationDescription(
-            id=config.calibration.file or f"factory, console {info.serial}",
+            id=places.without(config.calibration.file or f"factory, console {info.serial}"),
             hash=calibration_fingerprint(calibration),
         ),
         configuration_hash=config.fingerprint(),
@@ -214,9 +220,9 @@ def describe(
             serial=info.serial,
             firmware=info.firmware,
             driver=info.driver,
-            address=info.address,
+            address=places.without(info.address),
             simulated=bool(info.capabilities.get("simulated", True)),
-            source=str(info.capabilities.get("source", "")),
+            source=_source(info.capabilities, synthetic=synthetic),
         ),
         scan=ScanDescription(
             samples=plan.samples,
@@ -230,6 +236,11 @@ def describe(
         policy=msgspec.to_builtins(config.policy)
         | asdict(config.policy.operating_point(model.operating_point)),
     )
+
+
+def _source(capabilities: Mapping[str, Any], *, synthetic: bool) -> str:
+    source = str(capabilities.get("source", ""))
+    return source if synthetic or not source else "measured spectra"
 
 
 def calibration_fingerprint(calibration: Calibration) -> str:
