@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from octmargin.bus import (
+    MOST_KEY_VIEWS,
     FlagMessage,
+    KeyView,
     MapMessage,
     Publisher,
     VerdictMessage,
@@ -23,7 +25,7 @@ from octmargin.engine import Judged
 from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram
 from octmargin.logged import LoggedFlags, LoggedVerdict
-from octmargin.margin import Verdict
+from octmargin.margin import Cluster, Verdict
 from octmargin.sweeps import SweepBook
 
 MAP_INTERVAL_S = 0.5
@@ -145,7 +147,28 @@ class ResultDesk:
             clusters=len(verdict.clusters),
             counts=count_states(book.state),
             reasons=list(verdict.reasons),
+            key_views=key_views(verdict.clusters),
         )
+
+
+def key_views(clusters: Iterable[Cluster]) -> list[KeyView]:
+    """Where to look first: by evidence, then by size; no more than `MOST_KEY_VIEWS`."""
+    ordered = sorted(clusters, key=lambda cluster: (-cluster.evidence, -cluster.blocks))
+    return [
+        KeyView(
+            number=number,
+            first_frame=cluster.first_frame,
+            last_frame=cluster.last_frame,
+            first_block=cluster.first_block,
+            last_block=cluster.last_block,
+            frame=cluster.peak_frame,
+            block=cluster.peak_block,
+            evidence=round(cluster.evidence, 3),
+            distance_mm=_or_none(cluster.nearest_distance_mm),
+            blocks=cluster.blocks,
+        )
+        for number, cluster in enumerate(ordered[:MOST_KEY_VIEWS], start=1)
+    ]
 
 
 def _sweep(book: SweepBook) -> int:
