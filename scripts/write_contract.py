@@ -1,4 +1,4 @@
-"""Write the schemas of the messages into docs/asyncapi.yaml, below its marker line, and into docs/schemas/."""
+"""Write what machines read of the messages: docs/asyncapi.yaml, and the JSON Schemas of docs/schemas/."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from pathlib import Path
 
 import yaml
 
-from octmargin.bus.schema import json_schemas, schema_documents
+from octmargin.bus.asyncapi import document
+from octmargin.bus.schema import schema_documents
 
 DOCS = Path(__file__).parents[1] / "docs"
-MARKER = "  # Written by scripts/write_contract.py from octmargin.bus.messages; do not edit below.\n"
+HEAD = "# Written by scripts/write_contract.py from octmargin.bus; do not edit.\n"
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - its base's
+        """What is the same twice is written twice: not every reader knows YAML's anchors."""
+        return True
 
 
 def main() -> None:
@@ -19,12 +26,8 @@ def main() -> None:
 
 
 def write_asyncapi(path: Path) -> None:
-    head, marker, _ = path.read_text(encoding="utf-8").partition(MARKER)
-    if not marker:
-        raise SystemExit(f"{path} has lost its marker line; put back {MARKER.strip()!r}")
-    body = yaml.safe_dump({"schemas": json_schemas()}, sort_keys=False, allow_unicode=True, width=110)
-    indented = "".join(f"  {line}\n" for line in body.splitlines())
-    path.write_text(head + marker + indented, encoding="utf-8")
+    body = yaml.dump(document(), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    path.write_text(HEAD + body, encoding="utf-8")
 
 
 def write_schemas(folder: Path) -> None:
@@ -33,10 +36,8 @@ def write_schemas(folder: Path) -> None:
     for file in folder.glob("*.json"):
         if file.name not in documents:
             file.unlink()
-    for name, document in documents.items():
-        (folder / name).write_text(
-            json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    for name, content in documents.items():
+        (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

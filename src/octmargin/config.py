@@ -14,7 +14,7 @@ import msgspec
 from octmargin.bus import BrokerSettings
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
-from octmargin.identifiers import why_not_opaque
+from octmargin.identifiers import number_of_a_person, why_not_opaque
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
@@ -53,7 +53,9 @@ class ScanSection(_Section, frozen=True):
     frames: Count | None = None
     line_rate_hz: Positive = 25_000.0
     passes: Annotated[int, msgspec.Meta(ge=0)] = 1
-    """How often all faces are scanned; 0 goes on until stopped."""
+    """How often all faces are scanned at once; 0 goes on until stopped."""
+    begin: Literal["at-once", "on-command"] = "at-once"
+    """Whether all faces are scanned as soon as the console is ready, or each when somebody asks for it."""
 
     def __post_init__(self) -> None:
         for face, count in Counter(self.faces).items():
@@ -100,19 +102,27 @@ class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseSection(_Section, frozen=True):
-    """Opaque identifiers that go on the bus; never a patient's identity.
+    """The case, and the specimen that is on the stage at the start where scanning begins at once.
 
-    One that looks like a name, a number or a date is refused, unless it matches `id_pattern`, the site's own scheme.
+    Opaque identifiers that go on the bus, never a patient's identity: one that looks like a name, a number or a date is
+    refused, unless it matches `id_pattern`, the site's own scheme.
     """
 
     case_id: Name = "case-0"
     specimen_id: Name = "specimen-0"
+    kind: Literal["lumpectomy", "shave", "node"] = "lumpectomy"
+    laterality: Literal["left", "right", "unknown"] = "unknown"
+    orientation: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    label: Annotated[str, msgspec.Meta(max_length=64)] = ""
     id_pattern: str | None = None
 
     def __post_init__(self) -> None:
         for key in ("case_id", "specimen_id"):
             if reason := self.why_not(getattr(self, key)):
                 raise ConfigError(f'case.{key} "{getattr(self, key)}" {reason}')
+        for key in ("orientation", "label"):
+            if reason := number_of_a_person(getattr(self, key)):
+                raise ConfigError(f"case.{key} goes on the bus: {reason}; leave out what names a person")
 
     def why_not(self, identifier: str) -> str:
         """Why it may not go on the bus, and what to do; empty where it may."""
@@ -125,6 +135,13 @@ class CaseSection(_Section, frozen=True):
                 "or the scheme of the site's as case.id_pattern"
             )
         return ""
+
+
+class OrientationSection(_Section, frozen=True):
+    """How specimens are marked at this site: colour of the ink by face, and what the sutures mean."""
+
+    ink: dict[Face, Annotated[str, msgspec.Meta(min_length=1, max_length=32)]] = {}
+    sutures: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class PicturesSection(_Section, frozen=True):
@@ -151,6 +168,7 @@ class Config(_Section, JudgingSection, frozen=True):
     calibration: CalibrationSection = CalibrationSection()
     engine: EngineSection = EngineSection()
     case: CaseSection = CaseSection()
+    orientation: OrientationSection = OrientationSection()
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
     metrics: MetricsSection | None = None

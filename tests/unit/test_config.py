@@ -63,6 +63,10 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
         ),
         ("[case]\ncase_id = 'c-12-05-1954'", r'case.case_id .* "12-05-1954" reads as a date; give an opaque'),
         ("[case]\nid_pattern = 'n-[0-9]{8}'", r'case.case_id "case-0" is not what case.id_pattern takes'),
+        (
+            "[case]\nlabel = 'Doe, 12.5.1954'",
+            r'case.label goes on the bus: "12.5.1954" reads as a date; leave',
+        ),
         ("[case]\nid_pattern = '('", r"case.id_pattern '\(' is no regular expression: .*; correct it"),
         ("[broker]\nhost = 'mqtt://or'", r'broker.host is "mqtt://or"; give a name or an address alone'),
         ("[broker]\nhost = 'or:1883'", r'broker.host is "or:1883"; .* the port as broker.port'),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octmargin.bus.codec import MESSAGES, decode, encode
+from octmargin.bus.orders import ORDERS, Command, Reply
 from octmargin.bus.schema import schema_documents
 from octmargin.bus.topics import Kind
 from octmargin.errors import MessageError
@@ -30,11 +31,12 @@ def _is_instant(value: object) -> bool:
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
-def schema_of(kind: Kind) -> dict[str, Any]:
-    return json.loads((FOLDER / f"{kind.value.removeprefix('$')}.json").read_text(encoding="utf-8"))
+def schema_of(kind: Kind | str) -> dict[str, Any]:
+    name = kind if isinstance(kind, str) else kind.value.removeprefix("$")
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def complaints(kind: Kind, said: Any) -> list[str]:
+def complaints(kind: Kind | str, said: Any) -> list[str]:
     validator = jsonschema.Draft202012Validator(schema_of(kind), format_checker=FORMATS)
     return [error.message for error in validator.iter_errors(said)]
 
@@ -53,13 +55,59 @@ def test_there_is_a_file_for_every_message_and_no_other_and_each_is_up_to_date()
     assert found == wanted, "run scripts/write_contract.py"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_is_a_valid_schema_that_is_whole_in_itself(kind: Kind) -> None:
-    schema = schema_of(kind)
+@pytest.mark.parametrize("name", sorted(schema_documents()))
+def test_each_is_a_valid_schema_that_is_whole_in_itself(name: str) -> None:
+    schema = schema_of(name.removesuffix(".json"))
     jsonschema.Draft202012Validator.check_schema(schema)
     text = json.dumps(schema)
     assert text.count('"$ref": "#/$defs/') == text.count('"$ref"')
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_is_as_its_schema_says(kind: Kind) -> None:
     assert not complaints(kind, said(kind))
+
+
+COMMANDS = {
+    "register": {"kind": "lumpectomy", "laterality": "left", "faces": ["superior", "inferior"]},
+    "select": {"face": "superior"},
+    "start": {"all": True},
+    "pause": {},
+    "resume": {},
+    "stop": {},
+    "rescan": {"face": "superior"},
+    "acknowledge": {"alarm_id": "console"},
+    "decide": {"face": "superior", "sweep": 3, "subject": "cluster", "cluster": 1, "word": "disagree", "note": "air"},
+    "mark": {
+        "face": "superior", "sweep": 3, "first_frame": 0, "last_frame": 9, "first_block": 2, "last_block": 4
+    },
+    "close": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_a_command_is_as_its_schema_says_and_an_unknown_argument_is_not(name: str) -> None:
+    command: dict[str, Any] = {
+        "schema": 1, "id": "1", "issued_at": "2031-05-06T12:00:00Z", "expected_session": "s", "case_id": "c-7",
+        "specimen_id": "s-1", "arguments": COMMANDS[name],
+    }  # fmt: skip
+    msgspec.convert(msgspec.json.decode(json.dumps(command), type=Command).arguments, ORDERS[name])
+    assert not complaints(f"cmd-{name}", command)
+    assert not complaints(f"cmd-{name}", command | {"mood": "good"})
+    assert complaints(f"cmd-{name}", command | {"arguments": COMMANDS[name] | {"mood": "good"}})
+    assert complaints(f"cmd-{name}", command | {"schema": 2})
+    for required in schema_of(f"cmd-{name}")["required"]:
+        assert complaints(f"cmd-{name}", {key: value for key, value in command.items() if key != required})
+
+
+def test_a_reply_is_as_its_schema_says() -> None:
+    reply = Reply(
+        session="s", id="1", command="stop", outcome="refused", reason="nothing is scanned", at=NOON
+    )
+    on_the_wire = msgspec.json.decode(msgspec.json.encode(reply))
+    assert not complaints("reply", on_the_wire)
+    assert complaints("reply", on_the_wire | {"outcome": "perhaps"})
+    assert complaints("reply", on_the_wire | {"schema": 2})
 
 
 @pytest.mark.parametrize("kind", KINDS)
