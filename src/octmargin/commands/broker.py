@@ -14,6 +14,7 @@ import typer
 from octmargin.bus.broker import EmbeddedBroker
 from octmargin.bus.rights import Role
 from octmargin.errors import BrokerError, ConfigError
+from octmargin.site.export import export_for_emqx
 from octmargin.site.settings import Auth
 from octmargin.systemd import notify
 
@@ -117,6 +118,15 @@ def init(
         typer.echo(f"note: {note}")
     if report.done:
         typer.echo(f"{folder / 'README.md'} says what belongs where.")
+
+
+@broker.command()
+def emqx(
+    folder: Annotated[Path, typer.Argument(help="The broker's folder, as `octmargin broker init` made it.")],
+) -> None:
+    """Write the folder's users, rights and settings for EMQX into FOLDER/emqx; docs/brokers.md says what to do."""
+    for line in export_for_emqx(folder):
+        typer.echo(line)
 
 
 @broker.command()
