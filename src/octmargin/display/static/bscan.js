@@ -1,0 +1,213 @@
+// The B-scan that is shown: live, or one that was chosen; with surface, suspicious blocks and scales in mm.
+
+import { BscanLoader } from "./bscan_loader.js";
+import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
+import { scaleBar } from "./enface.js";
+import { BLOCK } from "./messages.js";
+import { COLOURS, patternOf } from "./patterns.js";
+import { PART } from "./store.js";
+import { capitalised, sayReason } from "./words.js";
+
+const STRIP = 14;
+// A frame that came so long ago is not live any more.
+const LIVE_MS = 2000;
+
+export class BscanView {
+  parts = [PART.FRAME, PART.LOOK, PART.BSCANS, PART.TRUST, PART.CASE, PART.MAP];
+  #store;
+  #root;
+  #loader;
+  #picture = null;
+  #missing = "";
+  #session = "";
+  #label = el("p", { class: "frame-label" });
+  #live = el("button", { type: "button", class: "live", text: "Live" });
+  #canvas = el("canvas", { class: "bscan", role: "img" });
+  #veil = el("p", { class: "veil" });
+  #drawn = "";
+
+  constructor(root, store, api) {
+    this.#store = store;
+    this.#root = root;
+    this.#loader = new BscanLoader(api, (picture) => this.#loaded(picture));
+    this.#live.addEventListener("click", () => store.followLive());
+    root.append(
+      el("div", { class: "bscan-head" }, this.#label, this.#live),
+      el("div", { class: "bscan-field" }, this.#canvas, this.#veil),
+    );
+    new ResizeObserver(() => store.touch(PART.FRAME)).observe(this.#canvas);
+  }
+
+  update() {
+    const store = this.#store;
+    if (this.#session !== store.tally.session) {
+      this.#session = store.tally.session;
+      this.#loader.forget();
+      this.#picture = null;
+    }
+    const { face, frame, grid } = store;
+    const now = store.now();
+    const isMoving = store.isLive && store.lastFrameAt !== null && now.monoMs - store.lastFrameAt < LIVE_MS;
+    const reason = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
+    setAttribute(this.#live, "aria-pressed", String(store.isLive));
+    setText(this.#live, isMoving && reason === null ? "Live" : store.isLive ? "Newest" : "Back to live");
+    setAttribute(this.#live, "data-moving", isMoving && reason === null);
+    this.#want(face, frame, grid);
+    const isOfThis = this.#picture !== null && this.#isWanted(this.#picture, face, frame, grid);
+    setText(this.#label, this.#describe(face, frame, grid));
+    const isHidden = ["other-specimen", "no-case"].includes(reason?.code);
+    setAttribute(this.#root, "data-stale", reason !== null && reason.code !== "no-result");
+    const said = grid.frames === 0 ? "" : this.#missing || (reason === null || reason.code === "no-result" ? "" : `Not current: ${sayReason(reason)}`);
+    show(this.#veil, said !== "");
+    setText(this.#veil, said);
+    this.#draw(isHidden || (!isOfThis && !isMoving) ? null : this.#picture);
+  }
+
+  #sweepOf(face, frame, grid) {
+    const flag = this.#store.tally.lastFlag;
+    if (this.#store.isLive && flag !== null && flag.face === face && flag.frame_index === frame) return flag.sweep;
+    return this.#store.keptIn(frame)?.sweep ?? grid.sweep;
+  }
+
+  #isWanted(picture, face, frame, grid) {
+    return picture.frame === frame && picture.sweep === this.#sweepOf(face, frame, grid);
+  }
+
+  #want(face, frame, grid) {
+    if (face === null || grid.frames === 0) return;
+    const sweep = this.#sweepOf(face, frame, grid);
+    if (sweep === null) return;
+    const kept = this.#loader.get(sweep, frame);
+    if (kept !== null) {
+      this.#picture = kept;
+      this.#missing = "";
+    }
+    this.#loader.want(sweep, frame);
+  }
+
+  #loaded(picture) {
+    const { face, frame, grid } = this.#store;
+    const isAsked = this.#isWanted(picture, face, frame, grid);
+    if (picture.error === "") {
+      this.#picture = picture;
+      if (isAsked) this.#missing = "";
+    } else if (isAsked && !this.#store.isLive) {
+      this.#missing = `No B-scan: ${picture.error}`;
+    }
+    this.#store.touch(PART.FRAME);
+  }
+
+  #describe(face, frame, grid) {
+    if (face === null || grid.frames === 0) return "No B-scan";
+    const scan = this.#store.tally.description?.scan;
+    const place = scan ? `, ${(((frame + 0.5) * scan.height_mm) / grid.frames).toFixed(1)} mm` : "";
+    return `${capitalised(face)} · B-scan ${frame + 1} of ${grid.frames}${place}`;
+  }
+
+  #draw(picture) {
+    const isResized = fitCanvas(this.#canvas);
+    const what = picture === null ? "none" : `${picture.sweep}/${picture.frame}`;
+    if (!isResized && what === this.#drawn) return;
+    this.#drawn = what;
+    const context = this.#canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const size = { width: this.#canvas.clientWidth, height: this.#canvas.clientHeight };
+    context.fillStyle = "#000000";
+    context.fillRect(0, 0, size.width, size.height);
+    setAttribute(this.#canvas, "aria-label", describeFrame(picture));
+    if (picture === null || picture.bitmap.width === 0) return;
+    const field = { ...size, top: STRIP + 2, alines: picture.bitmap.width, depth: picture.bitmap.height };
+    context.drawImage(picture.bitmap, 0, field.top, size.width, size.height - field.top);
+    drawBlocks(context, field, picture.lines, this.#scan());
+    drawSurface(context, field, picture.lines.surface_px);
+    drawScales(context, field, this.#scan());
+  }
+
+  #scan() {
+    const described = this.#store.tally.description;
+    const perBlock = described?.scan.alines_per_block ?? 16;
+    return { width_mm: described?.scan.width_mm ?? 0, axial_um: described?.axial_um ?? null, perBlock };
+  }
+}
+
+function describeFrame(picture) {
+  if (picture === null) return "No B-scan";
+  const suspicious = picture.lines.state.filter((state) => state === BLOCK.SUSPICIOUS).length;
+  return `B-scan ${picture.frame + 1}, ${suspicious} of ${picture.lines.state.length} blocks suspicious`;
+}
+
+// The strip above says the state of each block; brackets lead down from the suspicious ones, beside the tissue.
+function drawBlocks(context, field, lines, { perBlock, axial_um: axialUm }) {
+  const edge = (block) => (Math.min(field.alines, block * perBlock) * field.width) / field.alines;
+  const scale = window.devicePixelRatio || 1;
+  const { state } = lines;
+  for (let block = 0; block < state.length; block += 1) {
+    context.save();
+    // The pattern is in device pixels.
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = patternOf(context, state[block], scale);
+    context.fillRect(edge(block) * scale, 0, (edge(block + 1) - edge(block)) * scale, STRIP * scale);
+    context.restore();
+    if (state[block] !== BLOCK.SUSPICIOUS) continue;
+    if (state[block - 1] !== BLOCK.SUSPICIOUS) bracket(context, edge(block), field);
+    if (state[block + 1] !== BLOCK.SUSPICIOUS) bracket(context, edge(block + 1), field);
+    drawDistance(context, field, lines, block, edge, axialUm);
+  }
+}
+
+function bracket(context, x, { top, height }) {
+  context.fillStyle = COLOURS.suspicious;
+  context.fillRect(x - 1, 0, 2, top + (height - top) * 0.82);
+}
+
+// Where the nearest suspicious feature begins.
+function drawDistance(context, field, lines, block, edge, axialUm) {
+  const distanceMm = lines.distance_mm?.[block] ?? null;
+  if (distanceMm === null || !axialUm) return;
+  const first = Math.round((edge(block) * field.alines) / field.width);
+  const last = Math.round((edge(block + 1) * field.alines) / field.width);
+  const surface = lines.surface_px.slice(first, last).filter((each) => each !== null);
+  if (surface.length === 0) return;
+  const middlePx = surface.sort((a, b) => a - b)[surface.length >> 1] + (distanceMm * 1000) / axialUm;
+  const y = field.top + (middlePx * (field.height - field.top)) / field.depth;
+  context.fillStyle = COLOURS.suspicious;
+  context.fillRect(edge(block) + 1, y - 1, edge(block + 1) - edge(block) - 2, 2);
+}
+
+function drawSurface(context, field, surfacePx) {
+  const [perAline, perPx] = [field.width / field.alines, (field.height - field.top) / field.depth];
+  context.strokeStyle = COLOURS.surface;
+  context.lineWidth = 1.6;
+  context.beginPath();
+  let isDown = false;
+  surfacePx.forEach((px, aline) => {
+    if (px === null) {
+      isDown = false;
+      return;
+    }
+    const [x, y] = [(aline + 0.5) * perAline, field.top + (px + 0.5) * perPx];
+    if (isDown) context.lineTo(x, y);
+    else context.moveTo(x, y);
+    isDown = true;
+  });
+  context.stroke();
+}
+
+function drawScales(context, field, { width_mm: widthMm, axial_um: axialUm }) {
+  if (widthMm > 0) {
+    const bar = widthMm >= 4 ? 1 : 0.5;
+    const length = (bar * field.width) / widthMm;
+    scaleBar(context, field.width - 12 - length, field.height - 14, length, `${bar} mm across`);
+  }
+  if (!axialUm) return;
+  const depthMm = (field.depth * axialUm) / 1000;
+  const bar = depthMm >= 2 ? 1 : 0.5;
+  const length = (bar * (field.height - field.top)) / depthMm;
+  context.fillStyle = "rgba(6, 8, 11, 0.82)";
+  context.fillRect(6, field.height - 20 - length, 118, length + 14);
+  context.fillStyle = "#ffffff";
+  context.fillRect(12, field.height - 14 - length, 3, length);
+  context.font = "600 15px system-ui, sans-serif";
+  context.fillText(`${bar} mm deep`, 22, field.height - 10 - length / 2);
+}
