@@ -1,20 +1,22 @@
-"""The page judges what may be shown as current as `octmargin.bus.tally` does: both go through the same random courses."""
+"""The page judges what may be shown as current as `octmargin.bus.tally` does, on the same random courses."""
 
 from __future__ import annotations
 
 import base64
 import json
-import random
 import re
 import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from tests.conftest import needs_program
+from tests.unit.bus.examples import NOON, ONE_OF_EACH
 
 from octmargin.bus import Topics
 from octmargin.bus.codec import encode
@@ -22,8 +24,6 @@ from octmargin.bus.events import Connected, ConnectionLost, to_event
 from octmargin.bus.messages import UNSTAMPED, Message
 from octmargin.bus.tally import SILENCE_LIMIT_S, Tally
 from octmargin.bus.topics import Kind
-from tests.conftest import needs_program
-from tests.unit.bus.examples import NOON, ONE_OF_EACH
 
 COURSES = 4000
 SPOILED_OF_EACH = 3000
@@ -31,6 +31,7 @@ TOPICS = Topics("north", "or-1")
 NOON_MS = round((NOON - UNSTAMPED) / timedelta(milliseconds=1))
 FACES = ("superior", "inferior")
 PAGE = Path(str(files("octmargin.display") / "static"))
+RUNNER = Path(__file__).with_name("page_courses.mjs")
 
 _CODES = {
     "nobody publishes for this console": "nobody",
@@ -54,7 +55,7 @@ class Course:
 
 
 def test_the_page_believes_what_the_tally_believes() -> None:
-    courses = [_course(random.Random(seed)) for seed in range(COURSES)]
+    courses = [_course(Random(seed)) for seed in range(COURSES)]
     answers = _answers_of_the_page([course.sent for course in courses])
     reasons = set()
     for seed, (course, answer) in enumerate(zip(courses, answers, strict=True)):
@@ -66,17 +67,19 @@ def test_the_page_believes_what_the_tally_believes() -> None:
 
 
 def _answers_of_the_page(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    node = needs_program("node")
-    runner = Path(__file__).with_name("page_courses.mjs")
     lines = "".join(f"{json.dumps(each)}\n" for each in sent)
-    done = subprocess.run(
-        [node, str(runner), str(PAGE)], input=lines, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [json.loads(line) for line in _node(str(RUNNER), str(PAGE), sent=lines).splitlines()]
     for answer in answers:
         answer["answers"] = [_plain(reason) for reason in answer["answers"]]
     return answers
+
+
+def _node(*arguments: str, sent: str = "") -> str:
+    """What a program for node writes; the test fails where it ends with an error."""
+    command = [needs_program("node"), *arguments]
+    done = subprocess.run(command, input=sent, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _plain(reason: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -101,7 +104,7 @@ def _rounded(result: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.STATE])
 def test_the_page_reads_what_the_codec_reads_and_nothing_else(kind: Kind) -> None:
-    rng = random.Random(kind.value)
+    rng = Random(kind.value)
     tally = Tally()
     steps: list[dict[str, Any]] = []
     refused = []
@@ -122,7 +125,7 @@ def test_the_page_reads_what_the_codec_reads_and_nothing_else(kind: Kind) -> Non
 # -- courses -------------------------------------------------------------------------------------------
 
 
-def _course(rng: random.Random) -> Course:
+def _course(rng: Random) -> Course:
     tally = Tally()
     steps: list[dict[str, Any]] = []
     answers: list[dict[str, Any] | None] = []
@@ -162,7 +165,7 @@ def _course(rng: random.Random) -> Course:
     )
 
 
-def _remembered(rng: random.Random, tally: Tally, at_ms: int) -> list[dict[str, Any]]:
+def _remembered(rng: Random, tally: Tally, at_ms: int) -> list[dict[str, Any]]:
     """What a broker hands out at a connection, mostly of one run and in order."""
     steps: list[dict[str, Any]] = []
     session = rng.choice(("run-1", "run-2"))
@@ -190,7 +193,7 @@ def _say(
     return 0
 
 
-def _random_message(rng: random.Random, at_ms: int) -> tuple[str, bytes, bool]:
+def _random_message(rng: Random, at_ms: int) -> tuple[str, bytes, bool]:
     kind = rng.choice((*Kind, Kind.FLAG, Kind.FLAG, Kind.HEALTH, Kind.VERDICT))
     name = "console" if kind is Kind.ALARM else rng.choice(FACES) if kind.named else ""
     topic = TOPICS.of(kind, name)
@@ -213,9 +216,7 @@ def _random_message(rng: random.Random, at_ms: int) -> tuple[str, bytes, bool]:
     return topic, _payload(rng, kind, name, session, at_ms), retained
 
 
-def _payload(
-    rng: random.Random, kind: Kind, name: str, session: str, at_ms: int, *, soundly: bool = False
-) -> bytes:
+def _payload(rng: Random, kind: Kind, name: str, session: str, at_ms: int, *, soundly: bool = False) -> bytes:
     changes: dict[str, Any] = {
         "session": session,
         "sequence": rng.randrange(12),
@@ -243,7 +244,7 @@ def _instant(at_ms: int) -> Any:
     return UNSTAMPED + timedelta(milliseconds=at_ms)
 
 
-def _spoiled(rng: random.Random, payload: bytes) -> bytes:
+def _spoiled(rng: Random, payload: bytes) -> bytes:
     """Something is missing, of another kind, out of its range, or no JSON at all; or has a field more."""
     if rng.random() < 0.1:
         return rng.choice((payload[:-1], b"[]", b"null", b"{}", b"\xff\xfe", b"nonsense"))
@@ -304,18 +305,13 @@ def test_the_page_says_that_it_cannot_show_what_is_newer() -> None:
         tally,
         NOON_MS,
         TOPICS.health,
-        _payload(random.Random(1), Kind.HEALTH, "", "run", NOON_MS, soundly=True),
+        _payload(Random(1), Kind.HEALTH, "", "run", NOON_MS, soundly=True),
         False,
     )
     _say(steps, tally, NOON_MS, TOPICS.verdict("superior"), encode(message), False)
     steps.append({"ask": "superior", "at_ms": NOON_MS + 1})
-    node = needs_program("node")
-    runner = Path(__file__).with_name("page_courses.mjs")
     course = json.dumps({"base": TOPICS.base, "silence_limit_s": 5, "steps": steps})
-    done = subprocess.run(
-        [node, str(runner), str(PAGE)], input=course, capture_output=True, text=True, timeout=30
-    )
-    [reason] = json.loads(done.stdout)["answers"]
+    [reason] = json.loads(_node(str(RUNNER), str(PAGE), sent=course))["answers"]
     assert (reason["code"], reason["schema"]) == ("unreadable", 2)
     assert "version 2" in reason["text"]
     assert "update the display" in reason["text"]
@@ -323,7 +319,4 @@ def test_the_page_says_that_it_cannot_show_what_is_newer() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PAGE.glob("*.js")))
 def test_every_module_is_sound_javascript(name: str) -> None:
-    done = subprocess.run(
-        [needs_program("node"), "--check", str(PAGE / name)], capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == 0, done.stderr
+    _node("--check", str(PAGE / name))
