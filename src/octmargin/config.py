@@ -52,7 +52,9 @@ class ScanSection(_Section, frozen=True):
     frames: Count | None = None
     line_rate_hz: Positive = 25_000.0
     passes: Annotated[int, msgspec.Meta(ge=0)] = 1
-    """How often all faces are scanned; 0 goes on until stopped."""
+    """How often all faces are scanned at once; 0 goes on until stopped."""
+    begin: Literal["at-once", "on-command"] = "at-once"
+    """Whether all faces are scanned as soon as the console is ready, or each when somebody asks for it."""
 
     def __post_init__(self) -> None:
         for face, count in Counter(self.faces).items():
@@ -99,10 +101,24 @@ class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseSection(_Section, frozen=True):
-    """Opaque identifiers that go on the bus; never a patient's identity."""
+    """The case, and the specimen that is on the stage at the start where scanning begins at once.
+
+    Opaque identifiers that go on the bus; never a patient's identity.
+    """
 
     case_id: Name = "case-0"
     specimen_id: Name = "specimen-0"
+    kind: Literal["lumpectomy", "shave", "node"] = "lumpectomy"
+    laterality: Literal["left", "right", "unknown"] = "unknown"
+    orientation: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    label: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class OrientationSection(_Section, frozen=True):
+    """How specimens are marked at this site: colour of the ink by face, and what the sutures mean."""
+
+    ink: dict[Face, Annotated[str, msgspec.Meta(min_length=1, max_length=32)]] = {}
+    sutures: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class PicturesSection(_Section, frozen=True):
@@ -129,6 +145,7 @@ class Config(_Section, JudgingSection, frozen=True):
     calibration: CalibrationSection = CalibrationSection()
     engine: EngineSection = EngineSection()
     case: CaseSection = CaseSection()
+    orientation: OrientationSection = OrientationSection()
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
     metrics: MetricsSection | None = None

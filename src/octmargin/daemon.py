@@ -17,7 +17,7 @@ import structlog
 
 from octmargin.acquisition import ConsoleLink
 from octmargin.archive import RecordingWriter
-from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Topics, utc_from_ns
+from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Specimen, Topics, utc_from_ns
 from octmargin.cold_start import compiling_told
 from octmargin.condition import DISPLAY_FAULT, ConditionDesk
 from octmargin.config import Config
@@ -230,7 +230,7 @@ class Daemon:
         except StoppedError:
             return
         condition.description = describe(
-            config, info, plan, calibration, session=publisher.session, synthetic=synthetic
+            config, info, plan, calibration, axial_um, session=publisher.session, synthetic=synthetic
         )
         publisher.describe(condition.description)
         publisher.publish_case(self._case(synthetic=synthetic))
@@ -289,7 +289,18 @@ class Daemon:
             synthetic=synthetic,
             case_id=case.case_id,
             specimen_id=case.specimen_id,
+            specimen=Specimen(
+                kind=case.kind,
+                laterality=case.laterality,
+                orientation=case.orientation,
+                label=case.label,
+            ),
             faces=list(self._config.scan.faces),
+            phase="idle",
+            face=None,
+            sweeps={},
+            ink=self._config.orientation.ink,
+            sutures=self._config.orientation.sutures,
         )
 
     # -- scanning -------------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ def describe(
     info: ConsoleInfo,
     plan: ScanPlan,
     calibration: Calibration,
+    axial_um: float,
     *,
     session: str,
     synthetic: bool,
@@ -229,6 +230,8 @@ def describe(
         ),
         policy=msgspec.to_builtins(config.policy)
         | asdict(config.policy.operating_point(model.operating_point)),
+        axial_um=axial_um,
+        depth=kept_depth(config.engine.depth, plan.samples),
     )
 
 

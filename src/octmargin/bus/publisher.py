@@ -19,6 +19,7 @@ import msgspec
 
 from octmargin.bus.codec import decode, encode
 from octmargin.bus.connection import BrokerSettings, Connector
+from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.messages import (
     Alarm,
     CaseMessage,
@@ -198,6 +199,16 @@ class Publisher:
         """Say the verdict on a face; replaces one that still waits, and is never dropped."""
         self._put(self.topics.verdict(verdict.face), Kind.VERDICT, verdict)
 
+    def publish_decision(self, decision: DecisionMessage) -> None:
+        """Say everything that readers said of a face; replaces what still waits."""
+        self._put(self.topics.decision(decision.face), Kind.DECISION, decision)
+
+    def forget_results(self) -> None:
+        """Take back what was said of faces: another specimen is on the stage. Final verdicts that wait come first."""
+        for topic, parcel in list(self._retained.items()):
+            if parcel.kind in (Kind.MAP, Kind.VERDICT, Kind.DECISION):
+                self._put(topic, parcel.kind, None)
+
     def publish_health(
         self,
         frames: FrameCounts,
@@ -234,7 +245,8 @@ class Publisher:
     def raise_alarm(
         self, alarm_id: str, priority: Priority, text: str, remedy: str, *, synthetic: bool = False
     ) -> None:
-        """Say a technical fault until it is cleared."""
+        """Say a technical fault until it is cleared; one that is said again in the same words stays acknowledged."""
+        before = self._alarm(alarm_id)
         alarm = Alarm(
             acquired_at=self._clock(),
             synthetic=synthetic,
@@ -243,16 +255,31 @@ class Publisher:
             text=text,
             remedy=remedy,
             active=True,
+            acknowledged_by=before.acknowledged_by if before is not None and before.text == text else "",
         )
         self._put(self.topics.alarm(alarm_id), Kind.ALARM, alarm)
 
+    def acknowledge_alarm(self, alarm_id: str, by: str) -> bool:
+        """Say that somebody knows of a fault, which stays; False where there is none of this id."""
+        alarm = self._alarm(alarm_id)
+        if alarm is None:
+            return False
+        known = msgspec.structs.replace(alarm, acknowledged_by=by, acquired_at=self._clock())
+        self._put(self.topics.alarm(alarm_id), Kind.ALARM, known)
+        return True
+
     def clear_alarm(self, alarm_id: str) -> None:
         """Say that a fault is over; nothing happens where it is not raised."""
-        topic = self.topics.alarm(alarm_id)
-        raised = self._retained.get(topic)
-        if raised is not None and isinstance(raised.content, Alarm) and raised.content.active:
-            over = msgspec.structs.replace(raised.content, active=False, acquired_at=self._clock())
-            self._put(topic, Kind.ALARM, over)
+        raised = self._alarm(alarm_id)
+        if raised is not None:
+            over = msgspec.structs.replace(raised, active=False, acquired_at=self._clock())
+            self._put(self.topics.alarm(alarm_id), Kind.ALARM, over)
+
+    def _alarm(self, alarm_id: str) -> Alarm | None:
+        """The alarm of this id while it is active."""
+        raised = self._retained.get(self.topics.alarm(alarm_id))
+        alarm = raised.content if raised is not None else None
+        return alarm if isinstance(alarm, Alarm) and alarm.active else None
 
     @property
     def flag_counts(self) -> FlagCounts:
