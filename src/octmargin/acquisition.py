@@ -12,7 +12,6 @@ import structlog
 from octmargin.device import ConsoleFault, DeviceEvent, Disconnected, Driver, LinkTrouble, SweepEnded
 from octmargin.errors import DeviceError
 from octmargin.frames import ConsoleInfo
-from octmargin.log import on_stage
 from octmargin.ring import FrameRing
 from octmargin.sweeps import SweepBook
 
@@ -88,7 +87,6 @@ class ConsoleLink:
         plan = book.remaining or book.plan
         await self._driver.configure(plan)
         started = await self._driver.start(ring)
-        on_stage(sweep=started.sweep)
         book.begin(started, plan.first_frame)
         self._forget_faults()
         await _first_of(self._sweep_ended, self._gone, stop)

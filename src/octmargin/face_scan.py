@@ -79,6 +79,8 @@ class FaceScanner:
         """Frames that the outcomes were of."""
         self._progress = asyncio.Event()
         self._failure: Exception | None = None
+        self._sweeps = 0
+        """Begun in this session, the newest included: each has its number, also where it failed."""
         self.book: SweepBook | None = None
         """The face that is being scanned, or was scanned last."""
 
@@ -88,9 +90,10 @@ class FaceScanner:
         A console that goes away meanwhile is waited for, and the sweep goes on behind the frames that came or were
         lost: what was seen of a face is not thrown away.
         """
-        book = self.book = SweepBook(plan, self._policy, self._model)
+        self._sweeps += 1
+        book = self.book = SweepBook(plan, self._policy, self._model, number=self._sweeps)
         self._totals.face_begins()
-        on_stage(face=plan.face, sweep=None)
+        on_stage(face=plan.face, sweep=book.number)
         if self._recorder is not None:
             self._recorder.expect(plan.face)
             self._recorder.note("face", {"face": plan.face, "frames": plan.frames})
@@ -149,8 +152,6 @@ class FaceScanner:
 
     def _close(self, book: SweepBook, numbered: int | None) -> None:
         book.close(numbered)
-        if book.started is not None:
-            on_stage(sweep=book.started.sweep)
         self._totals.face_ends(book)
         verdict = self._desk.say(book)
         log.info(
@@ -188,7 +189,7 @@ class FaceScanner:
                 header = outcome.header
                 log.debug(
                     "frame judged",
-                    sweep=header.sweep,
+                    sweep=book.number,
                     frame=header.index,
                     sequence=header.sequence,
                     reconstruct_ms=round(outcome.reconstruct_ns / 1e6, 3),

@@ -65,7 +65,7 @@ class ResultDesk:
         message = self._flag_message(book, judged)
         self._publisher.publish_flag(message)
         if self._note is not None:
-            self._note("flags", LoggedFlags.of(message, judged.flags))
+            self._note("flags", LoggedFlags.of(message, judged.header, judged.flags))
         self.latency.add((time.time_ns() - judged.header.received_at_ns) / 1e6)
         self._say_map_now_and_then(book)
 
@@ -105,7 +105,7 @@ class ResultDesk:
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
-            sweep=header.sweep,
+            sweep=book.number,
             frame_index=header.index,
             frame_sequence=header.sequence,
             received_at_ns=header.received_at_ns,
@@ -124,7 +124,7 @@ class ResultDesk:
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
-            sweep=_sweep(book),
+            sweep=book.number,
             frames=state.shape[0],
             blocks=state.shape[1],
             grid=grid_letters(state),
@@ -138,7 +138,7 @@ class ResultDesk:
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
-            sweep=_sweep(book),
+            sweep=book.number,
             verdict=verdict.outcome.value,
             provisional=not book.is_closed,
             coverage=round(verdict.coverage, 4),
@@ -169,10 +169,6 @@ def key_views(clusters: Iterable[Cluster]) -> list[KeyView]:
         )
         for number, cluster in enumerate(ordered[:MOST_KEY_VIEWS], start=1)
     ]
-
-
-def _sweep(book: SweepBook) -> int:
-    return book.started.sweep if book.started is not None else 0
 
 
 def _or_none(value: float) -> float | None:

@@ -613,10 +613,13 @@ async def test_an_interrupted_sweep_goes_on_where_it_was(
     console = FaultyConsole(phantom, script, Personality(serial="ROOM-1"))
     room = Room(phantom, broker, console)
     console.plug_into(room.served)
-    async with room.listening():
+    heard: list[FlagReceived | VerdictReceived] = []
+    async with room.listening(heard):
         await Daemon(room.config(line_rate_hz=1280.0)).run()
         await room.until(lambda tally: tally.state == "disconnected")
     await asyncio.to_thread(room.close)
+    sweeps = {(event.message.face, event.message.sweep) for event in heard}
+    assert sweeps == {(FACES[0], 1), (FACES[1], 2)}, "both parts of a sweep have its number"
     assert balanced(room.tally)
     assert room.tally.health is not None
     frames = room.tally.health.frames

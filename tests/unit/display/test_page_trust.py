@@ -55,7 +55,7 @@ class Course:
 
 
 def test_the_page_believes_what_the_tally_believes() -> None:
-    courses = [_course(Random(seed)) for seed in range(COURSES)]
+    courses = [_course(Random(seed)) for seed in range(COURSES)]  # noqa: S311
     answers = _answers_of_the_page([course.sent for course in courses])
     reasons = set()
     for seed, (course, answer) in enumerate(zip(courses, answers, strict=True)):
@@ -104,7 +104,7 @@ def _rounded(result: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.STATE])
 def test_the_page_reads_what_the_codec_reads_and_nothing_else(kind: Kind) -> None:
-    rng = Random(kind.value)
+    rng = Random(kind.value)  # noqa: S311
     tally = Tally()
     steps: list[dict[str, Any]] = []
     refused = []
@@ -305,7 +305,7 @@ def test_the_page_says_that_it_cannot_show_what_is_newer() -> None:
         tally,
         NOON_MS,
         TOPICS.health,
-        _payload(Random(1), Kind.HEALTH, "", "run", NOON_MS, soundly=True),
+        _payload(Random(1), Kind.HEALTH, "", "run", NOON_MS, soundly=True),  # noqa: S311
         False,
     )
     _say(steps, tally, NOON_MS, TOPICS.verdict("superior"), encode(message), False)
