@@ -52,8 +52,8 @@ export class BscanView {
     setAttribute(this.#live, "aria-pressed", String(store.isLive));
     setText(this.#live, isMoving && reason === null ? "Live" : store.isLive ? "Newest" : "Back to live");
     setAttribute(this.#live, "data-moving", isMoving && reason === null);
-    this.#want(face, frame, grid);
-    const isOfThis = this.#picture !== null && this.#isWanted(this.#picture, face, frame, grid);
+    this.#want(frame, grid);
+    const isOfThis = this.#picture !== null && isOf(this.#picture, frame, grid);
     setText(this.#label, this.#describe(face, frame, grid));
     const isHidden = ["other-specimen", "no-case"].includes(reason?.code);
     setAttribute(this.#root, "data-stale", reason !== null && reason.code !== "no-result");
@@ -63,31 +63,19 @@ export class BscanView {
     this.#draw(isHidden || (!isOfThis && !isMoving) ? null : this.#picture);
   }
 
-  #sweepOf(face, frame, grid) {
-    const flag = this.#store.tally.lastFlag;
-    if (this.#store.isLive && flag !== null && flag.face === face && flag.frame_index === frame) return flag.sweep;
-    return this.#store.keptIn(frame)?.sweep ?? grid.sweep;
-  }
-
-  #isWanted(picture, face, frame, grid) {
-    return picture.frame === frame && picture.sweep === this.#sweepOf(face, frame, grid);
-  }
-
-  #want(face, frame, grid) {
-    if (face === null || grid.frames === 0) return;
-    const sweep = this.#sweepOf(face, frame, grid);
-    if (sweep === null) return;
-    const kept = this.#loader.get(sweep, frame);
+  #want(frame, grid) {
+    if (grid.sweep === null) return;
+    const kept = this.#loader.get(grid.sweep, frame);
     if (kept !== null) {
       this.#picture = kept;
       this.#missing = "";
     }
-    this.#loader.want(sweep, frame);
+    this.#loader.want(grid.sweep, frame);
   }
 
   #loaded(picture) {
-    const { face, frame, grid } = this.#store;
-    const isAsked = this.#isWanted(picture, face, frame, grid);
+    const { frame, grid } = this.#store;
+    const isAsked = isOf(picture, frame, grid);
     if (picture.error === "") {
       this.#picture = picture;
       if (isAsked) this.#missing = "";
@@ -129,6 +117,10 @@ export class BscanView {
     const perBlock = described?.scan.alines_per_block ?? 16;
     return { width_mm: described?.scan.width_mm ?? 0, axial_um: described?.axial_um ?? null, perBlock };
   }
+}
+
+function isOf(picture, frame, grid) {
+  return picture.frame === frame && picture.sweep === grid.sweep;
 }
 
 function describeFrame(picture) {

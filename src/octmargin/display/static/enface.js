@@ -1,7 +1,7 @@
 // The en-face map of the face that is shown, filling up live; marks of readers apart from what the algorithm says.
 
 import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
-import { withheld } from "./faces.js";
+import { begun, withheld } from "./faces.js";
 import { drawMap } from "./mapdraw.js";
 import { PART } from "./store.js";
 import { BLOCK_WORDS, sayReason } from "./words.js";
@@ -42,10 +42,11 @@ export class EnfaceView {
     const store = this.#store;
     const { face, grid } = store;
     const reason = face === null ? { code: "no-result" } : store.trust.whyNotMap(face, store.now());
-    const isEmpty = grid.frames === 0;
+    // Between the first flags of a scan and its first map there is nothing that could be stale.
+    const isStale = reason !== null && !begun(reason, store, face) && grid.frames > 0;
     this.#shape();
-    setAttribute(this.#root, "data-stale", reason !== null && !isEmpty);
-    show(this.#reason, reason !== null && !isEmpty);
+    setAttribute(this.#root, "data-stale", isStale);
+    show(this.#reason, isStale);
     if (reason !== null) setText(this.#reason, `Not current: ${sayReason(reason)}`);
     setAttribute(this.#over, "aria-label", this.#describe());
     this.#drawCells(withheld(reason) ? NOTHING : grid);

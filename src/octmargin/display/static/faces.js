@@ -1,6 +1,7 @@
 // The specimen as its faces, unfolded, each with its verdict: what is to be seen from across the room.
 
 import { el, fitCanvas, icon, setAttribute, setIcon, setText, show, syncChildren } from "./dom.js";
+import { drawLegend } from "./frame.js";
 import { drawMap } from "./mapdraw.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
@@ -16,32 +17,35 @@ const INK_COLOURS = {
 export class FacesView {
   parts = [PART.FACES, PART.CASE, PART.MAP, PART.TRUST, PART.LOOK, PART.DECISIONS];
   #store;
-  #tiles;
+  #root;
+  #tiles = el("div", { class: "tiles" });
+  #side = el("p", { class: "side" });
+  #orientation = el("p", { class: "orientation" });
+  #convention = el("p", { class: "convention" });
+  #summary = el("ul", { class: "summary", "aria-label": "Faces by verdict" });
   #drawn = new Map();
+  #timer = null;
 
   constructor(root, store) {
     this.#store = store;
-    this.#tiles = el("div", { class: "tiles" });
-    this.#side = el("p", { class: "side" });
-    this.#orientation = el("p", { class: "orientation" });
-    this.#summary = el("ul", { class: "summary", "aria-label": "Faces by verdict" });
+    this.#root = root;
+    const legend = el("ul", { class: "legend", "aria-label": "States of the map" });
+    drawLegend(legend);
     root.append(
       el("div", { class: "marks" }, this.#side, this.#orientation),
+      this.#convention,
       this.#tiles,
+      legend,
       this.#summary,
     );
   }
-
-  #side;
-  #orientation;
-  #summary;
 
   update() {
     const { tally, faces } = this.#store;
     const isBox = BOX.every((face) => faces.includes(face));
     const laterality = tally.case?.specimen?.laterality ?? "unknown";
-    setAttribute(this.#tiles, "data-layout", isBox ? "box" : "row");
-    setAttribute(this.#tiles, "data-laterality", laterality);
+    setAttribute(this.#root, "data-layout", isBox ? "box" : "row");
+    setAttribute(this.#root, "data-laterality", laterality);
     this.#sayOrientation(laterality);
     syncChildren(this.#tiles, faces, (face) => this.#makeTile(face), (tile, face) => this.#updateTile(tile, face));
     this.#summarise(faces);
@@ -54,8 +58,8 @@ export class FacesView {
     setAttribute(this.#side, "data-laterality", laterality);
     const said = tally.case?.specimen?.orientation;
     const convention = tally.case?.sutures || site.sutures;
-    const words = [said, convention && convention !== said ? `site: ${convention}` : ""].filter(Boolean);
-    setText(this.#orientation, words.join(" · ") || "orientation not said");
+    setText(this.#orientation, said || "orientation not said");
+    setText(this.#convention, convention ? `Sutures here: ${convention}` : "");
   }
 
   #makeTile(face) {
@@ -74,8 +78,8 @@ export class FacesView {
     tile.figures = el("span", { class: "tile-figures" });
     tile.reader = el("span", { class: "tile-reader", hidden: true });
     tile.append(
-      el("span", { class: "tile-head" }, tile.face, tile.now, tile.ink),
-      el("span", { class: "tile-body" }, tile.picture, tile.sign),
+      el("span", { class: "tile-head" }, tile.face, tile.now),
+      el("span", { class: "tile-body" }, tile.picture, el("span", { class: "tile-side" }, tile.sign, tile.ink)),
       tile.word,
       tile.figures,
       tile.reader,
@@ -89,15 +93,16 @@ export class FacesView {
     const reason = store.trust.whyNotFace(face, now);
     const verdict = store.verdictOf(face);
     const isCurrent = reason === null && verdict !== null;
-    const isEmpty = verdict === null && !store.grids.has(face);
+    const hasBegun = begun(reason, store, face);
+    const isEmpty = reason?.code === "no-result" && !hasBegun;
     setAttribute(tile, "data-verdict", isCurrent ? verdict.verdict : "");
-    setAttribute(tile, "data-stale", reason !== null && !isEmpty);
+    setAttribute(tile, "data-stale", reason !== null && !isEmpty && !hasBegun);
     setAttribute(tile, "data-empty", isEmpty);
     setAttribute(tile, "aria-pressed", String(face === store.face));
     show(tile.now, store.isScanning && face === store.faceOnStage && reason?.code !== "broker");
-    setIcon(tile.sign, isCurrent ? verdict.verdict : isEmpty ? "none" : reason ? "stale" : "none");
-    setText(tile.word, tileWord(verdict, reason, isEmpty));
-    setText(tile.figures, tileFigures(verdict, reason, isEmpty));
+    setIcon(tile.sign, isCurrent ? verdict.verdict : isEmpty || hasBegun ? "none" : "stale");
+    setText(tile.word, hasBegun ? "Scan has begun" : tileWord(verdict, reason, isEmpty));
+    setText(tile.figures, hasBegun ? "" : tileFigures(verdict, reason, isEmpty));
     this.#sayInk(tile, face);
     this.#sayReader(tile, face);
     this.#drawSoon(tile, face, withheld(reason));
@@ -135,8 +140,6 @@ export class FacesView {
     drawMap(context, version === "none" ? NOTHING : grid, { scale });
   }
 
-  #timer = null;
-
   #redrawLater() {
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
@@ -173,6 +176,11 @@ const SUMMARY_WORDS = {
   none: "not scanned",
 };
 
+// Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.
+export function begun(reason, store, face) {
+  return reason?.code === "superseded" || (reason?.code === "no-result" && store.grids.has(face));
+}
+
 // What is not of this specimen, or cannot be read, is not shown even in grey.
 export function withheld(reason) {
   return reason !== null && ["other-specimen", "earlier-run", "unreadable", "no-case"].includes(reason.code);
@@ -180,8 +188,8 @@ export function withheld(reason) {
 
 function tileWord(verdict, reason, isEmpty) {
   if (isEmpty) return "Not scanned";
-  if (reason !== null) return verdict?.verdict === "suspicious" && !withheld(reason) ? "Not current; was suspicious" : "Not current";
-  return verdict === null ? "No verdict yet" : VERDICTS[verdict.verdict];
+  if (reason === null) return verdict === null ? "No verdict yet" : VERDICTS[verdict.verdict];
+  return verdict?.verdict === "suspicious" && !withheld(reason) ? "Not current; was suspicious" : "Not current";
 }
 
 function tileFigures(verdict, reason, isEmpty) {

@@ -84,7 +84,7 @@ export class KeyViewsView {
   // One after the other, so that thumbnails never stand in the way of the B-scan that is looked at.
   #load(item, view, verdict) {
     item.isLoaded = true;
-    this.#queue.push({ item, view, sweep: this.#store.keptIn(view.frame, item.face)?.sweep ?? verdict.sweep });
+    this.#queue.push({ item, view, sweep: verdict.sweep });
     if (!this.#isLoading) void this.#loadAll();
   }
 

@@ -12,7 +12,7 @@ import { setText } from "./dom.js";
 import { EnfaceView } from "./enface.js";
 import { FacesView } from "./faces.js";
 import { KeyViewsView } from "./keyviews.js";
-import { drawLegend, makeTabs } from "./frame.js";
+import { makeTabs } from "./frame.js";
 import { askForLogin, forgetLogin, keptLogin, logout } from "./login.js";
 import { Marking } from "./marking.js";
 import { Metrics } from "./metrics.js";
@@ -75,7 +75,7 @@ class Page {
       new ScrubberView(byId("scrub"), store),
       new KeyViewsView(byId("keyviews"), store, api),
       new DecisionsView(byId("decisions"), store, commands, marking),
-      new PhotoView(byId("photo"), store, api),
+      new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
       this.controls,
     ];
@@ -207,7 +207,6 @@ const logoutButton = byId("logout");
 logoutButton.hidden = site.login !== "required";
 logoutButton.addEventListener("click", () => void logout());
 byId("reload").addEventListener("click", () => location.reload());
-drawLegend(byId("legend"));
 makeTabs([...document.querySelectorAll("[role=tab]")]);
 const page = new Page(site, login);
 // For measurements and for support.

@@ -51,8 +51,7 @@ export class ScrubberView {
   }
 
   #sayKept() {
-    const parts = this.#store.keptParts();
-    const thrownOut = parts.reduce((sum, part) => sum + (part.thrown_out ?? 0), 0);
+    const thrownOut = this.#store.kept?.thrown_out ?? 0;
     const said = this.#store.sweepsReason || (thrownOut ? `${thrownOut} B-scans are not kept any more` : "");
     setText(this.#kept, said);
   }

@@ -1,7 +1,7 @@
 // What the page knows and what it is looking at. Views read it and redraw the parts that it names as changed.
 
 import { FaceGrid } from "./grid.js";
-import { partsOf, sweepOf } from "./sweeps.js";
+import { keptOf } from "./sweeps.js";
 import { isAbout } from "./tally.js";
 import { KIND } from "./topics.js";
 
@@ -154,15 +154,9 @@ export class Store {
     this.lookAt(null);
   }
 
-  // Where the daemon keeps the B-scan of a frame of the face that is shown; null where it does not.
-  keptIn(frame, face = this.face) {
-    const place = this.#place(face);
-    return place === null ? null : sweepOf(this.sweeps, place, frame);
-  }
-
-  keptParts() {
-    const place = this.#place(this.face);
-    return place === null ? [] : partsOf(this.sweeps, place);
+  // What the daemon keeps of the sweep that is shown; null where it keeps nothing of it.
+  get kept() {
+    return keptOf(this.sweeps, this.tally.session, this.grid.sweep);
   }
 
   setSweeps(sweeps, reason = "") {
@@ -178,13 +172,6 @@ export class Store {
 
   now() {
     return this.clock.now();
-  }
-
-  #place(face) {
-    const { case: onStage, session } = this.tally;
-    const lastSweep = this.grids.get(face)?.sweep ?? null;
-    if (onStage === null || lastSweep === null) return null;
-    return { face, specimenId: onStage.specimen_id, session, lastSweep };
   }
 
   #takeFlag(flag, monoMs) {

@@ -152,7 +152,7 @@ export class Trust {
     const results = [face.verdict, face.map].filter((result) => result !== null);
     const flag = this.#newestFlags.get(name);
     const isSuperseded = (result) =>
-      flag !== undefined && flag.sweep !== result.sweep && flag.published_at > result.published_at;
+      flag !== undefined && flag.session === result.session && flag.sweep > result.sweep;
     return this.#whyOfAnother(results) ?? (results.some(isSuperseded) ? { code: "superseded" } : null);
   }
 

@@ -1,7 +1,7 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { decisionOnFace, withheld } from "./faces.js";
+import { begun, decisionOnFace, withheld } from "./faces.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
 
@@ -46,17 +46,18 @@ export class VerdictView {
     const verdict = face === null ? null : store.verdictOf(face);
     const reason = face === null ? { code: "no-result" } : store.trust.whyNotFace(face, store.now());
     const isCurrent = verdict !== null && reason === null;
-    const isEmpty = reason?.code === "no-result" || (verdict === null && reason === null);
+    const hasBegun = begun(reason, store, face);
+    const isEmpty = hasBegun || reason?.code === "no-result" || (verdict === null && reason === null);
     setText(this.#face, face === null ? "No face" : capitalised(face));
     setAttribute(this.#root, "data-verdict", isCurrent ? verdict.verdict : "");
     setAttribute(this.#root, "data-stale", !isCurrent && !isEmpty);
     setIcon(this.#sign, isCurrent ? verdict.verdict : isEmpty ? "none" : "stale");
-    setText(this.#word, isCurrent ? VERDICTS[verdict.verdict] : isEmpty ? "Not scanned" : "Not current");
+    setText(this.#word, isCurrent ? VERDICTS[verdict.verdict] : hasBegun ? "Scan has begun" : isEmpty ? "Not scanned" : "Not current");
     setText(this.#tag, isCurrent ? (verdict.provisional ? "so far, not the last word" : "sweep complete") : "");
     show(this.#tag, isCurrent);
     show(this.#figures, isCurrent);
     if (isCurrent) this.#say(verdict);
-    setText(this.#reasons, isCurrent ? verdict.reasons.join("; ") : whyNot(verdict, reason));
+    setText(this.#reasons, isCurrent ? verdict.reasons.join("; ") : isEmpty ? "" : whyNot(verdict, reason));
     const said = face === null ? null : decisionOnFace(store, face);
     show(this.#reader, said !== null);
     if (said !== null) {
@@ -76,7 +77,6 @@ export class VerdictView {
 
 // Why a verdict is not shown; what it was is repeated only where it was a warning.
 function whyNot(verdict, reason) {
-  if (reason === null || reason.code === "no-result") return "";
   const was = verdict?.verdict === "suspicious" && !withheld(reason) ? "; was suspicious" : "";
   return `${capitalised(sayReason(reason))}${was}`;
 }
