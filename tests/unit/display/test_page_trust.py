@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ NOON_MS = round((NOON - UNSTAMPED) / timedelta(milliseconds=1))
 FACES = ("superior", "inferior")
 PAGE = Path(str(files("octmargin.display") / "static"))
 RUNNER = Path(__file__).with_name("page_courses.mjs")
+SPECIFICATIONS = Path(__file__).with_name("page")
 
 _CODES = {
     "nobody publishes for this console": "nobody",
@@ -77,8 +79,11 @@ def _answers_of_the_page(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _node(*arguments: str, sent: str = "") -> str:
     """What a program for node writes; the test fails where it ends with an error."""
     command = [needs_program("node"), *arguments]
-    done = subprocess.run(command, input=sent, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "OCTMARGIN_PAGE": str(PAGE)}
+    done = subprocess.run(
+        command, input=sent, capture_output=True, text=True, timeout=100, check=False, env=environment
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -315,6 +320,11 @@ def test_the_page_says_that_it_cannot_show_what_is_newer() -> None:
     assert (reason["code"], reason["schema"]) == ("unreadable", 2)
     assert "version 2" in reason["text"]
     assert "update the display" in reason["text"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SPECIFICATIONS.glob("*.test.mjs")))
+def test_the_page_s_own_specification_holds(name: str) -> None:
+    _node("--test", str(SPECIFICATIONS / name))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PAGE.glob("*.js")))
