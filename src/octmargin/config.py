@@ -197,6 +197,7 @@ class DisplayConfig(_Section, frozen=True):
     site: Name
     console: Name
     broker: BrokerSettings = BrokerSettings()
+    orientation: OrientationSection = OrientationSection()
     display: DisplaySection = DisplaySection()
 
     def __post_init__(self) -> None:
@@ -231,6 +232,7 @@ def load_display_config(path: str | Path) -> DisplayConfig:
         site=daemon.site,
         console=daemon.console,
         broker=daemon.broker,
+        orientation=daemon.orientation,
         display=daemon.display or DisplaySection(),
     )
 

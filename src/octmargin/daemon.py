@@ -22,9 +22,9 @@ from octmargin.cold_start import compiling_told
 from octmargin.condition import DISPLAY_FAULT, ConditionDesk
 from octmargin.config import Config
 from octmargin.device import driver_class, on_loop
-from octmargin.display import make_site, serving_display
+from octmargin.displaying import OwnDisplay
 from octmargin.engine import Engine, Outcome
-from octmargin.face_scan import FaceScanner
+from octmargin.face_scan import FaceScanner, Onlooker
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
@@ -66,6 +66,7 @@ class Daemon:
         self._publisher: Publisher
         self._calibration: Calibration | None = None
         self._condition: ConditionDesk | None = None
+        self._display = OwnDisplay(config, config.display) if config.display is not None else None
 
     def stop(self) -> None:
         """Ask the daemon to end; the present sweep is closed and said first."""
@@ -125,16 +126,11 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        topics = Topics(config.site, config.console)
-        self._publisher = Publisher(config.broker, topics)
+        self._publisher = Publisher(config.broker, Topics(config.site, config.console))
         async with contextlib.AsyncExitStack() as stack:
-            if config.display is not None:
+            if self._display is not None:
                 # First, and last at the end: a page shows also how the daemon starts, and that it has ended.
-                site = make_site(topics, config.display, config.broker)
-                served = await stack.enter_async_context(
-                    serving_display(config.display, site, config.broker, on_fault=self._display_ended)
-                )
-                log.info("display served", url=served.url)
+                await stack.enter_async_context(self._display.served(self._display_ended))
             with contextlib.suppress(StoppedError):
                 # A broker that does not answer must not hold up an end that is asked for meanwhile.
                 await unless_stopping(stack.enter_async_context(self._publisher), self._stop)
@@ -182,10 +178,21 @@ class Daemon:
                 on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
             )
         gallery = (
-            Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
+            Gallery(
+                config.pictures.folder, every=config.pictures.every, axial_um=axial_um, synthetic=synthetic
+            )
             if config.pictures
             else None
         )
+        onlookers: list[Onlooker] = [] if gallery is None else [gallery]
+        if self._display is not None:
+            desk_of_bscans = self._display.onlooker(
+                session=publisher.session,
+                synthetic=synthetic,
+                axial_um=axial_um,
+                on_stage=lambda: (config.case.case_id, config.case.specimen_id),
+            )
+            onlookers.append(desk_of_bscans)
         desk = ResultDesk(
             publisher,
             case_id=config.case.case_id,
@@ -203,7 +210,7 @@ class Daemon:
             policy=config.policy,
             # Its own: the engine threads have theirs.
             model=make_assessor(config).model,
-            gallery=gallery,
+            onlookers=onlookers,
             recorder=recorder,
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
@@ -220,7 +227,7 @@ class Daemon:
                 plan,
                 calibration,
                 axial_um,
-                picture_every=config.pictures.every if config.pictures else 0,
+                bscan_every=self._bscan_every(),
             ),
             deliver_from_thread,
             threads=config.engine.threads,
@@ -230,7 +237,14 @@ class Daemon:
         except StoppedError:
             return
         condition.description = describe(
-            config, info, plan, calibration, axial_um, session=publisher.session, synthetic=synthetic
+            config,
+            info,
+            plan,
+            calibration,
+            axial_um,
+            session=publisher.session,
+            synthetic=synthetic,
+            display_url=self._display.url if self._display is not None else "",
         )
         publisher.describe(condition.description)
         publisher.publish_case(self._case(synthetic=synthetic))
@@ -274,6 +288,12 @@ class Daemon:
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
+
+    def _bscan_every(self) -> int:
+        """The display has the B-scan of every frame, and pictures are drawn of some of them."""
+        if self._display is not None:
+            return 1
+        return self._config.pictures.every if self._config.pictures is not None else 0
 
     async def _warm_up(self, engine: Engine, plan: ScanPlan) -> None:
         """Compile or load the kernels; StoppedError where the daemon is to end before that is done."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from typing import Protocol
 
 import structlog
 
@@ -12,9 +13,8 @@ from octmargin.acquisition import ConsoleLink
 from octmargin.engine import Judged, Outcome
 from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMarginError
 from octmargin.frames import LossCause, LostFrames, ScanPlan
-from octmargin.gallery import Gallery
 from octmargin.log import on_stage
-from octmargin.margin import MarginModel, Policy
+from octmargin.margin import MarginModel, Policy, Verdict
 from octmargin.recorder import Recorder
 from octmargin.results import ResultDesk
 from octmargin.ring import Cursor, FrameRing
@@ -40,6 +40,16 @@ class _After(Enum):
     """It cannot go on: the face is worth another try from its beginning."""
 
 
+class Onlooker(Protocol):
+    """Makes pictures of what is scanned, on the event loop: must neither wait nor compute there."""
+
+    def take(self, book: SweepBook, judged: Judged) -> None:
+        """A frame was judged."""
+
+    def face_done(self, book: SweepBook, verdict: Verdict) -> None:
+        """A face has its verdict."""
+
+
 class FaceScanner:
     """Scans faces one after the other. `deliver` gets every outcome of the engine, on the event loop.
 
@@ -58,7 +68,7 @@ class FaceScanner:
         totals: Totals,
         policy: Policy,
         model: MarginModel,
-        gallery: Gallery | None,
+        onlookers: Sequence[Onlooker],
         recorder: Recorder | None,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
@@ -71,7 +81,7 @@ class FaceScanner:
         self._totals = totals
         self._policy = policy
         self._model = model
-        self._gallery = gallery
+        self._onlookers = onlookers
         self._recorder = recorder
         self._on_fault = on_fault
         self._on_recovered = on_recovered
@@ -165,8 +175,8 @@ class FaceScanner:
             lost=book.lost,
             kernels_us_per_aline=self._desk.kernels_us_per_aline(),
         )
-        if self._gallery is not None:
-            self._gallery.face_done(book, verdict)
+        for onlooker in self._onlookers:
+            onlooker.face_done(book, verdict)
 
     def deliver(self, outcome: Outcome) -> None:
         """The one hand-over per frame from the engine to the event loop."""
@@ -195,8 +205,8 @@ class FaceScanner:
                     reconstruct_ms=round(outcome.reconstruct_ns / 1e6, 3),
                     assess_ms=round(outcome.assess_ns / 1e6, 3),
                 )
-                if self._gallery is not None:
-                    self._gallery.take(book, outcome)
+                for onlooker in self._onlookers:
+                    onlooker.take(book, outcome)
                 return
         self._desk.lose(book, outcome)
         log.warning(

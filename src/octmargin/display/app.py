@@ -9,10 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from octmargin.display.answers import as_json, problem
 from octmargin.display.assets import Asset, Assets
+from octmargin.display.bscan_pictures import BscanPictures
+from octmargin.display.bscan_routes import bscan_routes
+from octmargin.display.bscan_store import BscanStore
 from octmargin.display.guard import Guard, security_headers
 from octmargin.display.pipe import Pipe
 from octmargin.display.site import Site
@@ -28,6 +31,9 @@ class Parts:
     site: Site
     assets: Assets
     pipe: Pipe
+    bscans: BscanStore | None
+    """None where the frames are judged on another machine."""
+    pictures: BscanPictures
 
 
 def make_app(parts: Parts) -> Starlette:
@@ -49,16 +55,18 @@ def make_app(parts: Parts) -> Starlette:
     async def site(_: Request) -> Response:
         return as_json(parts.site)
 
-    return Starlette(
-        routes=[
-            Route("/", index, methods=["GET"]),
-            Route("/static/{path:path}", static, methods=["GET"]),
-            Route("/api/site", site, methods=["GET"]),
-            WebSocketRoute("/mqtt", parts.pipe.serve),
-        ],
-        middleware=[guard],
-        exception_handlers={HTTPException: _refused},
-    )
+    routes: list[BaseRoute] = [
+        Route("/", index, methods=["GET"]),
+        Route("/static/{path:path}", static, methods=["GET"]),
+        Route("/api/site", site, methods=["GET"]),
+        WebSocketRoute("/mqtt", parts.pipe.serve),
+    ]
+    if parts.bscans is not None:
+        routes += bscan_routes(parts.bscans, parts.pictures)
+    app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: _refused})
+    # A path is one of ours or is not; nobody is sent elsewhere.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _file(request: Request, asset: Asset) -> Response:

@@ -19,6 +19,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from octmargin.bus import BrokerSettings
 from octmargin.display.app import Parts, make_app
 from octmargin.display.assets import Assets
+from octmargin.display.bscan_pictures import BscanPictures
+from octmargin.display.bscan_store import BscanStore
 from octmargin.display.pipe import Pipe
 from octmargin.display.settings import DisplaySection
 from octmargin.display.site import Site
@@ -35,6 +37,8 @@ _PING_S = 10.0
 _STOP_S = 0.5
 """So long the end waits for answers that are being given."""
 
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a browser on this machine calls it
+
 log = structlog.get_logger()
 
 
@@ -44,6 +48,8 @@ class Served:
 
     url: str
     """Where a browser on this machine finds it."""
+    url_from_afar: str
+    """Where other machines do."""
 
 
 @contextlib.asynccontextmanager
@@ -52,15 +58,18 @@ async def serving_display(
     site: Site,
     broker: BrokerSettings,
     *,
+    bscans: BscanStore | None = None,
     on_fault: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Served]:
     """Serve while entered. `ConfigError` where the address cannot be listened on, or a file cannot be used.
 
-    `on_fault` is told in words where the server ends by itself.
+    `bscans` is what a daemon that judges frames puts them into. `on_fault` is told in words where the server ends by
+    itself.
     """
     tls = _tls_context(section)
     pipe = Pipe(broker)
-    app = make_app(Parts(site=site, assets=Assets.shipped(), pipe=pipe))
+    pictures = BscanPictures()
+    app = make_app(Parts(site=site, assets=Assets.shipped(), pipe=pipe, bscans=bscans, pictures=pictures))
     listener = await asyncio.to_thread(_listen, section)
     port = listener.getsockname()[1]
     server = _Server(_configuration(app, tls))
@@ -74,10 +83,11 @@ async def serving_display(
 
     task.add_done_callback(ended)
     try:
-        yield Served(_url(section, port))
+        yield Served(_url(section, port), section.url or _url(section, port, from_afar=True))
     finally:
         is_ending = True
         pipe.close()
+        pictures.close()
         await server.end(task)
 
 
@@ -205,8 +215,9 @@ def _listen(section: DisplaySection) -> socket.socket:
         ) from error
 
 
-def _url(section: DisplaySection, port: int) -> str:
-    scheme = "https" if section.has_tls else "http"
-    # An address of no one machine means each of them.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - not bound to here
+def _url(section: DisplaySection, port: int, *, from_afar: bool = False) -> str:
+    scheme, host = "https" if section.has_tls else "http", section.host
+    if host in _ANY:
+        # Each of this machine's addresses.
+        host = socket.gethostname() if from_afar else _ANY[host]
     return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

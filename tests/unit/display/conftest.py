@@ -14,7 +14,7 @@ import pytest
 from tests.unit.bus.conftest import Mosquitto, running_mosquitto
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Topics
-from octmargin.display import DisplaySection, make_site, serving_display
+from octmargin.display import BscanStore, DisplaySection, make_site, serving_display
 
 TOPICS = Topics("north", "or-3")
 
@@ -50,11 +50,13 @@ class Display:
 
 
 @asynccontextmanager
-async def displayed(broker: BrokerSettings, **section: Any) -> AsyncIterator[Display]:
+async def displayed(
+    broker: BrokerSettings, *, bscans: BscanStore | None = None, **section: Any
+) -> AsyncIterator[Display]:
     """A display of console or-3 of site north while entered."""
     settings = DisplaySection(**{"port": 0, **section})
     site = make_site(TOPICS, settings, broker)
-    async with serving_display(settings, site, broker) as served:
+    async with serving_display(settings, site, broker, bscans=bscans) as served:
         yield Display(served.url)
 
 
