@@ -16,6 +16,7 @@ from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
+from octmargin.commands.display import display
 from octmargin.commands.doctor import doctor
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
@@ -53,7 +54,7 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, doctor):
+for _command in (demo, run, watch, display, devices, calibrate, reconstruct, assess, replay, doctor):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")

@@ -25,6 +25,7 @@ from octmargin.totals import Totals
 
 HEALTH_INTERVAL_S = 1.0
 
+DISPLAY_FAULT = "display"
 _BROKER_FAULT = "broker"
 _OUTBOX_FAULT = "outbox"
 _REFUSED_FAULT = "refused"
@@ -33,6 +34,7 @@ _REMEDIES = {
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
     _OUTBOX_FAULT: "make room on the disk; what waits for the broker is lost where the daemon ends meanwhile",
     _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
+    DISPLAY_FAULT: "see the log; results go on over the broker, and another display may show them",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"

@@ -19,9 +19,10 @@ from octmargin.acquisition import ConsoleLink
 from octmargin.archive import RecordingWriter
 from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Specimen, Topics, utc_from_ns
 from octmargin.cold_start import compiling_told
-from octmargin.condition import ConditionDesk
+from octmargin.condition import DISPLAY_FAULT, ConditionDesk
 from octmargin.config import Config
 from octmargin.device import driver_class, on_loop
+from octmargin.display import make_site, serving_display
 from octmargin.engine import Engine, Outcome
 from octmargin.face_scan import FaceScanner
 from octmargin.frames import ConsoleInfo, ScanPlan
@@ -124,12 +125,25 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        self._publisher = Publisher(config.broker, Topics(config.site, config.console))
+        topics = Topics(config.site, config.console)
+        self._publisher = Publisher(config.broker, topics)
         async with contextlib.AsyncExitStack() as stack:
+            if config.display is not None:
+                # First, and last at the end: a page shows also how the daemon starts, and that it has ended.
+                site = make_site(topics, config.display, config.broker)
+                served = await stack.enter_async_context(
+                    serving_display(config.display, site, config.broker, on_fault=self._display_ended)
+                )
+                log.info("display served", url=served.url)
             with contextlib.suppress(StoppedError):
                 # A broker that does not answer must not hold up an end that is asked for meanwhile.
                 await unless_stopping(stack.enter_async_context(self._publisher), self._stop)
                 await self._meet_the_console()
+
+    def _display_ended(self, reason: str) -> None:
+        log.error("display ended", reason=reason)
+        if self._condition is not None:
+            self._condition.raise_alarm(DISPLAY_FAULT, reason)
 
     async def _meet_the_console(self) -> None:
         config = self._config
