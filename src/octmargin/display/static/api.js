@@ -10,13 +10,11 @@ export class HttpError extends Error {
 }
 
 async function ask(path, options = {}) {
-  const ended = AbortSignal.timeout(TIMEOUT_MS);
-  const signal = options.signal ? AbortSignal.any([options.signal, ended]) : ended;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
   let answer;
   try {
     answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options, signal });
-  } catch (error) {
-    if (options.signal?.aborted) throw error;
+  } catch {
     throw new HttpError(0, "the display's server does not answer");
   }
   if (!answer.ok) throw new HttpError(answer.status, await whyRefused(answer));
@@ -37,13 +35,18 @@ async function send(method, path, content) {
   return ask(path, { method, headers, body: isFile ? content : JSON.stringify(content) });
 }
 
+function bscanPath(session, sweep, frame, what = "") {
+  return `/api/bscans/${sweep}/${frame}${what}?session=${encodeURIComponent(session)}`;
+}
+
 export const api = {
   site: async () => (await ask("/api/site")).json(),
   login: async (user, password) => (await send("POST", "/api/login", { user, password })).json(),
   logout: async () => send("POST", "/api/logout", {}),
   sweeps: async () => (await (await ask("/api/bscans")).json()).sweeps,
-  bscan: async (sweep, frame, signal) => (await ask(`/api/bscans/${sweep}/${frame}`, { signal })).blob(),
-  lines: async (sweep, frame, signal) => (await ask(`/api/bscans/${sweep}/${frame}/lines`, { signal })).json(),
+  // Sweeps are numbered anew in each run of the daemon: with its session no other run's B-scan is given.
+  bscan: async (session, sweep, frame) => (await ask(bscanPath(session, sweep, frame))).blob(),
+  lines: async (session, sweep, frame) => (await ask(bscanPath(session, sweep, frame, "/lines"))).json(),
   photo: async () => (await ask("/api/photo")).blob(),
   putPhoto: async (file) => send("PUT", "/api/photo", file),
   placements: async () => (await ask("/api/photo/placement")).json(),

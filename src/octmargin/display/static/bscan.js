@@ -3,6 +3,7 @@
 import { BscanLoader } from "./bscan_loader.js";
 import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
 import { scaleBar } from "./enface.js";
+import { begun, withheld } from "./faces.js";
 import { BLOCK } from "./messages.js";
 import { COLOURS, patternOf } from "./patterns.js";
 import { PART } from "./store.js";
@@ -12,14 +13,19 @@ const STRIP = 14;
 // A frame that came so long ago is not live any more.
 const LIVE_MS = 2000;
 
+const RETRY_MS = 1000;
+// Misses in a row that are no frame on its way any more.
+const MISSES = 4;
+
 export class BscanView {
   parts = [PART.FRAME, PART.LOOK, PART.BSCANS, PART.TRUST, PART.CASE, PART.MAP];
   #store;
   #root;
   #loader;
-  #picture = null;
-  #missing = "";
-  #session = "";
+  #newest = null;
+  #misses = 0;
+  #why = "";
+  #failed = null;
   #label = el("p", { class: "frame-label" });
   #live = el("button", { type: "button", class: "live", text: "Live" });
   #canvas = el("canvas", { class: "bscan", role: "img" });
@@ -40,53 +46,68 @@ export class BscanView {
 
   update() {
     const store = this.#store;
-    if (this.#session !== store.tally.session) {
-      this.#session = store.tally.session;
-      this.#loader.forget();
-      this.#picture = null;
-    }
-    const { face, frame, grid } = store;
+    const { face } = store;
     const now = store.now();
     const isMoving = store.isLive && store.lastFrameAt !== null && now.monoMs - store.lastFrameAt < LIVE_MS;
-    const reason = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
+    const why = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
+    const reason = why?.code === "no-result" || begun(why, store, face) ? null : why;
+    const picture = withheld(reason) ? null : this.#choose(isMoving);
     setAttribute(this.#live, "aria-pressed", String(store.isLive));
     setText(this.#live, isMoving && reason === null ? "Live" : store.isLive ? "Newest" : "Back to live");
     setAttribute(this.#live, "data-moving", isMoving && reason === null);
-    this.#want(frame, grid);
-    const isOfThis = this.#picture !== null && isOf(this.#picture, frame, grid);
-    setText(this.#label, this.#describe(face, frame, grid));
-    const isHidden = ["other-specimen", "no-case"].includes(reason?.code);
-    setAttribute(this.#root, "data-stale", reason !== null && reason.code !== "no-result");
-    const said = grid.frames === 0 ? "" : this.#missing || (reason === null || reason.code === "no-result" ? "" : `Not current: ${sayReason(reason)}`);
-    show(this.#veil, said !== "");
+    setText(this.#label, this.#describe(picture));
+    setAttribute(this.#root, "data-stale", reason !== null);
+    const said = reason !== null ? `Not current: ${sayReason(reason)}` : picture === null ? this.#whyNone(isMoving) : "";
+    show(this.#veil, said !== "" && store.grid.frames > 0);
     setText(this.#veil, said);
-    this.#draw(isHidden || (!isOfThis && !isMoving) ? null : this.#picture);
+    this.#draw(picture);
   }
 
-  #want(frame, grid) {
-    if (grid.sweep === null) return;
-    const kept = this.#loader.get(grid.sweep, frame);
-    if (kept !== null) {
-      this.#picture = kept;
-      this.#missing = "";
-    }
-    this.#loader.want(grid.sweep, frame);
+  #place() {
+    const { grid, frame, tally } = this.#store;
+    return { session: tally.session, sweep: grid.sweep, frame };
+  }
+
+  // The picture of the frame that is asked for; while frames run in, the newest that has come of this sweep.
+  #choose(isMoving) {
+    const place = this.#place();
+    if (place.sweep === null) return null;
+    const picture = this.#loader.get(place);
+    if (picture === null && !this.#hasJustFailed(place)) this.#loader.want(place);
+    if (picture !== null || !isMoving) return picture;
+    const isOfSweep = this.#newest?.session === place.session && this.#newest.sweep === place.sweep;
+    return isOfSweep ? this.#loader.get(this.#newest) : null;
+  }
+
+  #hasJustFailed({ session, sweep, frame }) {
+    const failed = this.#failed;
+    const isThis = failed?.session === session && failed.sweep === sweep && failed.frame === frame;
+    return isThis && this.#store.now().monoMs - failed.atMs < RETRY_MS;
   }
 
   #loaded(picture) {
-    const { frame, grid } = this.#store;
-    const isAsked = isOf(picture, frame, grid);
     if (picture.error === "") {
-      this.#picture = picture;
-      if (isAsked) this.#missing = "";
-    } else if (isAsked && !this.#store.isLive) {
-      this.#missing = `No B-scan: ${picture.error}`;
+      this.#newest = { session: picture.session, sweep: picture.sweep, frame: picture.frame };
+      this.#misses = 0;
+    } else {
+      this.#misses += 1;
+      this.#why = picture.error;
+      this.#failed = { ...picture, atMs: this.#store.now().monoMs };
     }
     this.#store.touch(PART.FRAME);
   }
 
-  #describe(face, frame, grid) {
+  #whyNone(isMoving) {
+    // The newest frame may be on its way from the engine to where it is kept.
+    if (this.#misses === 0 || (isMoving && this.#misses < MISSES)) return "";
+    return `No B-scan: ${this.#why}`;
+  }
+
+  // Says which frame is seen, which is not always the one that was asked for last.
+  #describe(picture) {
+    const { face, grid, frame: asked } = this.#store;
     if (face === null || grid.frames === 0) return "No B-scan";
+    const frame = picture?.frame ?? asked;
     const scan = this.#store.tally.description?.scan;
     const place = scan ? `, ${(((frame + 0.5) * scan.height_mm) / grid.frames).toFixed(1)} mm` : "";
     return `${capitalised(face)} · B-scan ${frame + 1} of ${grid.frames}${place}`;
@@ -94,7 +115,7 @@ export class BscanView {
 
   #draw(picture) {
     const isResized = fitCanvas(this.#canvas);
-    const what = picture === null ? "none" : `${picture.sweep}/${picture.frame}`;
+    const what = picture === null ? "none" : `${picture.session}/${picture.sweep}/${picture.frame}`;
     if (!isResized && what === this.#drawn) return;
     this.#drawn = what;
     const context = this.#canvas.getContext("2d");
@@ -104,7 +125,7 @@ export class BscanView {
     context.fillStyle = "#000000";
     context.fillRect(0, 0, size.width, size.height);
     setAttribute(this.#canvas, "aria-label", describeFrame(picture));
-    if (picture === null || picture.bitmap.width === 0) return;
+    if (picture === null) return;
     const field = { ...size, top: STRIP + 2, alines: picture.bitmap.width, depth: picture.bitmap.height };
     context.drawImage(picture.bitmap, 0, field.top, size.width, size.height - field.top);
     drawBlocks(context, field, picture.lines, this.#scan());
@@ -117,10 +138,6 @@ export class BscanView {
     const perBlock = described?.scan.alines_per_block ?? 16;
     return { width_mm: described?.scan.width_mm ?? 0, axial_um: described?.axial_um ?? null, perBlock };
   }
-}
-
-function isOf(picture, frame, grid) {
-  return picture.frame === frame && picture.sweep === grid.sweep;
 }
 
 function describeFrame(picture) {
@@ -196,10 +213,14 @@ function drawScales(context, field, { width_mm: widthMm, axial_um: axialUm }) {
   const depthMm = (field.depth * axialUm) / 1000;
   const bar = depthMm >= 2 ? 1 : 0.5;
   const length = (bar * (field.height - field.top)) / depthMm;
-  context.fillStyle = "rgba(6, 8, 11, 0.82)";
-  context.fillRect(6, field.height - 20 - length, 118, length + 14);
-  context.fillStyle = "#ffffff";
-  context.fillRect(12, field.height - 14 - length, 3, length);
+  const [x, y] = [12, field.height - 14];
   context.font = "600 15px system-ui, sans-serif";
-  context.fillText(`${bar} mm deep`, 22, field.height - 10 - length / 2);
+  const label = `${bar} mm deep`;
+  const middle = y - length / 2;
+  context.fillStyle = "rgba(6, 8, 11, 0.82)";
+  context.fillRect(x - 4, y - length - 4, 11, length + 8);
+  context.fillRect(x + 7, middle - 12, context.measureText(label).width + 12, 24);
+  context.fillStyle = "#ffffff";
+  context.fillRect(x, y - length, 3, length);
+  context.fillText(label, x + 12, middle + 5);
 }

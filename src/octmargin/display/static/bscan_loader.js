@@ -9,58 +9,66 @@ export class BscanLoader {
   #wanted = null;
   #isLoading = false;
 
-  // `onLoaded(picture)`: { sweep, frame, bitmap, lines, error }.
+  // `onLoaded(picture)`: { session, sweep, frame, bitmap, lines, error }.
   constructor(api, onLoaded) {
     this.#api = api;
     this.#onLoaded = onLoaded;
   }
 
-  // The B-scan of a frame; null where it has still to come.
-  get(sweep, frame) {
-    return this.#kept.get(`${sweep}/${frame}`) ?? null;
+  // The B-scan at a place, { session, sweep, frame }; null where it has still to come.
+  get(place) {
+    const key = keyOf(place);
+    const picture = this.#kept.get(key) ?? null;
+    if (picture === null) return null;
+    // What is looked at goes last.
+    this.#kept.delete(key);
+    this.#kept.set(key, picture);
+    return picture;
   }
 
-  want(sweep, frame) {
-    if (this.#kept.has(`${sweep}/${frame}`)) {
+  want(place) {
+    if (this.#kept.has(keyOf(place))) {
       this.#wanted = null;
       return;
     }
-    this.#wanted = { sweep, frame };
+    this.#wanted = place;
     if (!this.#isLoading) void this.#loadWanted();
-  }
-
-  // Sweeps are numbered anew in each run of the daemon.
-  forget() {
-    for (const picture of this.#kept.values()) picture.bitmap?.close();
-    this.#kept.clear();
   }
 
   async #loadWanted() {
     this.#isLoading = true;
     while (this.#wanted !== null) {
-      const { sweep, frame } = this.#wanted;
+      const place = this.#wanted;
       this.#wanted = null;
-      const picture = await this.#load(sweep, frame);
+      const picture = await this.#load(place);
       if (picture.error === "") this.#keep(picture);
       this.#onLoaded(picture);
     }
     this.#isLoading = false;
   }
 
-  async #load(sweep, frame) {
+  async #load(place) {
+    const { session, sweep, frame } = place;
     try {
-      const [blob, lines] = await Promise.all([this.#api.bscan(sweep, frame), this.#api.lines(sweep, frame)]);
-      return { sweep, frame, bitmap: await createImageBitmap(blob), lines, error: "" };
+      const [blob, lines] = await Promise.all([
+        this.#api.bscan(session, sweep, frame),
+        this.#api.lines(session, sweep, frame),
+      ]);
+      return { ...place, bitmap: await createImageBitmap(blob), lines, error: "" };
     } catch (error) {
-      return { sweep, frame, bitmap: null, lines: null, error: error.message };
+      return { ...place, bitmap: null, lines: null, error: error.message };
     }
   }
 
   #keep(picture) {
-    this.#kept.set(`${picture.sweep}/${picture.frame}`, picture);
+    this.#kept.set(keyOf(picture), picture);
     if (this.#kept.size <= KEPT) return;
     const [oldest, { bitmap }] = this.#kept.entries().next().value;
     bitmap.close();
     this.#kept.delete(oldest);
   }
+}
+
+function keyOf({ session, sweep, frame }) {
+  return `${session}/${sweep}/${frame}`;
 }

@@ -153,8 +153,9 @@ export class FacesView {
     const counts = new Map();
     for (const face of faces) {
       const verdict = store.verdictOf(face);
-      const isCurrent = verdict !== null && store.trust.whyNotFace(face, now) === null;
-      const key = isCurrent ? verdict.verdict : verdict === null ? "none" : "stale";
+      const reason = store.trust.whyNotFace(face, now);
+      const isOpen = reason?.code === "no-result" || begun(reason, store, face);
+      const key = isOpen ? "none" : reason === null && verdict !== null ? verdict.verdict : "stale";
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
     const keys = ["suspicious", "indeterminate", "nothing_suspicious", "stale", "none"].filter((key) => counts.has(key));
@@ -173,7 +174,7 @@ const SUMMARY_WORDS = {
   indeterminate: "indeterminate",
   nothing_suspicious: "nothing suspicious",
   stale: "not current",
-  none: "not scanned",
+  none: "not judged yet",
 };
 
 // Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.

@@ -4,7 +4,7 @@ import { el, setAttribute, setText, show, syncChildren } from "./dom.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, millimetres } from "./words.js";
 
-const THUMB = { width: 160, height: 90 };
+const THUMB = { width: 320, height: 200 };
 // A-lines shown around the place to look at.
 const AROUND = 96;
 
@@ -84,17 +84,17 @@ export class KeyViewsView {
   // One after the other, so that thumbnails never stand in the way of the B-scan that is looked at.
   #load(item, view, verdict) {
     item.isLoaded = true;
-    this.#queue.push({ item, view, sweep: verdict.sweep });
+    this.#queue.push({ item, view, session: verdict.session, sweep: verdict.sweep });
     if (!this.#isLoading) void this.#loadAll();
   }
 
   async #loadAll() {
     this.#isLoading = true;
     while (this.#queue.length > 0) {
-      const { item, view, sweep } = this.#queue.shift();
+      const { item, view, session, sweep } = this.#queue.shift();
       if (!item.isConnected) continue;
       try {
-        const bitmap = await createImageBitmap(await this.#api.bscan(sweep, view.frame));
+        const bitmap = await createImageBitmap(await this.#api.bscan(session, sweep, view.frame));
         drawThumb(item.canvas, bitmap, view, this.#store.tally.description?.scan.alines_per_block ?? 16);
         bitmap.close();
       } catch {

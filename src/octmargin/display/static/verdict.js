@@ -71,7 +71,7 @@ export class VerdictView {
     setText(this.#deep, millimetres(verdict.visualised_depth_mm));
     const hasNear = verdict.distance_mm !== null;
     show(this.#near.parentElement, hasNear);
-    if (hasNear) setText(this.#near, `${millimetres(verdict.distance_mm, 2)} under the surface`);
+    if (hasNear) setText(this.#near, millimetres(verdict.distance_mm, 2));
   }
 }
 
