@@ -41,11 +41,10 @@ export class DecisionsView {
 
   update() {
     const store = this.#store;
-    const { face, look } = store;
+    const { face, keyView } = store;
     const verdict = face === null ? null : store.verdictOf(face);
     const reason = face === null ? { code: "no-result" } : store.trust.whyNotFace(face, store.now());
-    const isCluster = look.keyView !== null && look.face === face;
-    setText(this.#subject, face === null ? "" : isCluster ? `On key view ${look.keyView} of ${face}` : `On ${face} as a whole`);
+    setText(this.#subject, face === null ? "" : keyView === null ? `On ${face} as a whole` : `On key view ${keyView} of ${face}`);
     show(this.#form, this.#commands.may("decide"));
     const canDecide = verdict !== null && reason === null && !verdict.provisional;
     for (const button of this.#buttons) button.disabled = !canDecide;
@@ -77,10 +76,9 @@ export class DecisionsView {
   }
 
   async #decide(word) {
-    const { face, look } = this.#store;
+    const { face, keyView } = this.#store;
     const verdict = this.#store.verdictOf(face);
-    const isCluster = look.keyView !== null && look.face === face;
-    const subject = isCluster ? { subject: "cluster", cluster: look.keyView } : { subject: "face" };
+    const subject = keyView === null ? { subject: "face" } : { subject: "cluster", cluster: keyView };
     const reply = await this.#commands.give("decide", { face, sweep: verdict.sweep, ...subject, word, note: this.#note.value.trim() });
     if (reply.outcome === "done") this.#note.value = "";
   }

@@ -9,12 +9,16 @@ export function el(tag, props = {}, ...children) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "class") node.className = value;
     else if (name === "text") node.textContent = value;
-    else if (name === "data") Object.assign(node.dataset, value);
+    else if (name === "data") setData(node, value);
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.filter((child) => child !== null));
   return node;
+}
+
+function setData(node, data) {
+  for (const [name, value] of Object.entries(data)) if (value !== undefined) node.dataset[name] = value;
 }
 
 // Writes a text only where it is another, so that nothing is laid out anew for nothing.

@@ -119,7 +119,7 @@ export class EnfaceView {
     if (verdict === null || verdict.sweep !== grid.sweep) return;
     for (const view of [...verdict.key_views].reverse()) {
       const [x, y] = [((view.block + 0.5) * size.width) / grid.blocks, ((view.frame + 0.5) * size.height) / grid.frames];
-      const isChosen = view.number === this.#store.look.keyView;
+      const isChosen = view.number === this.#store.keyView;
       badge(context, String(view.number), x, y, isChosen ? "#ffffff" : "#101418", isChosen ? "#101418" : "#ffffff");
     }
   }

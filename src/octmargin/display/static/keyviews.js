@@ -1,6 +1,7 @@
 // Key views: where it looks suspicious, most suspicious first. A click shows that B-scan.
 
 import { el, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { begun } from "./faces.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, millimetres } from "./words.js";
 
@@ -39,14 +40,15 @@ export class KeyViewsView {
       (item, each) => this.#updateItem(item, byKey.get(each), verdict),
     );
     show(this.#none, views.length === 0);
-    setText(this.#none, this.#whyNone(verdict, isCurrent));
+    setText(this.#none, this.#whyNone(face, verdict, isCurrent));
     const left = isCurrent ? verdict.clusters - views.length : 0;
     show(this.#more, views.length > 0 && left > 0);
     setText(this.#more, `and ${left} more cluster${left === 1 ? "" : "s"}, smaller`);
   }
 
-  #whyNone(verdict, isCurrent) {
-    if (verdict === null) return "No verdict yet.";
+  #whyNone(face, verdict, isCurrent) {
+    const reason = face === null ? null : this.#store.trust.whyNotFace(face, this.#store.now());
+    if (face === null || verdict === null || begun(reason, this.#store, face)) return "No verdict yet.";
     if (!isCurrent) return "Not current.";
     return verdict.provisional ? "None so far." : "None: no cluster of suspicious blocks.";
   }
@@ -72,7 +74,7 @@ export class KeyViewsView {
     const said = decisionOnCluster(store, item.face, verdict.sweep, view.number);
     setText(item.reader, said === null ? "" : `${said.by} ${DECISION_WORDS[said.word]}`);
     show(item.reader, said !== null);
-    setAttribute(item.button, "aria-pressed", String(store.look.keyView === view.number && store.look.face === item.face));
+    setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
     setAttribute(
       item.button,
       "aria-label",

@@ -25,6 +25,9 @@ export class TrustStrip {
   }
 }
 
+// Said on a narrow screen only where there is something to be said.
+const MINOR = ["Frames lost", "Not received here", "Latency"];
+
 export class StatusView {
   parts = [PART.HEALTH, PART.TRUST, PART.CASE];
   #store;
@@ -44,7 +47,7 @@ export class StatusView {
     syncChildren(
       this.#chips,
       chips.map(({ name }) => name),
-      (name) => el("li", { class: "chip" }, icon("good"), el("span", { class: "chip-name", text: name }), el("span")),
+      (name) => el("li", { class: "chip", data: { minor: MINOR.includes(name) ? "" : undefined } }, icon("good"), el("span", { class: "chip-name", text: name }), el("span")),
       (item, name) => {
         const { word, isGood } = chips.find((chip) => chip.name === name);
         setAttribute(item, "data-good", isGood === null ? null : String(isGood));

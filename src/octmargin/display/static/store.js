@@ -52,7 +52,7 @@ export class Store {
     this.sweeps = [];
     this.sweepsReason = "";
     // What the person looks at: null follows what is being scanned.
-    this.look = { face: null, frame: null, keyView: null };
+    this.look = { face: null, frame: null, keyView: null, sweep: null };
     this.replies = [];
     this.photo = null;
     this.lastFrameAt = null;
@@ -66,6 +66,7 @@ export class Store {
     const { wallMs, monoMs } = this.clock.now();
     const hadSession = this.tally.session;
     const hadSpecimen = this.#specimenKey();
+    const looked = this.#lookKey();
     const counts = this.trust.add({ ...event, receivedMs: event.receivedMs ?? wallMs }, monoMs);
     if (event.type === "connected") this.grids.clear();
     if (counts && event.type === KIND.MAP) this.#grid(event.message.face)?.takeMap(event.message);
@@ -73,6 +74,8 @@ export class Store {
     if (event.type === "cleared" && event.address.kind === KIND.MAP) this.grids.delete(event.address.name);
     if (this.tally.session !== hadSession) this.touch(...Object.values(PART));
     if (hadSpecimen !== this.#specimenKey() && event.type === KIND.CASE) this.#newSpecimen();
+    // Whatever follows the scan goes over to another face or sweep together, never part by part.
+    if (looked !== this.#lookKey()) this.touch(...Object.values(PART));
     this.touch(...PARTS_OF[event.type]);
   }
 
@@ -139,8 +142,14 @@ export class Store {
     return view?.frame ?? this.#lastScanned();
   }
 
+  // Number of the key view that was chosen; it is one of its own sweep alone.
+  get keyView() {
+    const { face, keyView, sweep } = this.look;
+    return face === this.face && sweep === this.verdictOf(face)?.sweep ? keyView : null;
+  }
+
   lookAt(face, { frame = null, keyView = null } = {}) {
-    this.look = { face, frame, keyView };
+    this.look = { face, frame, keyView, sweep: this.grids.get(face)?.sweep ?? null };
     this.touch(PART.LOOK, PART.FACES, PART.MAP, PART.FRAME, PART.DECISIONS, PART.PHOTO);
   }
 
@@ -187,6 +196,10 @@ export class Store {
     return this.grids.get(face);
   }
 
+  #lookKey() {
+    return `${this.face}/${this.grid.sweep}`;
+  }
+
   #specimenKey() {
     const onStage = this.tally.case;
     return onStage === null ? "" : `${onStage.case_id}/${onStage.specimen_id}`;
@@ -194,7 +207,7 @@ export class Store {
 
   // Nothing of the specimen before is looked at any more.
   #newSpecimen() {
-    this.look = { face: null, frame: null, keyView: null };
+    this.look = { face: null, frame: null, keyView: null, sweep: null };
     for (const [face, grid] of this.grids) {
       if (grid.specimenId !== this.tally.case.specimen_id) this.grids.delete(face);
     }

@@ -5,9 +5,9 @@ import { Tally, isAbout } from "./tally.js";
 import { KIND } from "./topics.js";
 
 // Health comes twice a second, and everything must be grey within 2 s, looked at every 250 ms.
-export const SILENCE_LIMIT_S = 1.75;
+export const SILENCE_LIMIT_S = 1.5;
 export const CLOCK_LIMIT_S = 2;
-const OFFSETS_FROM_MS = 1500;
+const OFFSETS_FROM_MS = 1300;
 
 const ANY_UNREADABLE_STANDS = [KIND.STATE, KIND.DESCRIPTION, KIND.CASE];
 // One of these that is broken is made good by the next; where they are newer, none will.
