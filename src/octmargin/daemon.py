@@ -184,15 +184,6 @@ class Daemon:
             if config.pictures
             else None
         )
-        onlookers: list[Onlooker] = [] if gallery is None else [gallery]
-        if self._display is not None:
-            desk_of_bscans = self._display.onlooker(
-                session=publisher.session,
-                synthetic=synthetic,
-                axial_um=axial_um,
-                on_stage=lambda: (config.case.case_id, config.case.specimen_id),
-            )
-            onlookers.append(desk_of_bscans)
         desk = ResultDesk(
             publisher,
             case_id=config.case.case_id,
@@ -210,7 +201,7 @@ class Daemon:
             policy=config.policy,
             # Its own: the engine threads have theirs.
             model=make_assessor(config).model,
-            onlookers=onlookers,
+            onlookers=self._onlookers(gallery, synthetic=synthetic, axial_um=axial_um),
             recorder=recorder,
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
@@ -288,6 +279,15 @@ class Daemon:
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
+
+    def _onlookers(self, gallery: Gallery | None, *, synthetic: bool, axial_um: float) -> list[Onlooker]:
+        onlookers: list[Onlooker] = [] if gallery is None else [gallery]
+        if self._display is not None:
+            case = self._config.case
+            self._display.on_stage = case.case_id, case.specimen_id
+            session = self._publisher.session
+            onlookers.append(self._display.onlooker(session=session, synthetic=synthetic, axial_um=axial_um))
+        return onlookers
 
     def _bscan_every(self) -> int:
         """The display has the B-scan of every frame, and pictures are drawn of some of them."""
