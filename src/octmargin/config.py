@@ -13,21 +13,19 @@ from octmargin.bus import BrokerSettings
 from octmargin.config_errors import explain, keys_of, unknown_key
 from octmargin.display import DisplaySection, check_display
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
-from octmargin.frames import FACES, PixelFormat, ScanPlan
+from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-_FACE = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$"
-_NAME = r"^[a-z0-9][a-z0-9-]*$"
 _IN_WORDS = {
-    _FACE: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
-    _NAME: "small letters without accents, digits and -, beginning with a letter or a digit",
+    FACE_NAME: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
+    IDENTIFIER: "small letters without accents, digits and -, beginning with a letter or a digit",
 }
-Face = Annotated[str, msgspec.Meta(pattern=_FACE)]
+Face = Annotated[str, msgspec.Meta(pattern=FACE_NAME)]
 """A face, shave or node: fits the console's register and one level of a topic."""
-Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
+Name = Annotated[str, msgspec.Meta(pattern=IDENTIFIER)]
 
 
 DEFAULT_DEPTH = 640

@@ -26,8 +26,11 @@ class OwnDisplay:
         self._bscans = BscanStore(section.bscans_mb * _BYTES_PER_MB)
         self.url = ""
         """How other machines reach it; empty until it is served."""
-        self.on_stage: tuple[str, str] | None = None
-        """Case and specimen that are on the stage, by their identifiers."""
+        self._on_stage: tuple[str, str] | None = None
+
+    def turn_to(self, case_id: str, specimen_id: str) -> None:
+        """What is on the stage from now on, by identifiers; no specimen where its own is empty."""
+        self._on_stage = (case_id, specimen_id) if specimen_id else None
 
     @contextlib.asynccontextmanager
     async def served(self, on_fault: Callable[[str], None]) -> AsyncIterator[None]:
@@ -40,7 +43,7 @@ class OwnDisplay:
             ink=config.orientation.ink,
             sutures=config.orientation.sutures,
         )
-        results = OwnResults(self._bscans, lambda: self.on_stage)
+        results = OwnResults(self._bscans, lambda: self._on_stage)
         async with serving_display(
             section, site, config.broker, results=results, on_fault=on_fault
         ) as served:
@@ -55,5 +58,5 @@ class OwnDisplay:
             session=session,
             synthetic=synthetic,
             axial_um=axial_um,
-            on_stage=lambda: self.on_stage or ("", ""),
+            on_stage=lambda: self._on_stage or ("", ""),
         )
