@@ -14,7 +14,7 @@ import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
 from octmargin.bus import Description, LatencyMs, Publisher, RecordingCounts, State
-from octmargin.errors import first_cause
+from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
@@ -86,6 +86,12 @@ class ConditionDesk:
             self._note({"id": alarm_id, "active": False})
         self._publisher.clear_alarm(alarm_id)
         self.lifecycle.over(alarm_id)
+
+    def acknowledge(self, alarm_id: str, by: str) -> None:
+        """Somebody knows of an alarm, which stays; `OrderRefusedError` where there is none of this id."""
+        if alarm_id not in self.lifecycle.fault_ids or not self._publisher.acknowledge_alarm(alarm_id, by):
+            active = ", ".join(sorted(self.lifecycle.fault_ids - {_BROKER_FAULT})) or "none"
+            raise OrderRefusedError(f"there is no alarm {alarm_id!r}; active: {active}")
 
     def stopping(self) -> None:
         """The end begins, be it for an error; told once."""

@@ -10,7 +10,7 @@ import structlog
 from octmargin.bscan_desk import BscanDesk
 from octmargin.bus import Topics
 from octmargin.config import Config
-from octmargin.display import BscanStore, DisplaySection, make_site, serving_display
+from octmargin.display import BscanStore, DisplaySection, OwnResults, make_site, serving_display
 
 _BYTES_PER_MB = 1_000_000
 
@@ -26,6 +26,11 @@ class OwnDisplay:
         self._bscans = BscanStore(section.bscans_mb * _BYTES_PER_MB)
         self.url = ""
         """How other machines reach it; empty until it is served."""
+        self._on_stage: tuple[str, str] | None = None
+
+    def turn_to(self, case_id: str, specimen_id: str) -> None:
+        """What is on the stage from now on, by identifiers; no specimen where its own is empty."""
+        self._on_stage = (case_id, specimen_id) if specimen_id else None
 
     @contextlib.asynccontextmanager
     async def served(self, on_fault: Callable[[str], None]) -> AsyncIterator[None]:
@@ -38,17 +43,20 @@ class OwnDisplay:
             ink=config.orientation.ink,
             sutures=config.orientation.sutures,
         )
+        results = OwnResults(self._bscans, lambda: self._on_stage)
         async with serving_display(
-            section, site, config.broker, bscans=self._bscans, on_fault=on_fault
+            section, site, config.broker, results=results, on_fault=on_fault
         ) as served:
             self.url = served.url_from_afar
             log.info("display served", url=served.url)
             yield
 
-    def onlooker(
-        self, *, session: str, synthetic: bool, axial_um: float, on_stage: Callable[[], tuple[str, str]]
-    ) -> BscanDesk:
-        """Takes the B-scans of what is scanned; `on_stage()` tells case and specimen when a sweep begins."""
+    def onlooker(self, *, session: str, synthetic: bool, axial_um: float) -> BscanDesk:
+        """Takes the B-scans of what is scanned."""
         return BscanDesk(
-            self._bscans, session=session, synthetic=synthetic, axial_um=axial_um, on_stage=on_stage
+            self._bscans,
+            session=session,
+            synthetic=synthetic,
+            axial_um=axial_um,
+            on_stage=lambda: self._on_stage or ("", ""),
         )

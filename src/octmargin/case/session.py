@@ -87,19 +87,12 @@ class CaseSession:
     `on_change` is told after each change; `draw_id` draws an identifier for a specimen.
     """
 
-    def __init__(
-        self,
-        stage: Stage,
-        conventions: Conventions,
-        *,
-        draw_id: Callable[[], str],
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, stage: Stage, conventions: Conventions, *, draw_id: Callable[[], str]) -> None:
         self.stage = stage
         self.readings = Readings()
         self._conventions = conventions
         self._draw_id = draw_id
-        self._on_change = on_change
+        self.on_change: Callable[[], None] = lambda: None
         self._is_closed = stage.specimen is None
         self._selected: str | None = None
         self._run: _Run | None = None
@@ -128,6 +121,11 @@ class CaseSession:
     def wish(self) -> Wish:
         """What the scan is to do now."""
         return self._run.wish if self._run is not None else Wish.REST
+
+    @property
+    def faces_to_come(self) -> tuple[str, ...]:
+        """Faces of the run that were not begun yet."""
+        return tuple(self._run.waiting) if self._run is not None else ()
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -161,7 +159,7 @@ class CaseSession:
         self.readings = Readings()
         self._is_closed = False
         self._selected = None
-        self._on_change()
+        self.on_change()
         return specimen_id
 
     def close(self) -> None:
@@ -170,7 +168,7 @@ class CaseSession:
         self._must_rest("close")
         self._is_closed = True
         self._selected = None
-        self._on_change()
+        self.on_change()
 
     def select(self, face: str) -> None:
         """A face is turned to the console."""
@@ -178,7 +176,7 @@ class CaseSession:
         self._must_rest("select")
         self._must_be_planned(face)
         self._selected = face
-        self._on_change()
+        self.on_change()
 
     def start(self, order: Start) -> tuple[str, ...]:
         """Scan one face, or all that are left; gives them."""
@@ -205,7 +203,7 @@ class CaseSession:
         if run.wish is not Wish.SCAN:
             raise OrderRefusedError(_busy(run))
         run.wish = Wish.HOLD
-        self._on_change()
+        self.on_change()
 
     def resume(self) -> None:
         """Go on, also where it is not held yet."""
@@ -213,7 +211,7 @@ class CaseSession:
         if run.wish is not Wish.HOLD:
             raise OrderRefusedError("it is not paused")
         run.wish, run.is_held = Wish.SCAN, False
-        self._on_change()
+        self.on_change()
 
     def stop(self) -> None:
         """End the face as it is, and the run."""
@@ -221,7 +219,7 @@ class CaseSession:
         if run.wish is Wish.END:
             raise OrderRefusedError(_busy(run))
         run.wish, run.is_held, run.waiting = Wish.END, False, []
-        self._on_change()
+        self.on_change()
 
     def decide(self, order: Decide, sender: Sender, at: datetime) -> Decision:
         """Keep a reader's word on a sweep of this specimen."""
@@ -248,35 +246,35 @@ class CaseSession:
         if run is None or run.wish is Wish.END or not run.waiting:
             return None
         run.face = self._selected = run.waiting.pop(0)
-        self._on_change()
+        self.on_change()
         return run.face
 
     def held(self) -> None:
         """It stands still."""
         if self._run is not None and self._run.wish is Wish.HOLD and not self._run.is_held:
             self._run.is_held = True
-            self._on_change()
+            self.on_change()
 
     def face_begins(self, swept: Swept) -> None:
         """A sweep over the face begins; another one where the one before failed."""
         self.readings.begun(swept)
-        self._on_change()
+        self.on_change()
 
     def face_ends(self, swept: Swept) -> None:
         """Its final verdict is said."""
         self.readings.ended(swept)
-        self._on_change()
+        self.on_change()
 
     def run_ends(self) -> None:
         """Nothing is scanned any more."""
         self._run = None
-        self._on_change()
+        self.on_change()
 
     # -- what may be ------------------------------------------------------------------------------------
 
     def _begin(self, faces: tuple[str, ...]) -> None:
         self._run = _Run(list(faces))
-        self._on_change()
+        self.on_change()
 
     def _to_start(self, face: str | None) -> str:
         face = face or self._selected

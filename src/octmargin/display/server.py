@@ -12,18 +12,26 @@ from dataclasses import dataclass
 import h11
 import structlog
 import uvicorn
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from octmargin.bus import BrokerSettings
+from octmargin.bus import BrokerSettings, Topics
 from octmargin.display.app import Parts, make_app
 from octmargin.display.assets import Assets
 from octmargin.display.bscan_pictures import BscanPictures
+from octmargin.display.bscan_routes import bscan_routes
 from octmargin.display.bscan_store import BscanStore
+from octmargin.display.photo_routes import photo_routes
+from octmargin.display.photos import Photos, Specimen
 from octmargin.display.pipe import Pipe
+from octmargin.display.proof import Prover
+from octmargin.display.sessions import Sessions
 from octmargin.display.settings import DisplaySection
 from octmargin.display.site import Site
+from octmargin.display.upstream import Upstream
 from octmargin.errors import ConfigError
 
 MAX_CONNECTIONS = 256
@@ -34,6 +42,8 @@ _MAX_HEADER_BYTES = 16_384
 _REQUEST_S = 30.0
 """So long a browser may take to send a request, a photo with it."""
 _PING_S = 10.0
+_ROUNDS = 5
+"""Of the event loop, in which what was aborted closes its sockets."""
 _STOP_S = 0.5
 """So long the end waits for answers that are being given."""
 
@@ -52,27 +62,62 @@ class Served:
     """Where other machines do."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnResults:
+    """What a daemon shows on its own display: B-scans, and what it has on the stage by identifiers, if anything."""
+
+    bscans: BscanStore
+    on_stage: Callable[[], Specimen | None]
+
+
 @contextlib.asynccontextmanager
 async def serving_display(
     section: DisplaySection,
     site: Site,
     broker: BrokerSettings,
     *,
-    bscans: BscanStore | None = None,
+    results: OwnResults | None = None,
     on_fault: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Served]:
     """Serve while entered. `ConfigError` where the address cannot be listened on, or a file cannot be used.
 
-    `bscans` is what a daemon that judges frames puts them into. `on_fault` is told in words where the server ends by
-    itself.
+    Without `results` they are fetched from the daemon's own display. `on_fault` is told in words where the server ends
+    by itself.
     """
     tls = _tls_context(section)
     pipe = Pipe(broker)
-    pictures = BscanPictures()
-    app = make_app(Parts(site=site, assets=Assets.shipped(), pipe=pipe, bscans=bscans, pictures=pictures))
+    sessions = None
+    if site.login == "required":
+        sessions = Sessions(Prover(broker, section.broker_websocket), site.site)
+    async with contextlib.AsyncExitStack() as stack:
+        if results is not None:
+            of_results = _own_routes(results, stack)
+        else:
+            upstream = Upstream(
+                section, broker, Topics(site.site, site.console), passes_users=sessions is not None
+            )
+            of_results = upstream.routes()
+            await stack.enter_async_context(upstream.connected())
+        app = make_app(Parts(site, Assets.shipped(), pipe, sessions, of_results), section)
+        port = await stack.enter_async_context(_listening(section, _configuration(app, tls), on_fault))
+        stack.callback(pipe.close)
+        yield Served(_url(section, port), section.url or _url(section, port, from_afar=True))
+
+
+def _own_routes(results: OwnResults, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
+    pictures, photos = BscanPictures(), Photos()
+    stack.callback(pictures.close)
+    stack.callback(photos.close)
+    return [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    section: DisplaySection, configuration: uvicorn.Config, on_fault: Callable[[str], None]
+) -> AsyncIterator[int]:
+    """Listen while entered; gives the port."""
     listener = await asyncio.to_thread(_listen, section)
-    port = listener.getsockname()[1]
-    server = _Server(_configuration(app, tls))
+    server = _Server(configuration)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="display")
     is_ending = False
 
@@ -83,11 +128,9 @@ async def serving_display(
 
     task.add_done_callback(ended)
     try:
-        yield Served(_url(section, port), section.url or _url(section, port, from_afar=True))
+        yield listener.getsockname()[1]
     finally:
         is_ending = True
-        pipe.close()
-        pictures.close()
         await server.end(task)
 
 
@@ -104,16 +147,18 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         await asyncio.wait((task,), timeout=_STOP_S)
         self.force_exit = True
-        for connection in list(self.server_state.connections):
-            # A browser that takes nothing would hold up the end.
-            connection.transport.abort()
         under_way = list(self.server_state.tasks)
         for request in under_way:
             request.cancel()
+        # A browser that takes nothing, or does not say goodbye, would hold up the end.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
         await asyncio.wait((task, *under_way), timeout=_STOP_S)
         if not task.done():
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
 
 
 class _Http(H11Protocol):
@@ -152,7 +197,16 @@ class _Http(H11Protocol):
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's; a browser that does not answer is let go of at once, with all that waits for it."""
+    """uvicorn's; a browser that does not answer is let go of at once, with all that waits for it.
+
+    A handshake that was answered with a refusal is complete: uvicorn 0.54 logs it as one that was forgotten.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """To the browser."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         """No pong came."""

@@ -16,6 +16,7 @@ from tests.unit.display.conftest import Display, displayed
 from tests.unit.display.test_bscan_store import about
 
 from octmargin.bus import BrokerSettings
+from octmargin.display import OwnResults
 from octmargin.display.bscan_pictures import RANGE_DB, png_of, window_of
 from octmargin.display.bscan_store import BscanStore, KeptFrame
 from octmargin.levels import from_levels, to_levels
@@ -57,7 +58,7 @@ async def store() -> BscanStore:
 
 @pytest.fixture
 async def display(broker: BrokerSettings, store: BscanStore) -> AsyncIterator[Display]:
-    async with displayed(broker, bscans=store) as running:
+    async with displayed(broker, results=OwnResults(store, lambda: None)) as running:
         yield running
 
 
@@ -141,11 +142,6 @@ async def test_many_displays_at_once_get_the_same_picture(display: Display) -> N
         answers = await asyncio.gather(*(browser.get(f"/api/bscans/1/{index % 2}") for index in range(40)))
         alone = [(await browser.get(f"/api/bscans/1/{index}")).content for index in (0, 1)]
     assert [answer.content for answer in answers] == alone * 20
-
-
-async def test_a_server_without_frames_of_its_own_says_so(broker: BrokerSettings) -> None:
-    async with displayed(broker) as display, display.http() as browser:
-        assert (await browser.get("/api/bscans")).status_code == 404
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
