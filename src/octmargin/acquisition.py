@@ -122,7 +122,7 @@ class ConsoleLink:
             return True
         return False
 
-    async def gone_or(self, stop: asyncio.Event, seconds: float) -> None:
+    async def gone_or(self, stop: asyncio.Event, seconds: float | None = None) -> None:
         """Wait until the console is known to be gone, or `stop`, or for so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -42,20 +42,21 @@ class ResultDesk:
         self,
         publisher: Publisher,
         *,
-        case_id: str,
-        specimen_id: str,
         synthetic: bool,
         note: Callable[[str, Any], None] | None = None,
     ) -> None:
         self._publisher = publisher
         self._note = note
-        self._case_id = case_id
-        self._specimen_id = specimen_id
+        self._case_id = self._specimen_id = ""
         self._synthetic = synthetic
         self._next_map_s = 0.0
         self.latency = LatencyHistogram()
         self.alines_judged = 0
         self._kernels_ns = 0
+
+    def turn_to(self, case_id: str, specimen_id: str) -> None:
+        """What comes from now on is of this specimen; while nothing is scanned."""
+        self._case_id, self._specimen_id = case_id, specimen_id
 
     def take(self, book: SweepBook, judged: Judged) -> None:
         """A frame was judged: into the book, and its flags onto the bus."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,8 +23,10 @@ from octmargin.bus import (
     Description,
     ModelDescription,
     ScanDescription,
+    Specimen,
     utc_from_ns,
 )
+from octmargin.case import CaseSession, Conventions, Stage
 from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
 from octmargin.device import driver_class
 from octmargin.engine import EngineSettings
@@ -145,6 +148,21 @@ def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
             raise ConfigError(f"scan.{key} is {wanted:g}, but the console offers at most {limit:g}; lower it")
 
 
+def first_case(config: Config, capabilities: dict[str, Any]) -> CaseSession:
+    """The case as it begins: with the specimen of the configuration, or with none where scanning is on command."""
+    case = config.case
+    stage = Stage(case.case_id)
+    if config.scan.begin == "at-once":
+        specimen = Specimen(
+            kind=case.kind, laterality=case.laterality, orientation=case.orientation, label=case.label
+        )
+        stage = Stage(case.case_id, case.specimen_id, specimen, config.scan.faces)
+    conventions = Conventions(
+        faces=config.scan.faces, offered=tuple(capabilities["faces"]), scheme=config.case.scheme
+    )
+    return CaseSession(stage, conventions, draw_id=lambda: f"s-{secrets.token_hex(4)}")
+
+
 def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> Assessor:
     """Make an assessor as configured.
 
@@ -169,7 +187,7 @@ def engine_settings(
     calibration: Calibration,
     axial_um: float,
     *,
-    picture_every: int = 0,
+    bscan_every: int = 0,
 ) -> EngineSettings:
     """How frames of `plan` are reconstructed and judged."""
     return EngineSettings(
@@ -179,7 +197,7 @@ def engine_settings(
         depth=kept_depth(engine.depth, plan.samples),
         make_assessor=lambda: make_assessor(judging, calibration.rolloff_db_per_mm(axial_um)),
         aline_um=1000 * plan.width_mm / plan.alines,
-        picture_every=picture_every,
+        bscan_every=bscan_every,
         interpolation=engine.interpolation,
         running_mean_frames=engine.running_mean_frames,
         remove_fixed_pattern=engine.remove_fixed_pattern,
@@ -195,6 +213,7 @@ def describe(
     *,
     session: str,
     synthetic: bool,
+    display_url: str = "",
 ) -> Description:
     """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy.
 
@@ -238,6 +257,7 @@ def describe(
         | asdict(config.policy.operating_point(model.operating_point)),
         axial_um=axial_um,
         depth=kept_depth(config.engine.depth, plan.samples),
+        display_url=display_url,
     )
 
 

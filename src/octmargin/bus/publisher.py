@@ -8,14 +8,15 @@ import math
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiomqtt
 import msgspec
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from octmargin.bus.codec import decode, encode
 from octmargin.bus.connection import BrokerSettings, Connector
@@ -38,7 +39,9 @@ from octmargin.bus.messages import (
     State,
     VerdictMessage,
 )
+from octmargin.bus.orders import REPLY_EXPIRY_S, Reply
 from octmargin.bus.outbox import Leftovers, Outbox, Parcel
+from octmargin.bus.rights import Sender, all_commands, reply_topic
 from octmargin.bus.store import OutboxStore
 from octmargin.bus.topics import Kind, Topics
 from octmargin.bus.transmitter import Sealed, Transmitter
@@ -50,9 +53,24 @@ _CLOSING_S = 1.0
 """For how long a disk may hold up the start and the end."""
 
 
+def _what_we_say(topics: Topics) -> Iterator[str]:
+    """Filters for what an earlier run may have left behind, and for the word that says that we are heard."""
+    yield topics.state
+    for kind in Kind:
+        if kind.named:
+            yield f"{topics.base}/{kind.value}/+"
+
+
 def utc_now() -> datetime:
     """Wall clock, UTC."""
     return datetime.now(UTC)
+
+
+class CommandTaker(Protocol):
+    """Whoever takes commands."""
+
+    def take(self, topic: str, payload: bytes, *, retained: bool) -> None:
+        """Something came on a topic of a command; nothing that it does may raise."""
 
 
 class Publisher:
@@ -87,6 +105,7 @@ class Publisher:
             else None
         )
         """Where messages wait beyond the end of the process."""
+        self._of_commands = f"{topics.base}/cmd/"
         self._outbox = Outbox(settings.outbox_frames, self.store, settings.outbox_file_frames)
         self._retained: dict[str, Parcel] = {}
         self.left_on_disk: int | None = None
@@ -109,8 +128,14 @@ class Publisher:
             self,
             client_id=settings.client_id or f"octmargin-{topics.site}-{topics.console}",
             will=aiomqtt.Will(topics.state, b"lost", qos=1, retain=True),
-            listen_to=(topics.state, *(f"{topics.base}/{kind.value}/+" for kind in Kind if kind.named)),
+            listen_to=(
+                *((topic, SubscribeOptions(qos=0)) for topic in _what_we_say(topics)),
+                # As it was published: a command that is retained must be known for one, though it comes live.
+                (all_commands(topics), SubscribeOptions(qos=1, retainAsPublished=True)),
+            ),
         )
+        self.commands: CommandTaker | None = None
+        """Is told of all that comes on the topics of commands."""
 
     async def __aenter__(self) -> Self:
         if self.store is not None:
@@ -222,7 +247,7 @@ class Publisher:
         reasons: list[str],
         synthetic: bool,
     ) -> Health:
-        """Say how the daemon does, with the publisher's own counters, every second; gives what is said."""
+        """Say how the daemon does, with the publisher's own counters; gives what is said."""
         health = Health(
             acquired_at=self._clock(),
             synthetic=synthetic,
@@ -303,6 +328,16 @@ class Publisher:
         """Flags and final verdicts that the broker does not have."""
         return self._outbox.history
 
+    def answer(self, sender: Sender, reply: Reply) -> None:
+        """Answer a command; given up where the broker is away for longer than anybody waits."""
+        payload = msgspec.json.encode(reply)
+        self._transmitter.answers.put(reply_topic(self.topics, sender), payload, REPLY_EXPIRY_S)
+
+    @property
+    def answers_given_up(self) -> int:
+        """Answers to commands that could not be said in time, or that the broker refused."""
+        return self._transmitter.answers.given_up
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the broker has acknowledged everything; False where `timeout_s` is not enough."""
         try:
@@ -365,7 +400,10 @@ class Publisher:
     def on_heard(self, message: aiomqtt.Message) -> None:
         """Hear what the bus says in our name."""
         topic, payload = str(message.topic), bytes(message.payload)
-        if topic == self.topics.state:
+        if topic.startswith(self._of_commands):
+            if self.commands is not None:
+                self.commands.take(topic, payload, retained=message.retain)
+        elif topic == self.topics.state:
             self._heard_state(payload, remembered=message.retain)
         elif message.retain and payload and topic not in self._retained:
             self._clear_leftover(topic, payload)
