@@ -52,11 +52,11 @@ _SESSIONS_REMEMBERED = 64
 
 @dataclass(slots=True)
 class FaceResults:
-    """The last that was said of a face; `unreadable` tells why the last of it could not be read."""
+    """The last that was said of a face; `unreadable` tells why the last verdict or map could not be read."""
 
     verdict: VerdictMessage | None = None
     map: MapMessage | None = None
-    unreadable: str = ""
+    unreadable: dict[Kind, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -224,7 +224,7 @@ class Tally:
             return "no result"
         results = [result for result in (face.verdict, face.map) if result is not None]
         if face.unreadable or not results:
-            return face.unreadable or "no result"
+            return next(iter(face.unreadable.values()), "no result")
         if any(result.session != self._session for result in results):
             return "from an earlier run"
         if self.case and any(result.specimen_id != self.case.specimen_id for result in results):
@@ -249,11 +249,12 @@ class Tally:
 
     def _take_result(self, result: MapMessage | VerdictMessage) -> None:
         face = self._face(result.face)
-        face.unreadable = ""
         if isinstance(result, MapMessage):
             face.map = result
+            face.unreadable.pop(Kind.MAP, None)
         else:
             face.verdict = result
+            face.unreadable.pop(Kind.VERDICT, None)
 
     def _take_live(self, event: FlagReceived | HealthReceived) -> None:
         self._begin_session(event.message.session)
@@ -308,4 +309,4 @@ class Tally:
         """Something newer was said and cannot be read: what was known before may be wrong by now."""
         self._forget(address)
         if address.kind in (Kind.MAP, Kind.VERDICT):
-            self._face(address.name).unreadable = f"unreadable: {reason}"
+            self._face(address.name).unreadable[address.kind] = f"unreadable: {reason}"

@@ -146,6 +146,11 @@ def test_a_readable_verdict_heals_an_unreadable_one() -> None:
     assert tally.malformed == 1
 
 
+def test_a_readable_map_does_not_heal_an_unreadable_verdict() -> None:
+    tally = listening(heard(Malformed, address=VERDICT, reason="?"), heard(MapReceived, face_map()))
+    assert tally.stale_reason(NOON, "superior") == "unreadable: ?"
+
+
 def test_alarms_stand_until_they_are_over() -> None:
     tally = listening(heard(AlarmReceived, alarm("a")), heard(AlarmReceived, alarm("b")))
     assert set(tally.alarms) == {"a", "b"}
