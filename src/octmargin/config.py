@@ -143,7 +143,7 @@ class PicturesSection(_Section, frozen=True):
 
 
 class RecordingSection(_Section, frozen=True):
-    """Raw spectra are kept, a recording per pass over the faces."""
+    """Raw spectra are kept, a recording per pass over the faces, or per start by command."""
 
     folder: Annotated[str, msgspec.Meta(min_length=1)]
 

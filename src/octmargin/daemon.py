@@ -163,6 +163,12 @@ class Daemon:
             raise OrderRefusedError("octmargin is starting; wait until it is ready")
         return self._desk.carry_out(request)
 
+    def _press_pedal(self) -> None:
+        if self._desk is not None:
+            self._desk.press_pedal()
+        else:
+            log.warning("the foot pedal was pressed, and octmargin is not ready yet")
+
     def _note_command(self, sender: Sender, name: str, command: Command, reply: Reply) -> None:
         if self._desk is not None:
             self._desk.note(sender, name, command, reply)
@@ -184,6 +190,7 @@ class Daemon:
             lambda: driver_class(config.device.driver)(config.device.address),
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
+            on_pedal=self._press_pedal,
         )
         try:
             info = await link.open()

@@ -45,7 +45,7 @@ _PING_S = 10.0
 _ROUNDS = 5
 """Of the event loop, in which what was aborted closes its sockets."""
 _STOP_S = 0.5
-"""So long the end waits for answers that are being given."""
+"""So long the end waits for the server, and for requests that were cancelled."""
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a browser on this machine calls it
 
@@ -144,9 +144,9 @@ class _Server(uvicorn.Server):
 
     async def end(self, task: asyncio.Task[None]) -> None:
         """Stop listening, close every connection, and wait for it, but not for long."""
-        self.should_exit = True
+        # Forced: it would look every tenth of a second whether all connections have ended.
+        self.should_exit = self.force_exit = True
         await asyncio.wait((task,), timeout=_STOP_S)
-        self.force_exit = True
         under_way = list(self.server_state.tasks)
         for request in under_way:
             request.cancel()

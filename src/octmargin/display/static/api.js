@@ -39,6 +39,10 @@ function bscanPath(session, sweep, frame, what = "") {
   return `/api/bscans/${sweep}/${frame}${what}?session=${encodeURIComponent(session)}`;
 }
 
+function photoPath(specimen, what = "") {
+  return `/api/photo${what}?specimen_id=${encodeURIComponent(specimen)}`;
+}
+
 export const api = {
   site: async () => (await ask("/api/site")).json(),
   login: async (user, password) => (await send("POST", "/api/login", { user, password })).json(),
@@ -47,8 +51,9 @@ export const api = {
   // Sweeps are numbered anew in each run of the daemon: with its session no other run's B-scan is given.
   bscan: async (session, sweep, frame) => (await ask(bscanPath(session, sweep, frame))).blob(),
   lines: async (session, sweep, frame) => (await ask(bscanPath(session, sweep, frame, "/lines"))).json(),
-  photo: async () => (await ask("/api/photo")).blob(),
-  putPhoto: async (file) => send("PUT", "/api/photo", file),
-  placements: async () => (await ask("/api/photo/placement")).json(),
-  putPlacement: async (placement) => send("PUT", "/api/photo/placement", placement),
+  // With the specimen they were meant for: of another one that is on the stage by now they are refused.
+  photo: async (specimen) => (await ask(photoPath(specimen))).blob(),
+  putPhoto: async (specimen, file) => send("PUT", photoPath(specimen), file),
+  placements: async (specimen) => (await ask(photoPath(specimen, "/placement"))).json(),
+  putPlacement: async (specimen, placement) => send("PUT", photoPath(specimen, "/placement"), placement),
 };

@@ -70,6 +70,10 @@ const ICONS = {
     ["rect", { x: 2.5, y: 2.5, width: 19, height: 19, class: "line dashed" }],
     ["path", { d: "M8.8 9.2a3.2 3.2 0 1 1 4.6 2.9c-1 .5-1.4 1.1-1.4 2.2M12 17v1.6", class: "line" }],
   ],
+  scanning: [
+    ["rect", { x: 2.5, y: 2.5, width: 19, height: 19, class: "line" }],
+    ["path", { d: "M5.5 7h13M5.5 11h13M5.5 15h6", class: "line" }],
+  ],
   none: [["path", { d: "M5 12h14", class: "line" }]],
   stale: [
     ["circle", { cx: 12, cy: 12, r: 9, class: "line" }],

@@ -71,7 +71,7 @@ export class FacesView {
     });
     tile.ink = el("span", { class: "ink", hidden: true });
     tile.face = el("span", { class: "tile-face", text: capitalised(face) });
-    tile.now = el("span", { class: "tile-now", text: "scanning", hidden: true });
+    tile.now = el("span", { class: "tile-now", hidden: true }, el("span", { class: "visually-hidden", text: "scanning" }));
     tile.picture = el("canvas", { class: "tile-map", "aria-hidden": "true" });
     tile.sign = icon("none", "tile-sign");
     tile.word = el("span", { class: "tile-word" });
@@ -93,15 +93,16 @@ export class FacesView {
     const reason = store.trust.whyNotFace(face, now);
     const verdict = store.verdictOf(face);
     const isCurrent = reason === null && verdict !== null;
+    const shown = isCurrent ? shownVerdict(store, face) : "";
     const hasBegun = begun(reason, store, face);
     const isEmpty = reason?.code === "no-result" && !hasBegun;
-    setAttribute(tile, "data-verdict", isCurrent ? verdict.verdict : "");
+    setAttribute(tile, "data-verdict", shown);
     setAttribute(tile, "data-stale", reason !== null && !isEmpty && !hasBegun);
     setAttribute(tile, "data-empty", isEmpty);
     setAttribute(tile, "aria-pressed", String(face === store.face));
     show(tile.now, store.isScanning && face === store.faceOnStage && reason?.code !== "broker");
-    setIcon(tile.sign, isCurrent ? verdict.verdict : isEmpty || hasBegun ? "none" : "stale");
-    setText(tile.word, hasBegun ? "Scan has begun" : tileWord(verdict, reason, isEmpty));
+    setIcon(tile.sign, shown || (isEmpty || hasBegun ? "none" : "stale"));
+    setText(tile.word, hasBegun ? "Scan has begun" : shown ? VERDICTS[shown] : tileWord(verdict, reason, isEmpty));
     setText(tile.figures, hasBegun ? "" : tileFigures(verdict, reason, isEmpty));
     this.#sayInk(tile, face);
     this.#sayReader(tile, face);
@@ -155,10 +156,10 @@ export class FacesView {
       const verdict = store.verdictOf(face);
       const reason = store.trust.whyNotFace(face, now);
       const isOpen = reason?.code === "no-result" || begun(reason, store, face);
-      const key = isOpen ? "none" : reason === null && verdict !== null ? verdict.verdict : "stale";
+      const key = isOpen ? "none" : reason === null && verdict !== null ? shownVerdict(store, face) : "stale";
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
-    const keys = ["suspicious", "indeterminate", "nothing_suspicious", "stale", "none"].filter((key) => counts.has(key));
+    const keys = ["suspicious", "indeterminate", "nothing_suspicious", "stale", "scanning", "none"].filter((key) => counts.has(key));
     syncChildren(
       this.#summary,
       keys,
@@ -174,8 +175,14 @@ const SUMMARY_WORDS = {
   indeterminate: "indeterminate",
   nothing_suspicious: "nothing suspicious",
   stale: "not current",
+  scanning: "being scanned",
   none: "not judged yet",
 };
+
+// A verdict's own word; or that it is open because the sweep goes on, which says nothing of the tissue.
+export function shownVerdict(store, face) {
+  return store.isUnderWay(face) ? "scanning" : store.verdictOf(face).verdict;
+}
 
 // Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.
 export function begun(reason, store, face) {

@@ -3,6 +3,7 @@
 
 import mqtt from "./vendor/mqtt.js";
 import { commandTopic, displayFilters, parseTopic, replyTopic } from "./topics.js";
+import { mayCommand } from "./commands.js";
 import { toEvent } from "./messages.js";
 
 const RETRY_MS = [250, 500, 1000, 2000];
@@ -60,11 +61,11 @@ export class MqttLink {
 
   // Sends a command; resolves when the broker has it, rejects where it has not.
   publish(command, body) {
-    const { base, role, user } = this.#site;
+    const topic = commandTopic(this.#site, command);
     const client = this.#client;
     if (!this.isConnected || client === null) return Promise.reject(new Error("the broker is not reached"));
     return new Promise((resolve, reject) => {
-      client.publish(commandTopic(base, role, user, command), JSON.stringify(body), { qos: 1 }, (error, packet) => {
+      client.publish(topic, JSON.stringify(body), { qos: 1 }, (error, packet) => {
         const code = packet?.reasonCode ?? 0;
         if (error) reject(error);
         else if (code >= 128) reject(new Error("the broker does not let this user give commands"));
@@ -77,9 +78,8 @@ export class MqttLink {
     if (client !== this.#client) return;
     // Before what the broker remembers comes: from here on it is what counts.
     this.#handlers.event({ type: "connected" });
-    const { base, role, user } = this.#site;
-    const filters = displayFilters(base);
-    if (role && role !== "viewer") filters.push(replyTopic(base, role, user));
+    const filters = displayFilters(this.#site.base);
+    if (mayCommand(this.#site.role, "start")) filters.push(replyTopic(this.#site));
     client.subscribe(filters, { qos: 1 }, (error, granted) => {
       const refused = (granted ?? []).find((each) => each.qos >= 128);
       if (error || refused) {

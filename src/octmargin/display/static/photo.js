@@ -11,6 +11,7 @@ const KEYS = {
   "+": { width: STEP, height: STEP }, "-": { width: -STEP, height: -STEP }, "[": { angle_deg: -5 }, "]": { angle_deg: 5 },
 };
 const SAVE_AFTER_MS = 500;
+const LOOK_MS = 2000;
 
 export class PhotoView {
   parts = [PART.PHOTO, PART.FACES, PART.LOOK, PART.CASE, PART.TRUST];
@@ -26,6 +27,8 @@ export class PhotoView {
   #specimen = null;
   #drag = null;
   #saving = null;
+  #version = 0;
+  #said = "";
 
   constructor(root, store, api, commands) {
     this.#store = store;
@@ -43,6 +46,8 @@ export class PhotoView {
     this.isMine = commands.may("start");
     this.#field.append(this.#image, this.#areas);
     root.append(this.#bar, this.#field, this.#hint);
+    this.root = root;
+    void this.#keepLooking();
     this.#areas.addEventListener("pointermove", (event) => this.#moved(event));
     this.#areas.addEventListener("pointerup", () => (this.#drag = null));
   }
@@ -52,13 +57,14 @@ export class PhotoView {
     const specimen = onStage === null ? null : `${onStage.case_id}/${onStage.specimen_id}`;
     if (specimen !== this.#specimen) {
       this.#specimen = specimen;
-      void this.#load();
+      this.#forget();
+      void this.#look();
     }
     const { face } = this.#store;
     const hasPhoto = !this.#image.hidden;
     this.#place.disabled = !hasPhoto || face === null;
     setText(this.#place.lastChild, `Place ${face ?? "face"}`);
-    setText(this.#hint, this.#hintWords(hasPhoto));
+    setText(this.#hint, this.#said || this.#hintWords(hasPhoto));
     this.#drawAreas(hasPhoto);
   }
 
@@ -136,37 +142,79 @@ export class PhotoView {
   }
 
   async #save(face) {
-    try {
-      await this.#api.putPlacement({ face, ...this.#placements.get(face) });
-    } catch (error) {
-      setText(this.#hint, `The place was not saved: ${error.message}`);
-    }
+    this.#saving = null;
+    await this.#tell("The place was not saved", async () => {
+      await this.#api.putPlacement(this.#specimenId, { face, ...this.#placements.get(face) });
+    });
   }
 
   async #upload(input) {
     const [file] = input.files;
     input.value = "";
     if (!file) return;
+    await this.#tell("The photo was not taken", async () => {
+      await this.#api.putPhoto(this.#specimenId, file);
+      await this.#look();
+    });
+  }
+
+  async #tell(what, act) {
+    this.#said = "";
     try {
-      await this.#api.putPhoto(file);
-      await this.#load();
+      await act();
     } catch (error) {
-      setText(this.#hint, `The photo was not taken: ${error.message}`);
+      this.#said = `${what}: ${error.message}`;
+    }
+    this.#store.touch(PART.PHOTO);
+  }
+
+  get #specimenId() {
+    return this.#store.tally.case?.specimen_id ?? "";
+  }
+
+  // Another display may have taken or placed it.
+  async #keepLooking() {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      if (!this.root.hidden && !document.hidden) await this.#look();
     }
   }
 
-  async #load() {
-    const url = this.#image.src;
+  async #look() {
+    const specimen = this.#specimen;
+    const specimenId = this.#specimenId;
+    if (specimenId === "") return;
     try {
-      this.#image.src = URL.createObjectURL(await this.#api.photo());
-      this.#placements = new Map(Object.entries(await this.#api.placements()));
-      show(this.#image, true);
+      const told = await this.#api.placements(specimenId);
+      const photo = told.version !== 0 && told.version !== this.#version ? await this.#api.photo(specimenId) : null;
+      // It took its time: by now it may be the photo of another specimen.
+      if (specimen === this.#specimen) this.#take(told, photo);
     } catch {
-      show(this.#image, false);
-      this.#placements.clear();
+      if (specimen === this.#specimen) this.#forget();
     }
-    if (url.startsWith("blob:")) URL.revokeObjectURL(url);
     this.#store.touch(PART.PHOTO);
+  }
+
+  #take({ version, placements }, photo) {
+    if (version === 0) this.#forget();
+    if (photo !== null) {
+      this.#forget();
+      this.#image.src = URL.createObjectURL(photo);
+      show(this.#image, true);
+    }
+    this.#version = version;
+    // What a hand here is just moving is not moved back.
+    if (this.#drag === null && this.#saving === null) {
+      this.#placements = new Map(placements.map(({ face, ...place }) => [face, place]));
+    }
+  }
+
+  #forget() {
+    if (this.#image.src.startsWith("blob:")) URL.revokeObjectURL(this.#image.src);
+    this.#image.removeAttribute("src");
+    show(this.#image, false);
+    this.#placements = new Map();
+    this.#version = 0;
   }
 }
 

@@ -128,6 +128,13 @@ export class Store {
     return this.tally.faces.get(face)?.verdict ?? null;
   }
 
+  // Whether the verdict of a face is open for no other reason than that its sweep goes on.
+  isUnderWay(face) {
+    const verdict = this.verdictOf(face);
+    const isThis = verdict?.provisional && verdict.verdict === "indeterminate" && face === this.faceOnStage;
+    return Boolean(isThis) && (this.isScanning || this.tally.case?.phase === "paused");
+  }
+
   // Whether the newest frame is to be shown as it comes.
   get isLive() {
     return this.look.frame === null && this.face === this.faceOnStage;

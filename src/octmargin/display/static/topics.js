@@ -39,10 +39,16 @@ export function displayFilters(base) {
   return [`${base}/+`, `${base}/+/+`];
 }
 
-export function commandTopic(base, role, user, command) {
-  return `${base}/cmd/${role}/${user}/${command}`;
+// Role and name of whoever commands. Users of a broker are called SITE.ROLE.NAME, and command as NAME.
+function sender({ site, role, user }) {
+  const prefix = `${site}.${role}.`;
+  return `${role}/${user.startsWith(prefix) ? user.slice(prefix.length) : user}`;
 }
 
-export function replyTopic(base, role, user) {
-  return `${base}/reply/${role}/${user}`;
+export function commandTopic(site, command) {
+  return `${site.base}/cmd/${sender(site)}/${command}`;
+}
+
+export function replyTopic(site) {
+  return `${site.base}/reply/${sender(site)}`;
 }

@@ -1,7 +1,7 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { begun, decisionOnFace, withheld } from "./faces.js";
+import { begun, decisionOnFace, shownVerdict, withheld } from "./faces.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
 
@@ -46,13 +46,14 @@ export class VerdictView {
     const verdict = face === null ? null : store.verdictOf(face);
     const reason = face === null ? { code: "no-result" } : store.trust.whyNotFace(face, store.now());
     const isCurrent = verdict !== null && reason === null;
+    const shown = isCurrent ? shownVerdict(store, face) : "";
     const hasBegun = begun(reason, store, face);
     const isEmpty = hasBegun || reason?.code === "no-result" || (verdict === null && reason === null);
     setText(this.#face, face === null ? "No face" : capitalised(face));
-    setAttribute(this.#root, "data-verdict", isCurrent ? verdict.verdict : "");
+    setAttribute(this.#root, "data-verdict", shown);
     setAttribute(this.#root, "data-stale", !isCurrent && !isEmpty);
-    setIcon(this.#sign, isCurrent ? verdict.verdict : isEmpty ? "none" : "stale");
-    setText(this.#word, isCurrent ? VERDICTS[verdict.verdict] : hasBegun ? "Scan has begun" : isEmpty ? "Not scanned" : "Not current");
+    setIcon(this.#sign, shown || (isEmpty ? "none" : "stale"));
+    setText(this.#word, shown ? VERDICTS[shown] : hasBegun ? "Scan has begun" : isEmpty ? "Not scanned" : "Not current");
     setText(this.#tag, isCurrent ? (verdict.provisional ? "so far, not the last word" : "sweep complete") : "");
     show(this.#tag, isCurrent);
     show(this.#figures, isCurrent);

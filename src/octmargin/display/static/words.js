@@ -41,6 +41,7 @@ export const VERDICTS = {
   suspicious: "Suspicious",
   nothing_suspicious: "Nothing suspicious",
   indeterminate: "Indeterminate",
+  scanning: "Being scanned",
 };
 
 export const BLOCK_WORDS = ["not scanned", "lost", "poor", "nothing suspicious", "suspicious"];

@@ -10,7 +10,7 @@ const { commandBody, mayCommand } = await load("commands.js");
 const { newestOf } = await load("decisions.js");
 const { hasFrame, keptOf } = await load("sweeps.js");
 const { millimetres, percent, sayReason } = await load("words.js");
-const { displayFilters, parseTopic } = await load("topics.js");
+const { commandTopic, displayFilters, parseTopic, replyTopic } = await load("topics.js");
 
 const letters = (grid) =>
   Array.from({ length: grid.frames }, (_, frame) =>
@@ -154,4 +154,12 @@ test("topics of other consoles, of commands and replies mean nothing to a displa
     assert.equal(parseTopic(base, topic), null, topic);
   }
   assert.ok(!displayFilters(base).some((filter) => filter.includes("#")));
+});
+
+test("a user of the broker commands under the role and name that the broker vouches for", () => {
+  const base = "octmargin/1/north/or-1";
+  const rita = { base, site: "north", role: "reader", user: "north.reader.rita" };
+  assert.equal(commandTopic(rita, "start"), `${base}/cmd/reader/rita/start`);
+  assert.equal(replyTopic(rita), `${base}/reply/reader/rita`);
+  assert.equal(commandTopic({ ...rita, user: "local" }, "start"), `${base}/cmd/reader/local/start`);
 });
