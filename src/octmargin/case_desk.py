@@ -27,13 +27,13 @@ from octmargin.bus.orders import (
     Stop,
 )
 from octmargin.bus.rights import Role, Sender
-from octmargin.case import CaseSession, Stage
 from octmargin.case_recordings import CaseRecordings
 from octmargin.condition import ConditionDesk
 from octmargin.config import OrientationSection
 from octmargin.errors import OrderRefusedError
 from octmargin.lifecycle import Lifecycle
 from octmargin.log import on_stage
+from octmargin.stage import CaseSession, Stage
 
 PEDAL = Sender(Role.OPERATOR, "pedal")
 

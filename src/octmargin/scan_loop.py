@@ -12,13 +12,13 @@ import structlog
 
 from octmargin.acquisition import ConsoleLink
 from octmargin.bus import MOST_KEY_VIEWS
-from octmargin.case import Swept, Wish
 from octmargin.case_desk import CaseDesk
 from octmargin.condition import ConditionDesk
 from octmargin.face_scan import FaceScanner
 from octmargin.frames import ScanPlan
 from octmargin.margin import Verdict
 from octmargin.scan_control import ScanControl
+from octmargin.stage import Swept, Wish
 from octmargin.sweeps import SweepBook
 
 ATTEMPTS_PER_FACE = 3
