@@ -277,7 +277,7 @@ class Demonstration:
                 "passes": self._plan.passes,
                 "begin": "on-command" if self._is_on_command else "at-once",
             },
-            "case": {"case_id": "demo", "specimen_id": _SPECIMEN_ID},
+            "case": {"case_id": "demo-1", "specimen_id": _SPECIMEN_ID},
             "orientation": _ORIENTATION,
             "display": {"port": self._port},
         }
