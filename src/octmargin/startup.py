@@ -26,7 +26,6 @@ from octmargin.bus import (
     Specimen,
     utc_from_ns,
 )
-from octmargin.case import CaseSession, Conventions, Stage
 from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
 from octmargin.device import driver_class
 from octmargin.engine import EngineSettings
@@ -36,6 +35,7 @@ from octmargin.interruptible import StandstillError, within
 from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.places import Places
 from octmargin.signal import Calibration
+from octmargin.stage import CaseSession, Conventions, Stage
 
 _FOLDER_S = 1.0
 """So long a folder may take to tell whether it can be written."""

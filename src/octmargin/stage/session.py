@@ -16,10 +16,10 @@ from octmargin.bus.decisions import Decision, Mark
 from octmargin.bus.messages import Phase, Specimen, SpecimenKind
 from octmargin.bus.orders import Decide, MarkRegion, Register, Start
 from octmargin.bus.rights import Sender
-from octmargin.case.readings import Readings, Swept
 from octmargin.errors import OrderRefusedError
 from octmargin.frames import FACE_NAME, IDENTIFIER
 from octmargin.identifiers import OPAQUE, IdentifierScheme, why_not_said
+from octmargin.stage.readings import Readings, Swept
 
 
 class Wish(Enum):

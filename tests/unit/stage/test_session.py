@@ -17,8 +17,8 @@ from octmargin.bus.decisions import MOST_ENTRIES
 from octmargin.bus.messages import Specimen
 from octmargin.bus.orders import Decide, MarkRegion, Register, Start
 from octmargin.bus.rights import Role, Sender
-from octmargin.case import CaseSession, Conventions, Stage, Swept, Wish
 from octmargin.errors import OrderRefusedError
+from octmargin.stage import CaseSession, Conventions, Stage, Swept, Wish
 
 FACES = ("superior", "inferior", "medial")
 RITA = Sender(Role.READER, "rita")
