@@ -9,7 +9,15 @@ from collections.abc import Callable
 
 import structlog
 
-from octmargin.device import ConsoleFault, DeviceEvent, Disconnected, Driver, LinkTrouble, SweepEnded
+from octmargin.device import (
+    ConsoleFault,
+    DeviceEvent,
+    Disconnected,
+    Driver,
+    LinkTrouble,
+    PedalPressed,
+    SweepEnded,
+)
 from octmargin.errors import DeviceError
 from octmargin.frames import ConsoleInfo
 from octmargin.ring import FrameRing
@@ -25,7 +33,7 @@ log = structlog.get_logger()
 class ConsoleLink:
     """A driver with its events followed, and opened again when the console comes back.
 
-    `on_fault(id, text)` is told of technical faults, `on_recovered(id)` of their end.
+    `on_fault(id, text)` is told of technical faults, `on_recovered(id)` of their end, `on_pedal` of the foot pedal.
     """
 
     def __init__(
@@ -34,11 +42,13 @@ class ConsoleLink:
         *,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
+        on_pedal: Callable[[], None],
     ) -> None:
         self._make_driver = make_driver
         self._driver = make_driver()
         self._on_fault = on_fault
         self._on_recovered = on_recovered
+        self._on_pedal = on_pedal
         self._sweep_ended = asyncio.Event()
         self._gone = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
@@ -154,6 +164,8 @@ class ConsoleLink:
                 fault = "console-" + re.sub("[^a-z0-9]+", "-", name.lower())
                 self._faults.add(fault)
                 self._on_fault(fault, text)
+            case PedalPressed():
+                self._on_pedal()
             case LinkTrouble(text, count):
                 log.warning("trouble on the link", text=text, count=count)
 

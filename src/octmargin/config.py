@@ -14,6 +14,7 @@ from octmargin.config_errors import explain, keys_of, unknown_key
 from octmargin.display import DisplaySection, check_display
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
+from octmargin.identifiers import IdentifierScheme, why_not_said
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
@@ -101,7 +102,8 @@ class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
 class CaseSection(_Section, frozen=True):
     """The case, and the specimen that is on the stage at the start where scanning begins at once.
 
-    Opaque identifiers that go on the bus; never a patient's identity.
+    Opaque identifiers that go on the bus, never a patient's identity: one that looks like a name, a number or a date is
+    refused, unless it matches `id_pattern`, the site's own scheme.
     """
 
     case_id: Name = "case-0"
@@ -110,6 +112,20 @@ class CaseSection(_Section, frozen=True):
     laterality: Literal["left", "right", "unknown"] = "unknown"
     orientation: Annotated[str, msgspec.Meta(max_length=200)] = ""
     label: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    id_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("case_id", "specimen_id"):
+            if reason := self.scheme.why_not(getattr(self, key)):
+                raise ConfigError(f'case.{key} "{getattr(self, key)}" {reason}')
+        for key in ("orientation", "label"):
+            if reason := why_not_said(f"case.{key}", getattr(self, key)):
+                raise ConfigError(reason)
+
+    @property
+    def scheme(self) -> IdentifierScheme:
+        """What identifiers look like here."""
+        return IdentifierScheme(self.id_pattern)
 
 
 class OrientationSection(_Section, frozen=True):
@@ -127,7 +143,7 @@ class PicturesSection(_Section, frozen=True):
 
 
 class RecordingSection(_Section, frozen=True):
-    """Raw spectra are kept, a recording per pass over the faces."""
+    """Raw spectra are kept, a recording per pass over the faces, or per start by command."""
 
     folder: Annotated[str, msgspec.Meta(min_length=1)]
 

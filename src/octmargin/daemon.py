@@ -21,7 +21,6 @@ from octmargin.bus import BrokerSettings, Description, Publisher, Topics, utc_no
 from octmargin.bus.commands import CommandDoor, Request
 from octmargin.bus.orders import Command, Reply
 from octmargin.bus.rights import Sender
-from octmargin.case import Stage
 from octmargin.case_desk import CaseDesk
 from octmargin.case_recordings import CaseRecordings
 from octmargin.cold_start import compiling_told
@@ -38,11 +37,13 @@ from octmargin.holding import holding
 from octmargin.interruptible import StandstillError, StoppedError, unless_stopped, unless_stopping
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
+from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
 from octmargin.scan_loop import ScanLoop
 from octmargin.signal import Calibration
+from octmargin.stage import Stage
 from octmargin.startup import (
     check_folder,
     check_scan,
@@ -162,6 +163,12 @@ class Daemon:
             raise OrderRefusedError("octmargin is starting; wait until it is ready")
         return self._desk.carry_out(request)
 
+    def _press_pedal(self) -> None:
+        if self._desk is not None:
+            self._desk.press_pedal()
+        else:
+            log.warning("the foot pedal was pressed, and octmargin is not ready yet")
+
     def _note_command(self, sender: Sender, name: str, command: Command, reply: Reply) -> None:
         if self._desk is not None:
             self._desk.note(sender, name, command, reply)
@@ -176,11 +183,14 @@ class Daemon:
     async def _meet_the_console(self) -> None:
         config = self._config
         _log_broker(self._publisher, config.broker)
-        condition = self._condition = ConditionDesk(self._publisher, self._totals, self._metrics)
+        condition = self._condition = ConditionDesk(
+            self._publisher, self._totals, self._metrics, Places(config)
+        )
         link = ConsoleLink(
             lambda: driver_class(config.device.driver)(config.device.address),
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
+            on_pedal=self._press_pedal,
         )
         try:
             info = await link.open()

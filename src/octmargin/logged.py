@@ -7,7 +7,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from octmargin.bus import FlagMessage, StateCounts, VerdictMessage
+from octmargin.bus import FlagMessage, KeyView, StateCounts, VerdictMessage
 from octmargin.frames import BlockState, FrameHeader
 from octmargin.margin import BlockFlags
 
@@ -53,6 +53,8 @@ class LoggedVerdict(Struct, frozen=True, kw_only=True):
     clusters: int
     counts: StateCounts
     reasons: list[str]
+    key_views: list[KeyView] = []
+    """What readers decided on; not compared, for the clusters are. Older logs have none."""
 
     @classmethod
     def of(cls, message: VerdictMessage) -> Self:

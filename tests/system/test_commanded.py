@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 from tests.system.room import Room, balanced
 from tests.unit.bus.conftest import running_mosquitto
 from tests.unit.site.conftest import USERS, Prepared, prepared
@@ -35,8 +36,8 @@ from octmargin_simulator.phantom import LayeredPhantom
 
 FRAMES = 12
 SUSPICIOUS = "inferior"
-SLOW_HZ = 1280.0
-"""Twenty frames a second: a face takes long enough to be paused in its middle."""
+SLOW_HZ = 400.0
+"""Six frames a second: a face takes long enough to be paused in its middle, also on a busy machine."""
 NORTH = Topics("north", "or-1")
 
 
@@ -87,14 +88,8 @@ class Theatre(Room):
         async with self.listening():
             task = asyncio.create_task(daemon.run())
             try:
-                await asyncio.wait(
-                    (
-                        task,
-                        asyncio.ensure_future(
-                            self.until(lambda tally: tally.state == "ready" and tally.health)
-                        ),
-                    ),
-                    return_when=asyncio.FIRST_COMPLETED,
+                await self.until(
+                    lambda tally: tally.state == "ready" and None not in (tally.case, tally.description)
                 )
                 yield daemon
             finally:
@@ -209,7 +204,7 @@ def opened(folder: Path) -> list[Recording]:
 
 async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp_path: Path) -> None:
     config = msgspec.structs.replace(
-        north.commanded(),
+        north.commanded(line_rate_hz=1600.0),
         recording=RecordingSection(folder=str(tmp_path)),
         orientation=OrientationSection(ink={"superior": "red"}, sutures="short superior"),
     )
@@ -622,3 +617,28 @@ async def test_a_daemon_that_scans_at_once_ends_with_its_last_pass_unless_somebo
         await theatre.until(lambda tally: tally.state == "disconnected")
     assert [case.phase for case in theatre.cases][-1] == "idle"
     assert theatre.cases[-1].sweeps == {"superior": 1, "medial": 2}
+
+
+async def test_the_pedal_starts_pauses_and_goes_on(theatre: Theatre) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with (
+            theatre.running(theatre.commanded(line_rate_hz=640.0)),
+            person(theatre.settings, theatre, OTTO) as otto,
+        ):
+            await register(otto)
+            await otto.does("select", face="medial")
+            for phase in ("scanning", "paused", "scanning", "idle"):
+                if phase != "idle":
+                    theatre.console.press_pedal()
+                await theatre.phase(phase)
+            assert theatre.verdict("medial").counts.not_scanned == 0
+            theatre.console.press_pedal()
+            await otto.does("close")
+    of_pedal = [entry for entry in logs if entry["event"] == "command" and entry["user"] == "pedal"]
+    assert [(entry["command"], entry["outcome"]) for entry in of_pedal[:3]] == [
+        ("start", "done"),
+        ("pause", "done"),
+        ("resume", "done"),
+    ]
+    assert theatre.tally.case is not None
+    assert dict(theatre.tally.case.sweeps) == {"medial": 1}, "what was scanned is not scanned again by a foot"

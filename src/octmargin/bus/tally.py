@@ -54,14 +54,14 @@ _SESSIONS_REMEMBERED = 64
 
 @dataclass(slots=True)
 class FaceResults:
-    """The last that was said of a face; `unreadable` tells why the last of it could not be read.
+    """The last that was said of a face; `unreadable` tells why the last verdict or map could not be read.
 
     `decision` is what readers said, apart from the algorithm's: nothing of it makes a verdict stale or good.
     """
 
     verdict: VerdictMessage | None = None
     map: MapMessage | None = None
-    unreadable: str = ""
+    unreadable: dict[Kind, str] = field(default_factory=dict)
     decision: DecisionMessage | None = None
 
 
@@ -239,7 +239,7 @@ class Tally:
             return "no result"
         results = [result for result in (face.verdict, face.map) if result is not None]
         if face.unreadable or not results:
-            return face.unreadable or "no result"
+            return next(iter(face.unreadable.values()), "no result")
         if any(result.session != self._session for result in results):
             return "from an earlier run"
         if self.case and any(not self.case.is_about(result) for result in results):
@@ -267,11 +267,12 @@ class Tally:
         if isinstance(said, DecisionMessage):
             face.decision = said
             return
-        face.unreadable = ""
         if isinstance(said, MapMessage):
             face.map = said
+            face.unreadable.pop(Kind.MAP, None)
         else:
             face.verdict = said
+            face.unreadable.pop(Kind.VERDICT, None)
 
     def _take_live(self, event: FlagReceived | HealthReceived) -> None:
         self._begin_session(event.message.session)
@@ -328,4 +329,4 @@ class Tally:
         """Something newer was said and cannot be read: what was known before may be wrong by now."""
         self._forget(address)
         if address.kind in (Kind.MAP, Kind.VERDICT):
-            self._face(address.name).unreadable = f"unreadable: {reason}"
+            self._face(address.name).unreadable[address.kind] = f"unreadable: {reason}"

@@ -174,6 +174,11 @@ def test_what_readers_said_of_another_specimen_or_run_is_not_said_of_this_one(ev
     assert listening(heard(DecisionReceived, decision()), event).decision_of("superior") is None
 
 
+def test_a_readable_map_does_not_heal_an_unreadable_verdict() -> None:
+    tally = listening(heard(Malformed, address=VERDICT, reason="?"), heard(MapReceived, face_map()))
+    assert tally.stale_reason(NOON, "superior") == "unreadable: ?"
+
+
 def test_alarms_stand_until_they_are_over() -> None:
     tally = listening(heard(AlarmReceived, alarm("a")), heard(AlarmReceived, alarm("b")))
     assert set(tally.alarms) == {"a", "b"}

@@ -10,6 +10,7 @@ from octmargin.bus.decisions import MOST_ENTRIES, Decision, Mark
 from octmargin.bus.orders import Decide, MarkRegion
 from octmargin.bus.rights import Sender
 from octmargin.errors import OrderRefusedError
+from octmargin.identifiers import why_not_said
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +128,5 @@ class Readings:
 def _check_text(what: str, text: str) -> None:
     if not text.replace("\n", " ").isprintable():
         raise OrderRefusedError(f"{what}: has characters that cannot be shown; leave them out")
+    if reason := why_not_said(what, text):
+        raise OrderRefusedError(reason)
