@@ -239,7 +239,7 @@ export class Store {
 
   #isOnStage(face) {
     const { verdict, map, unreadable } = this.tally.faces.get(face);
-    return Boolean(unreadable) || [verdict, map].some((result) => result && this.#isOfStage(result));
+    return unreadable.size > 0 || [verdict, map].some((result) => result && this.#isOfStage(result));
   }
 
   #lastScanned() {

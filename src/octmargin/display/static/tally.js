@@ -89,7 +89,8 @@ export function isAbout(onStage, result) {
 }
 
 function emptyFace() {
-  return { verdict: null, map: null, decision: null, unreadable: "", unreadableSchema: 0 };
+  // `unreadable`: by kind, why the last verdict or map could not be read.
+  return { verdict: null, map: null, decision: null, unreadable: new Map() };
 }
 
 // Feed it events in their order (`toEvent` of messages.js, `connected`, `lost`); read the attributes at any time.
@@ -194,9 +195,7 @@ export class Tally {
   whyNotValid(name, nowMs) {
     const face = this.faces.get(name);
     const results = [face?.verdict, face?.map].filter((result) => result);
-    if (face?.unreadable) {
-      return { code: "unreadable", text: face.unreadable, schema: face.unreadableSchema };
-    }
+    if (face?.unreadable.size) return { code: "unreadable", ...face.unreadable.values().next().value };
     if (results.length === 0) return { code: "no-result" };
     if (results.some((result) => result.session !== this.#session)) return { code: "earlier-run" };
     if (this.case && results.some((result) => !isAbout(this.case, result))) {
@@ -242,8 +241,7 @@ export class Tally {
       return false;
     }
     const face = this.#face(event.message.face);
-    face.unreadable = "";
-    face.unreadableSchema = 0;
+    face.unreadable.delete(event.type);
     if (event.type === KIND.MAP) face.map = event.message;
     else face.verdict = event.message;
     return true;
@@ -280,9 +278,7 @@ export class Tally {
   #distrust({ address, reason, schema }) {
     this.#forget(address);
     if (address.kind === KIND.MAP || address.kind === KIND.VERDICT) {
-      const face = this.#face(address.name);
-      face.unreadable = reason;
-      face.unreadableSchema = schema;
+      this.#face(address.name).unreadable.set(address.kind, { text: reason, schema });
     }
   }
 }
