@@ -14,7 +14,7 @@ import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
 from octmargin.bus import Description, LatencyMs, Publisher, RecordingCounts, State
-from octmargin.errors import first_cause
+from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
@@ -25,6 +25,7 @@ from octmargin.totals import Totals
 
 HEALTH_INTERVAL_S = 1.0
 
+DISPLAY_FAULT = "display"
 _BROKER_FAULT = "broker"
 _OUTBOX_FAULT = "outbox"
 _REFUSED_FAULT = "refused"
@@ -33,6 +34,7 @@ _REMEDIES = {
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
     _OUTBOX_FAULT: "make room on the disk; what waits for the broker is lost where the daemon ends meanwhile",
     _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
+    DISPLAY_FAULT: "see the log; results go on over the broker, and another display may show them",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
@@ -83,6 +85,12 @@ class ConditionDesk:
             self._note({"id": alarm_id, "active": False})
         self._publisher.clear_alarm(alarm_id)
         self.lifecycle.over(alarm_id)
+
+    def acknowledge(self, alarm_id: str, by: str) -> None:
+        """Somebody knows of an alarm, which stays; `OrderRefusedError` where there is none of this id."""
+        if alarm_id not in self.lifecycle.fault_ids or not self._publisher.acknowledge_alarm(alarm_id, by):
+            active = ", ".join(sorted(self.lifecycle.fault_ids - {_BROKER_FAULT})) or "none"
+            raise OrderRefusedError(f"there is no alarm {alarm_id!r}; active: {active}")
 
     def stopping(self) -> None:
         """The end begins, be it for an error; told once."""

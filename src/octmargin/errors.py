@@ -67,6 +67,10 @@ class CommandRefusedError(DeviceError):
     """The console understood a command and refused it."""
 
 
+class OrderRefusedError(OctMarginError):
+    """A command of a person was understood and is not carried out; the text says why."""
+
+
 class BrokerError(OctMarginError):
     """The MQTT broker cannot be reached or refuses us."""
 

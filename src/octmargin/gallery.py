@@ -53,11 +53,7 @@ class Gallery:
             return
         if self._key is None or judged.flags.suspicious.sum() > self._key.flags.suspicious.sum():
             self._key = judged
-        path = (
-            self._folder
-            / book.plan.face
-            / f"bscan-sweep{judged.header.sweep}-frame{judged.header.index:04d}.png"
-        )
+        path = self._folder / book.plan.face / f"bscan-sweep{book.number}-frame{judged.header.index:04d}.png"
         self._write(lambda: save_png(self._bscan(book, judged), path))
 
     def face_done(self, book: SweepBook, verdict: Verdict) -> None:
@@ -65,7 +61,6 @@ class Gallery:
         enface, key = self._enface, self._key
         if enface is None or book is not self._book:
             return
-        sweep = book.started.sweep if book.started else 0
         depth_mm = verdict.visualised_depth_mm
         parts = (
             f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}",
@@ -84,7 +79,7 @@ class Gallery:
                 height_mm=book.plan.height_mm,
                 bscan=self._bscan(book, key) if key is not None else None,
             )
-            save_png(sheet, self._folder / f"face-{book.plan.face}-sweep{sweep}.png")
+            save_png(sheet, self._folder / f"face-{book.plan.face}-sweep{book.number}.png")
 
         self._write(write)
 

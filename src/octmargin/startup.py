@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 import time
 from dataclasses import asdict
@@ -21,8 +22,10 @@ from octmargin.bus import (
     Description,
     ModelDescription,
     ScanDescription,
+    Specimen,
     utc_from_ns,
 )
+from octmargin.case import CaseSession, Conventions, Stage
 from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
 from octmargin.device import driver_class
 from octmargin.engine import EngineSettings
@@ -143,6 +146,19 @@ def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
             raise ConfigError(f"scan.{key} is {wanted:g}, but the console offers at most {limit:g}; lower it")
 
 
+def first_case(config: Config, capabilities: dict[str, Any]) -> CaseSession:
+    """The case as it begins: with the specimen of the configuration, or with none where scanning is on command."""
+    case = config.case
+    stage = Stage(case.case_id)
+    if config.scan.begin == "at-once":
+        specimen = Specimen(
+            kind=case.kind, laterality=case.laterality, orientation=case.orientation, label=case.label
+        )
+        stage = Stage(case.case_id, case.specimen_id, specimen, config.scan.faces)
+    conventions = Conventions(faces=config.scan.faces, offered=tuple(capabilities["faces"]))
+    return CaseSession(stage, conventions, draw_id=lambda: f"s-{secrets.token_hex(4)}")
+
+
 def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> Assessor:
     """Make an assessor as configured.
 
@@ -189,6 +205,7 @@ def describe(
     info: ConsoleInfo,
     plan: ScanPlan,
     calibration: Calibration,
+    axial_um: float,
     *,
     session: str,
     synthetic: bool,
@@ -229,6 +246,8 @@ def describe(
         ),
         policy=msgspec.to_builtins(config.policy)
         | asdict(config.policy.operating_point(model.operating_point)),
+        axial_um=axial_um,
+        depth=kept_depth(config.engine.depth, plan.samples),
     )
 
 

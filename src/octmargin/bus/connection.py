@@ -139,6 +139,14 @@ def _read_password(settings: BrokerSettings) -> str | None:
         ) from None
 
 
+def server_trust(tls: TlsSettings | None) -> ssl.SSLContext | None:
+    """TLS to the broker for somebody else: the broker is checked, and no certificate of ours is shown.
+
+    None without TLS; `ConfigError` where the authority's file cannot be used.
+    """
+    return _tls_context(None if tls is None else TlsSettings(ca_file=tls.ca_file))
+
+
 def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
     if tls is None:
         return None

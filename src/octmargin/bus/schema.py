@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from octmargin.bus.codec import MESSAGES
+from octmargin.bus.orders import ORDERS, Command, Reply
 
 _STAMPED = ("schema", "session", "sequence", "published_at", "valid_until")
 """Optional in the code, because the publisher stamps them; always there on the wire."""
@@ -14,7 +15,8 @@ _STAMPED = ("schema", "session", "sequence", "published_at", "valid_until")
 
 def json_schemas() -> dict[str, Any]:
     """JSON schema (2020-12) of every struct on the bus by its name, for `#/components/schemas/`."""
-    _, schemas = msgspec.json.schema_components(MESSAGES.values(), ref_template="#/components/schemas/{name}")
+    said = (*MESSAGES.values(), Command, Reply, *ORDERS.values())
+    _, schemas = msgspec.json.schema_components(said, ref_template="#/components/schemas/{name}")
     for struct in MESSAGES.values():
         schema = schemas[struct.__name__]
         for name in _STAMPED:

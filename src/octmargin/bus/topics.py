@@ -23,13 +23,14 @@ class Kind(Enum):
     FLAG = "flag"
     MAP = "map"
     VERDICT = "verdict"
+    DECISION = "decision"
     HEALTH = "health"
     ALARM = "alarm"
 
     @property
     def named(self) -> bool:
         """True where one more level names the face or the alarm."""
-        return self in (Kind.MAP, Kind.VERDICT, Kind.ALARM)
+        return self in (Kind.MAP, Kind.VERDICT, Kind.DECISION, Kind.ALARM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ DELIVERY: dict[Kind, Delivery] = {
     Kind.FLAG: Delivery(qos=1, retain=False, expires=True, every_one_counts=True),
     Kind.MAP: Delivery(qos=1, retain=True, expires=True),
     Kind.VERDICT: Delivery(qos=1, retain=True, expires=True),
+    # What a person said does not become untrue with time; it tells of which sweep it is.
+    Kind.DECISION: Delivery(qos=1, retain=True, expires=False),
     # Once a second and replaced by the next: not worth an acknowledgement, and never retained, so that
     # a health message is always a sign of life and never a memory of one.
     Kind.HEALTH: Delivery(qos=0, retain=False, expires=True),
@@ -82,7 +85,7 @@ def _why_not_a_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a topic of a console's tree means: its kind and, for a map, verdict or alarm, the name."""
+    """What a topic of a console's tree means: its kind and, for a map, verdict, decision or alarm, the name."""
 
     kind: Kind
     name: str = ""
@@ -141,6 +144,10 @@ class Topics:
     def verdict(self, face: str) -> str:
         """Verdict on a face."""
         return self.of(Kind.VERDICT, face)
+
+    def decision(self, face: str) -> str:
+        """What readers said of a face."""
+        return self.of(Kind.DECISION, face)
 
     def alarm(self, alarm_id: str) -> str:
         """One technical fault."""
