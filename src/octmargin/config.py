@@ -195,6 +195,7 @@ class DisplayConfig(_Section, frozen=True):
     site: Name
     console: Name
     broker: BrokerSettings = BrokerSettings()
+    orientation: OrientationSection = OrientationSection()
     display: DisplaySection = DisplaySection()
 
     def __post_init__(self) -> None:
@@ -229,6 +230,7 @@ def load_display_config(path: str | Path) -> DisplayConfig:
         site=daemon.site,
         console=daemon.console,
         broker=daemon.broker,
+        orientation=daemon.orientation,
         display=daemon.display or DisplaySection(),
     )
 

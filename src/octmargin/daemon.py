@@ -28,10 +28,10 @@ from octmargin.cold_start import compiling_told
 from octmargin.condition import DISPLAY_FAULT, ConditionDesk
 from octmargin.config import Config
 from octmargin.device import driver_class, on_loop
-from octmargin.display import make_site, serving_display
+from octmargin.displaying import OwnDisplay
 from octmargin.engine import Engine, Outcome
 from octmargin.errors import OrderRefusedError
-from octmargin.face_scan import FaceScanner
+from octmargin.face_scan import FaceScanner, Onlooker
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
@@ -73,6 +73,7 @@ class Daemon:
         self._publisher: Publisher
         self._calibration: Calibration | None = None
         self._condition: ConditionDesk | None = None
+        self._display = OwnDisplay(config, config.display) if config.display is not None else None
         self._desk: CaseDesk | None = None
         """Once commands can be carried out."""
         self._scanning: ScanLoop | None = None
@@ -148,13 +149,9 @@ class Daemon:
             clock=utc_now,
         )
         async with contextlib.AsyncExitStack() as stack:
-            if config.display is not None:
+            if self._display is not None:
                 # First, and last at the end: a page shows also how the daemon starts, and that it has ended.
-                site = make_site(topics, config.display, config.broker)
-                served = await stack.enter_async_context(
-                    serving_display(config.display, site, config.broker, on_fault=self._display_ended)
-                )
-                log.info("display served", url=served.url)
+                await stack.enter_async_context(self._display.served(self._display_ended))
             with contextlib.suppress(StoppedError):
                 # A broker that does not answer must not hold up an end that is asked for meanwhile.
                 await unless_stopping(stack.enter_async_context(self._publisher), self._stop)
@@ -220,7 +217,9 @@ class Daemon:
                 on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
             )
         gallery = (
-            Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
+            Gallery(
+                config.pictures.folder, every=config.pictures.every, axial_um=axial_um, synthetic=synthetic
+            )
             if config.pictures
             else None
         )
@@ -237,7 +236,7 @@ class Daemon:
             policy=config.policy,
             # Its own: the engine threads have theirs.
             model=make_assessor(config).model,
-            gallery=gallery,
+            onlookers=self._onlookers(gallery, synthetic=synthetic, axial_um=axial_um),
             recorder=recorder,
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
@@ -254,7 +253,7 @@ class Daemon:
                 plan,
                 calibration,
                 axial_um,
-                picture_every=config.pictures.every if config.pictures else 0,
+                bscan_every=self._bscan_every(),
             ),
             deliver_from_thread,
             threads=config.engine.threads,
@@ -264,7 +263,14 @@ class Daemon:
         except StoppedError:
             return
         condition.description = describe(
-            config, info, plan, calibration, axial_um, session=publisher.session, synthetic=synthetic
+            config,
+            info,
+            plan,
+            calibration,
+            axial_um,
+            session=publisher.session,
+            synthetic=synthetic,
+            display_url=self._display.url if self._display is not None else "",
         )
         publisher.describe(condition.description)
         new_recording = partial(self._new_recording, info, calibration, axial_um, condition.description)
@@ -274,7 +280,7 @@ class Daemon:
             first_case(config, capabilities),
             config.orientation,
             synthetic=synthetic,
-            on_stage=desk.turn_to,
+            on_stage=partial(self._turn_to, desk),
             recordings=CaseRecordings(recorder, new_recording, on_begun=condition.recording_began)
             if recorder is not None
             else None,
@@ -305,6 +311,25 @@ class Daemon:
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
+
+    def _onlookers(self, gallery: Gallery | None, *, synthetic: bool, axial_um: float) -> list[Onlooker]:
+        onlookers: list[Onlooker] = [] if gallery is None else [gallery]
+        if self._display is not None:
+            session = self._publisher.session
+            onlookers.append(self._display.onlooker(session=session, synthetic=synthetic, axial_um=axial_um))
+        return onlookers
+
+    def _turn_to(self, desk: ResultDesk, case_id: str, specimen_id: str) -> None:
+        """What comes from now on is of this specimen."""
+        desk.turn_to(case_id, specimen_id)
+        if self._display is not None:
+            self._display.turn_to(case_id, specimen_id)
+
+    def _bscan_every(self) -> int:
+        """The display has the B-scan of every frame, and pictures are drawn of some of them."""
+        if self._display is not None:
+            return 1
+        return self._config.pictures.every if self._config.pictures is not None else 0
 
     def _new_recording(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
@@ -13,7 +13,6 @@ from octmargin.acquisition import ConsoleLink
 from octmargin.engine import Judged, Outcome
 from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMarginError
 from octmargin.frames import LossCause, LostFrames, ScanPlan
-from octmargin.gallery import Gallery
 from octmargin.log import on_stage
 from octmargin.margin import MarginModel, Policy, Verdict
 from octmargin.recorder import Recorder
@@ -40,6 +39,16 @@ class _After(Enum):
     """The console did not answer when it was to go on: ask it again."""
     ANEW = auto()
     """It cannot go on: the face is worth another try from its beginning."""
+
+
+class Onlooker(Protocol):
+    """Makes pictures of what is scanned, on the event loop: must neither wait nor compute there."""
+
+    def take(self, book: SweepBook, judged: Judged) -> None:
+        """A frame was judged."""
+
+    def face_done(self, book: SweepBook, verdict: Verdict) -> None:
+        """A face has its verdict."""
 
 
 class Course(Protocol):
@@ -73,7 +82,7 @@ class FaceScanner:
         totals: Totals,
         policy: Policy,
         model: MarginModel,
-        gallery: Gallery | None,
+        onlookers: Sequence[Onlooker],
         recorder: Recorder | None,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
@@ -86,7 +95,7 @@ class FaceScanner:
         self._totals = totals
         self._policy = policy
         self._model = model
-        self._gallery = gallery
+        self._onlookers = onlookers
         self._recorder = recorder
         self._on_fault = on_fault
         self._on_recovered = on_recovered
@@ -205,8 +214,8 @@ class FaceScanner:
             lost=book.lost,
             kernels_us_per_aline=self._desk.kernels_us_per_aline(),
         )
-        if self._gallery is not None:
-            self._gallery.face_done(book, verdict)
+        for onlooker in self._onlookers:
+            onlooker.face_done(book, verdict)
         return verdict
 
     def deliver(self, outcome: Outcome) -> None:
@@ -236,8 +245,8 @@ class FaceScanner:
                     reconstruct_ms=round(outcome.reconstruct_ns / 1e6, 3),
                     assess_ms=round(outcome.assess_ns / 1e6, 3),
                 )
-                if self._gallery is not None:
-                    self._gallery.take(book, outcome)
+                for onlooker in self._onlookers:
+                    onlooker.take(book, outcome)
                 return
         self._desk.lose(book, outcome)
         log.warning(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from octmargin.engine import Judged
+from octmargin.levels import from_levels
 from octmargin.margin import Verdict
 from octmargin.own_thread import OwnThread
 from octmargin.pictures import Caption, bscan_image, face_sheet, save_png
@@ -29,10 +30,11 @@ log = structlog.get_logger()
 
 
 class Gallery:
-    """B-scans of the frames whose picture was kept, and a sheet for each face."""
+    """The B-scan of every n-th frame, and a sheet for each face."""
 
-    def __init__(self, folder: str, *, axial_um: float, synthetic: bool) -> None:
+    def __init__(self, folder: str, *, every: int, axial_um: float, synthetic: bool) -> None:
         self._folder = Path(folder)
+        self._every = every
         self._axial_um = axial_um
         self._synthetic = synthetic
         self._thread = OwnThread("pictures")
@@ -43,13 +45,13 @@ class Gallery:
         self.skipped = 0
 
     def take(self, book: SweepBook, judged: Judged) -> None:
-        """Remember a frame's line of the en-face picture; write its B-scan if it was kept."""
+        """Remember a frame's line of the en-face picture; write its B-scan if it is its turn."""
         if book is not self._book:
             self._book, self._key = book, None
             self._enface = np.full((book.plan.frames, book.plan.alines), np.nan, np.float32)
         assert self._enface is not None  # noqa: S101 - set together with the book
         self._enface[judged.header.index] = judged.flags.enface_db
-        if judged.bscan_db is None:
+        if judged.bscan is None or judged.header.index % self._every:
             return
         if self._key is None or judged.flags.suspicious.sum() > self._key.flags.suspicious.sum():
             self._key = judged
@@ -101,9 +103,9 @@ class Gallery:
             log.warning("pictures skipped, the disk or processor was too slow", count=self.skipped)
 
     def _bscan(self, book: SweepBook, judged: Judged) -> Image.Image:
-        assert judged.bscan_db is not None  # noqa: S101 - only kept frames come here
+        assert judged.bscan is not None  # noqa: S101 - only kept frames come here
         return bscan_image(
-            judged.bscan_db,
+            from_levels(judged.bscan),
             axial_um=self._axial_um,
             width_mm=book.plan.width_mm,
             surface_px=judged.flags.surface_px,

@@ -183,7 +183,7 @@ def engine_settings(
     calibration: Calibration,
     axial_um: float,
     *,
-    picture_every: int = 0,
+    bscan_every: int = 0,
 ) -> EngineSettings:
     """How frames of `plan` are reconstructed and judged."""
     return EngineSettings(
@@ -193,7 +193,7 @@ def engine_settings(
         depth=kept_depth(engine.depth, plan.samples),
         make_assessor=lambda: make_assessor(judging, calibration.rolloff_db_per_mm(axial_um)),
         aline_um=1000 * plan.width_mm / plan.alines,
-        picture_every=picture_every,
+        bscan_every=bscan_every,
         interpolation=engine.interpolation,
         running_mean_frames=engine.running_mean_frames,
         remove_fixed_pattern=engine.remove_fixed_pattern,
@@ -209,6 +209,7 @@ def describe(
     *,
     session: str,
     synthetic: bool,
+    display_url: str = "",
 ) -> Description:
     """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
     model = make_assessor(config).model
@@ -248,6 +249,7 @@ def describe(
         | asdict(config.policy.operating_point(model.operating_point)),
         axial_um=axial_um,
         depth=kept_depth(config.engine.depth, plan.samples),
+        display_url=display_url,
     )
 
 

@@ -19,7 +19,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 _SOCKET_OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """Small messages leave at once: with Nagle's algorithm each waits for the acknowledgement of the one before it, which a
 host at the other end may hold back for 40 ms."""
-_NOT_AUTHORISED = (134, 135)
+NOT_AUTHORISED = (134, 135)
 """MQTT 5 reason codes of CONNACK: bad user name or password; not authorised."""
 
 
@@ -96,7 +96,7 @@ class Connector:
         settings = self.settings
         if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
             reason = str(error.rc)
-            if error.rc.value in _NOT_AUTHORISED:
+            if error.rc.value in NOT_AUTHORISED:
                 who = f"user {settings.username!r}" if settings.username else "a client without user name"
                 return BrokerError(
                     f"the MQTT broker at {settings.address} refuses {who} ({reason}); "

@@ -22,7 +22,9 @@ log = structlog.get_logger()
 def display(
     config: Annotated[
         Path,
-        typer.Option("--config", "-c", help="A file (TOML) with site, console, [broker] and [display]."),
+        typer.Option(
+            "--config", "-c", help="A file (TOML) with site, console, [broker], [display] and [orientation]."
+        ),
     ],
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_json: Annotated[bool, typer.Option(help="Log as JSON lines.")] = False,
@@ -44,7 +46,13 @@ async def _serve(config: DisplayConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    site = make_site(Topics(config.site, config.console), config.display, config.broker)
+    site = make_site(
+        Topics(config.site, config.console),
+        config.display,
+        config.broker,
+        ink=config.orientation.ink,
+        sutures=config.orientation.sutures,
+    )
     async with serving_display(config.display, site, config.broker, on_fault=fault) as served:
         log.info("display served", url=served.url)
         await stop.wait()

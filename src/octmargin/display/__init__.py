@@ -4,8 +4,18 @@ The daemon serves it in its event loop (`[display]`), or `octmargin display` on 
 nothing of console, engine or files of recordings: what it shows is put into it.
 """
 
-from octmargin.display.server import Served, serving_display
+from octmargin.display.bscan_store import BscanStore
+from octmargin.display.server import OwnResults, Served, serving_display
 from octmargin.display.settings import DisplaySection, check_display
 from octmargin.display.site import Site, make_site
 
-__all__ = ["DisplaySection", "Served", "Site", "check_display", "make_site", "serving_display"]
+__all__ = [
+    "BscanStore",
+    "DisplaySection",
+    "OwnResults",
+    "Served",
+    "Site",
+    "check_display",
+    "make_site",
+    "serving_display",
+]

@@ -19,4 +19,6 @@ def as_json(content: Any, *, status: int = 200, headers: Mapping[str, str] | Non
 
 def problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
     """A refusal, in one line."""
-    return as_json({"error": error}, status=status, headers=headers)
+    # What is too long may not have been read to its end.
+    closing = {"connection": "close"} if status == 413 else {}
+    return as_json({"error": error}, status=status, headers={**closing, **(headers or {})})

@@ -12,16 +12,26 @@ from dataclasses import dataclass
 import h11
 import structlog
 import uvicorn
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from octmargin.bus import BrokerSettings
+from octmargin.bus import BrokerSettings, Topics
 from octmargin.display.app import Parts, make_app
 from octmargin.display.assets import Assets
+from octmargin.display.bscan_pictures import BscanPictures
+from octmargin.display.bscan_routes import bscan_routes
+from octmargin.display.bscan_store import BscanStore
+from octmargin.display.photo_routes import photo_routes
+from octmargin.display.photos import Photos, Specimen
 from octmargin.display.pipe import Pipe
+from octmargin.display.proof import Prover
+from octmargin.display.sessions import Sessions
 from octmargin.display.settings import DisplaySection
 from octmargin.display.site import Site
+from octmargin.display.upstream import Upstream
 from octmargin.errors import ConfigError
 
 MAX_CONNECTIONS = 256
@@ -32,8 +42,12 @@ _MAX_HEADER_BYTES = 16_384
 _REQUEST_S = 30.0
 """So long a browser may take to send a request, a photo with it."""
 _PING_S = 10.0
+_ROUNDS = 5
+"""Of the event loop, in which what was aborted closes its sockets."""
 _STOP_S = 0.5
-"""So long the end waits for answers that are being given."""
+"""So long the end waits for the server, and for requests that were cancelled."""
+
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a browser on this machine calls it
 
 log = structlog.get_logger()
 
@@ -44,6 +58,16 @@ class Served:
 
     url: str
     """Where a browser on this machine finds it."""
+    url_from_afar: str
+    """Where other machines do."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnResults:
+    """What a daemon shows on its own display: B-scans, and what it has on the stage by identifiers, if anything."""
+
+    bscans: BscanStore
+    on_stage: Callable[[], Specimen | None]
 
 
 @contextlib.asynccontextmanager
@@ -52,18 +76,48 @@ async def serving_display(
     site: Site,
     broker: BrokerSettings,
     *,
+    results: OwnResults | None = None,
     on_fault: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Served]:
     """Serve while entered. `ConfigError` where the address cannot be listened on, or a file cannot be used.
 
-    `on_fault` is told in words where the server ends by itself.
+    Without `results` they are fetched from the daemon's own display. `on_fault` is told in words where the server ends
+    by itself.
     """
     tls = _tls_context(section)
     pipe = Pipe(broker)
-    app = make_app(Parts(site=site, assets=Assets.shipped(), pipe=pipe))
+    sessions = None
+    if site.login == "required":
+        sessions = Sessions(Prover(broker, section.broker_websocket), site.site)
+    async with contextlib.AsyncExitStack() as stack:
+        if results is not None:
+            of_results = _own_routes(results, stack)
+        else:
+            upstream = Upstream(
+                section, broker, Topics(site.site, site.console), passes_users=sessions is not None
+            )
+            of_results = upstream.routes()
+            await stack.enter_async_context(upstream.connected())
+        app = make_app(Parts(site, Assets.shipped(), pipe, sessions, of_results), section)
+        port = await stack.enter_async_context(_listening(section, _configuration(app, tls), on_fault))
+        stack.callback(pipe.close)
+        yield Served(_url(section, port), section.url or _url(section, port, from_afar=True))
+
+
+def _own_routes(results: OwnResults, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
+    pictures, photos = BscanPictures(), Photos()
+    stack.callback(pictures.close)
+    stack.callback(photos.close)
+    return [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    section: DisplaySection, configuration: uvicorn.Config, on_fault: Callable[[str], None]
+) -> AsyncIterator[int]:
+    """Listen while entered; gives the port."""
     listener = await asyncio.to_thread(_listen, section)
-    port = listener.getsockname()[1]
-    server = _Server(_configuration(app, tls))
+    server = _Server(configuration)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="display")
     is_ending = False
 
@@ -74,10 +128,9 @@ async def serving_display(
 
     task.add_done_callback(ended)
     try:
-        yield Served(_url(section, port))
+        yield listener.getsockname()[1]
     finally:
         is_ending = True
-        pipe.close()
         await server.end(task)
 
 
@@ -91,19 +144,21 @@ class _Server(uvicorn.Server):
 
     async def end(self, task: asyncio.Task[None]) -> None:
         """Stop listening, close every connection, and wait for it, but not for long."""
-        self.should_exit = True
+        # Forced: it would look every tenth of a second whether all connections have ended.
+        self.should_exit = self.force_exit = True
         await asyncio.wait((task,), timeout=_STOP_S)
-        self.force_exit = True
-        for connection in list(self.server_state.connections):
-            # A browser that takes nothing would hold up the end.
-            connection.transport.abort()
         under_way = list(self.server_state.tasks)
         for request in under_way:
             request.cancel()
+        # A browser that takes nothing, or does not say goodbye, would hold up the end.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
         await asyncio.wait((task, *under_way), timeout=_STOP_S)
         if not task.done():
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
 
 
 class _Http(H11Protocol):
@@ -142,7 +197,16 @@ class _Http(H11Protocol):
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's; a browser that does not answer is let go of at once, with all that waits for it."""
+    """uvicorn's; a browser that does not answer is let go of at once, with all that waits for it.
+
+    A handshake that was answered with a refusal is complete: uvicorn 0.54 logs it as one that was forgotten.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """To the browser."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         """No pong came."""
@@ -205,8 +269,9 @@ def _listen(section: DisplaySection) -> socket.socket:
         ) from error
 
 
-def _url(section: DisplaySection, port: int) -> str:
-    scheme = "https" if section.has_tls else "http"
-    # An address of no one machine means each of them.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - not bound to here
+def _url(section: DisplaySection, port: int, *, from_afar: bool = False) -> str:
+    scheme, host = "https" if section.has_tls else "http", section.host
+    if host in _ANY:
+        # Each of this machine's addresses.
+        host = socket.gethostname() if from_afar else _ANY[host]
     return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

@@ -30,7 +30,11 @@ class DisplaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     user: str = "local"
     role: DisplayRole = "reader"
     url: str = ""
+    ca_file: str = ""
+    """Authority of the certificate of the daemon's own display, for one that is served elsewhere."""
     broker_websocket: str = ""
+    bscans_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 512
+    """Memory for B-scans."""
     pedal_key: Annotated[str, msgspec.Meta(min_length=1, max_length=32)] = "F9"
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ def make_site(
     ink: dict[str, str] | None = None,
     sutures: str = "",
 ) -> Site:
-    """What is told before anybody has logged in."""
+    """What is told where nobody is logged in."""
     login_required = has_users(broker)
     return Site(
         site=topics.site,

@@ -14,9 +14,11 @@ import pytest
 from tests.unit.bus.conftest import Mosquitto, running_mosquitto
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Topics
-from octmargin.display import DisplaySection, make_site, serving_display
+from octmargin.display import BscanStore, DisplaySection, OwnResults, make_site, serving_display
 
 TOPICS = Topics("north", "or-3")
+OF_NOTHING = OwnResults(BscanStore(1), lambda: None)
+"""Of a daemon that has scanned nothing."""
 
 
 class Display:
@@ -50,11 +52,13 @@ class Display:
 
 
 @asynccontextmanager
-async def displayed(broker: BrokerSettings, **section: Any) -> AsyncIterator[Display]:
-    """A display of console or-3 of site north while entered."""
+async def displayed(
+    broker: BrokerSettings, *, results: OwnResults | None = OF_NOTHING, **section: Any
+) -> AsyncIterator[Display]:
+    """A display of console or-3 of site north while entered: a daemon's own, or with `results` None one elsewhere."""
     settings = DisplaySection(**{"port": 0, **section})
     site = make_site(TOPICS, settings, broker)
-    async with serving_display(settings, site, broker) as served:
+    async with serving_display(settings, site, broker, results=results) as served:
         yield Display(served.url)
 
 
