@@ -18,6 +18,7 @@ from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
+from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder
 from octmargin.results import ResultDesk
 from octmargin.systemd import notify
@@ -56,8 +57,9 @@ class ConditionDesk:
     known.
     """
 
-    def __init__(self, publisher: Publisher, totals: Totals, metrics: MetricsPage) -> None:
+    def __init__(self, publisher: Publisher, totals: Totals, metrics: MetricsPage, places: Places) -> None:
         self._publisher = publisher
+        self._places = places
         self._totals = totals
         self._metrics = metrics
         self._say_now: Callable[[], None] | None = None
@@ -74,8 +76,9 @@ class ConditionDesk:
         """A technical fault is there."""
         remedy = _REMEDIES.get(alarm_id, _CONSOLE_FAULT_REMEDY)
         log.warning("alarm", id=alarm_id, text=text, remedy=remedy)
-        self.lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
-        self._publisher.raise_alarm(alarm_id, "medium", text, remedy, synthetic=self.synthetic)
+        said = self._places.without(text)
+        self.lifecycle.fault(alarm_id, said, disables=alarm_id == CONSOLE_ALARM)
+        self._publisher.raise_alarm(alarm_id, "medium", said, remedy, synthetic=self.synthetic)
         self._note({"id": alarm_id, "text": text, "active": True})
 
     def clear_alarm(self, alarm_id: str) -> None:

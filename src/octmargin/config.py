@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,6 +15,7 @@ from octmargin.config_errors import explain, keys_of, unknown_key
 from octmargin.display import DisplaySection, check_display
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
+from octmargin.identifiers import number_of_a_person, why_not_opaque
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
@@ -101,7 +103,8 @@ class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
 class CaseSection(_Section, frozen=True):
     """The case, and the specimen that is on the stage at the start where scanning begins at once.
 
-    Opaque identifiers that go on the bus; never a patient's identity.
+    Opaque identifiers that go on the bus, never a patient's identity: one that looks like a name, a number or a date is
+    refused, unless it matches `id_pattern`, the site's own scheme.
     """
 
     case_id: Name = "case-0"
@@ -110,6 +113,27 @@ class CaseSection(_Section, frozen=True):
     laterality: Literal["left", "right", "unknown"] = "unknown"
     orientation: Annotated[str, msgspec.Meta(max_length=200)] = ""
     label: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    id_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("case_id", "specimen_id"):
+            if reason := self.why_not(getattr(self, key)):
+                raise ConfigError(f'case.{key} "{getattr(self, key)}" {reason}')
+        for key in ("orientation", "label"):
+            if reason := number_of_a_person(getattr(self, key)):
+                raise ConfigError(f"case.{key} goes on the bus: {reason}; leave out what names a person")
+
+    def why_not(self, identifier: str) -> str:
+        """Why it may not go on the bus, and what to do; empty where it may."""
+        if self.id_pattern is not None:
+            fits = _compiled(self.id_pattern).fullmatch(identifier)
+            return "" if fits else f"is not what case.id_pattern takes ({self.id_pattern}); correct either"
+        if reason := why_not_opaque(identifier):
+            return (
+                f"may be a patient's: {reason}; give an opaque identifier such as case-17, "
+                "or the scheme of the site's as case.id_pattern"
+            )
+        return ""
 
 
 class OrientationSection(_Section, frozen=True):
@@ -201,6 +225,15 @@ class DisplayConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         _check_host(self.broker.host)
         check_display(self.display, self.broker)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"case.id_pattern {pattern!r} is no regular expression: {error}; correct it"
+        ) from None
 
 
 def _check_host(host: str) -> None:

@@ -38,6 +38,7 @@ from octmargin.holding import holding
 from octmargin.interruptible import StandstillError, StoppedError, unless_stopped, unless_stopping
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
+from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -182,7 +183,9 @@ class Daemon:
     async def _meet_the_console(self) -> None:
         config = self._config
         _log_broker(self._publisher, config.broker)
-        condition = self._condition = ConditionDesk(self._publisher, self._totals, self._metrics)
+        condition = self._condition = ConditionDesk(
+            self._publisher, self._totals, self._metrics, Places(config)
+        )
         link = ConsoleLink(
             lambda: driver_class(config.device.driver)(config.device.address),
             on_fault=condition.raise_alarm,

@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
 from octmargin.interruptible import StandstillError, within
 from octmargin.margin import Assessor, MarginModel, RuleModel
+from octmargin.places import Places
 from octmargin.signal import Calibration
 
 _FOLDER_S = 1.0
@@ -155,7 +157,7 @@ def first_case(config: Config, capabilities: dict[str, Any]) -> CaseSession:
             kind=case.kind, laterality=case.laterality, orientation=case.orientation, label=case.label
         )
         stage = Stage(case.case_id, case.specimen_id, specimen, config.scan.faces)
-    conventions = Conventions(faces=config.scan.faces, offered=tuple(capabilities["faces"]))
+    conventions = Conventions(config.scan.faces, tuple(capabilities["faces"]), config.case.why_not)
     return CaseSession(stage, conventions, draw_id=lambda: f"s-{secrets.token_hex(4)}")
 
 
@@ -211,8 +213,12 @@ def describe(
     synthetic: bool,
     display_url: str = "",
 ) -> Description:
-    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
+    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy.
+
+    No paths, and no names of files of measured spectra: they may be named after a patient.
+    """
     model = make_assessor(config).model
+    places = Places(config)
     return Description(
         acquired_at=utc_from_ns(time.time_ns()),
         synthetic=synthetic,
@@ -222,7 +228,7 @@ def describe(
             name=model.identity.name, version=model.identity.version, hash=model.identity.fingerprint
         ),
         calibration=CalibrationDescription(
-            id=config.calibration.file or f"factory, console {info.serial}",
+            id=places.without(config.calibration.file or f"factory, console {info.serial}"),
             hash=calibration_fingerprint(calibration),
         ),
         configuration_hash=config.fingerprint(),
@@ -232,9 +238,9 @@ def describe(
             serial=info.serial,
             firmware=info.firmware,
             driver=info.driver,
-            address=info.address,
+            address=places.without(info.address),
             simulated=bool(info.capabilities.get("simulated", True)),
-            source=str(info.capabilities.get("source", "")),
+            source=_source(info.capabilities, synthetic=synthetic),
         ),
         scan=ScanDescription(
             samples=plan.samples,
@@ -251,6 +257,11 @@ def describe(
         depth=kept_depth(config.engine.depth, plan.samples),
         display_url=display_url,
     )
+
+
+def _source(capabilities: Mapping[str, Any], *, synthetic: bool) -> str:
+    source = str(capabilities.get("source", ""))
+    return source if synthetic or not source else "measured spectra"
 
 
 def calibration_fingerprint(calibration: Calibration) -> str:

@@ -109,8 +109,13 @@ class Topics:
 
     @property
     def everything(self) -> str:
-        """Filter that a subscriber uses for the whole tree."""
+        """Filter for the whole tree, commands and replies among it."""
         return f"{self.base}/#"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Filters for everything that is to be shown, and nothing that is between a display and the daemon."""
+        return f"{self.base}/+", f"{self.base}/+/+"
 
     @property
     def state(self) -> str:
