@@ -24,7 +24,8 @@ from octmargin.results import ResultDesk
 from octmargin.systemd import notify
 from octmargin.totals import Totals
 
-HEALTH_INTERVAL_S = 1.0
+HEALTH_INTERVAL_S = 0.5
+"""A display greys out within two seconds, and one message that comes late must not be enough for that."""
 
 DISPLAY_FAULT = "display"
 _BROKER_FAULT = "broker"
@@ -108,7 +109,7 @@ class ConditionDesk:
 
     @contextlib.asynccontextmanager
     async def health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:
-        """Say health every second while entered; where that fails, fail with it: silence looks like death."""
+        """Say health at its interval while entered; where that fails, fail with it: silence looks like death."""
         self._say_now = partial(self.say_health, desk, scanner)
         self._look_at_the_broker()
         try:

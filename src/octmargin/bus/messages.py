@@ -349,7 +349,7 @@ class LatencyMs(Struct, frozen=True, kw_only=True):
 
 
 class Health(Message, frozen=True, kw_only=True):
-    """How the daemon does, once a second; its absence is a fault."""
+    """How the daemon does, twice a second; its absence is a fault."""
 
     state: State
     frames: FrameCounts

@@ -247,7 +247,7 @@ class Publisher:
         reasons: list[str],
         synthetic: bool,
     ) -> Health:
-        """Say how the daemon does, with the publisher's own counters, every second; gives what is said."""
+        """Say how the daemon does, with the publisher's own counters; gives what is said."""
         health = Health(
             acquired_at=self._clock(),
             synthetic=synthetic,

@@ -44,7 +44,7 @@ from octmargin.bus.messages import (
 from octmargin.bus.topics import Address, Kind
 
 SILENCE_LIMIT_S = 5.0
-"""Health comes every second; after this long without any live message the daemon counts as gone."""
+"""Health comes twice a second; after this long without any live message the daemon counts as gone."""
 
 _LATENCY_SAMPLES = 10_000
 _RATE_WINDOW_S = 2.0

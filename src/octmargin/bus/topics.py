@@ -53,7 +53,7 @@ DELIVERY: dict[Kind, Delivery] = {
     Kind.VERDICT: Delivery(qos=1, retain=True, expires=True),
     # What a person said does not become untrue with time; it tells of which sweep it is.
     Kind.DECISION: Delivery(qos=1, retain=True, expires=False),
-    # Once a second and replaced by the next: not worth an acknowledgement, and never retained, so that
+    # Twice a second and replaced by the next: not worth an acknowledgement, and never retained, so that
     # a health message is always a sign of life and never a memory of one.
     Kind.HEALTH: Delivery(qos=0, retain=False, expires=True),
     Kind.ALARM: Delivery(qos=1, retain=True, expires=True),
@@ -139,7 +139,7 @@ class Topics:
 
     @property
     def health(self) -> str:
-        """Counters and latencies, once a second."""
+        """Counters and latencies, twice a second."""
         return self.of(Kind.HEALTH)
 
     def map(self, face: str) -> str:
