@@ -27,13 +27,13 @@ from octmargin.bus.orders import (
     Stop,
 )
 from octmargin.bus.rights import Role, Sender
-from octmargin.case import CaseSession, Stage
 from octmargin.case_recordings import CaseRecordings
 from octmargin.condition import ConditionDesk
 from octmargin.config import OrientationSection
 from octmargin.errors import OrderRefusedError
 from octmargin.lifecycle import Lifecycle
 from octmargin.log import on_stage
+from octmargin.stage import CaseSession, Stage
 
 PEDAL = Sender(Role.OPERATOR, "pedal")
 
@@ -74,8 +74,7 @@ class CaseDesk:
 
     def carry_out(self, request: Request) -> str:
         """Do what is asked for; gives what was done, `OrderRefusedError` where it cannot be."""
-        if self._condition.lifecycle.state is Lifecycle.STOPPING:
-            raise OrderRefusedError("octmargin ends; start it again first")
+        self._must_not_end()
         self._must_be_meant_for_this(request.command)
         return self._carry_out(request)
 
@@ -86,21 +85,27 @@ class CaseDesk:
             order = Resume() if self.case.phase == "paused" else Pause()
         name = type(order).__name__.lower()
         try:
+            self._must_not_end()
             outcome, reason = "done", self._scan(order)
         except OrderRefusedError as refusal:
             outcome, reason = "refused", str(refusal)
-        self._log(PEDAL, name, {"outcome": outcome, "reason": reason})
+        at = utc_from_ns(time.time_ns())
+        self._log(PEDAL, name, {"answered_at": at, "outcome": outcome, "reason": reason})
 
     def note(self, sender: Sender, name: str, command: Command, reply: Reply) -> None:
         """Keep who asked for what, and what became of it."""
-        about = {"id": command.id, "arguments": command.arguments}
+        about = {"id": command.id, "arguments": command.arguments, "answered_at": reply.at}
         self._log(sender, name, {**about, "outcome": reply.outcome, "reason": reply.reason})
 
     def _log(self, sender: Sender, name: str, content: dict[str, Any]) -> None:
         entry = {"command": name, "role": sender.role.value, "user": sender.user, **content}
-        log.info("command", **entry)
+        log.info("command", **{**entry, "answered_at": content["answered_at"].isoformat()})
         if self.recordings is not None:
             self.recordings.note("command", entry, self.case.stage)
+
+    def _must_not_end(self) -> None:
+        if self._condition.lifecycle.state is Lifecycle.STOPPING:
+            raise OrderRefusedError("octmargin ends; start it again first")
 
     def _must_be_meant_for_this(self, command: Command) -> None:
         stage = self.case.stage

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from octmargin.archive import RecordingWriter
-from octmargin.case import Stage
 from octmargin.frames import ScanPlan
 from octmargin.recorder import Recorder
+from octmargin.stage import Stage
 
 MOST_NOTES = 1000
 """That wait for a recording; beyond, the oldest is in the daemon's log alone."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,7 +14,7 @@ from octmargin.config_errors import explain, keys_of, unknown_key
 from octmargin.display import DisplaySection, check_display
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
-from octmargin.identifiers import number_of_a_person, why_not_opaque
+from octmargin.identifiers import IdentifierScheme, why_not_said
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
@@ -117,23 +116,16 @@ class CaseSection(_Section, frozen=True):
 
     def __post_init__(self) -> None:
         for key in ("case_id", "specimen_id"):
-            if reason := self.why_not(getattr(self, key)):
+            if reason := self.scheme.why_not(getattr(self, key)):
                 raise ConfigError(f'case.{key} "{getattr(self, key)}" {reason}')
         for key in ("orientation", "label"):
-            if reason := number_of_a_person(getattr(self, key)):
-                raise ConfigError(f"case.{key} goes on the bus: {reason}; leave out what names a person")
+            if reason := why_not_said(f"case.{key}", getattr(self, key)):
+                raise ConfigError(reason)
 
-    def why_not(self, identifier: str) -> str:
-        """Why it may not go on the bus, and what to do; empty where it may."""
-        if self.id_pattern is not None:
-            fits = _compiled(self.id_pattern).fullmatch(identifier)
-            return "" if fits else f"is not what case.id_pattern takes ({self.id_pattern}); correct either"
-        if reason := why_not_opaque(identifier):
-            return (
-                f"may be a patient's: {reason}; give an opaque identifier such as case-17, "
-                "or the scheme of the site's as case.id_pattern"
-            )
-        return ""
+    @property
+    def scheme(self) -> IdentifierScheme:
+        """What identifiers look like here."""
+        return IdentifierScheme(self.id_pattern)
 
 
 class OrientationSection(_Section, frozen=True):
@@ -225,15 +217,6 @@ class DisplayConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         _check_host(self.broker.host)
         check_display(self.display, self.broker)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(
-            f"case.id_pattern {pattern!r} is no regular expression: {error}; correct it"
-        ) from None
 
 
 def _check_host(host: str) -> None:

@@ -21,7 +21,6 @@ from octmargin.bus import BrokerSettings, Description, Publisher, Topics, utc_no
 from octmargin.bus.commands import CommandDoor, Request
 from octmargin.bus.orders import Command, Reply
 from octmargin.bus.rights import Sender
-from octmargin.case import Stage
 from octmargin.case_desk import CaseDesk
 from octmargin.case_recordings import CaseRecordings
 from octmargin.cold_start import compiling_told
@@ -44,6 +43,7 @@ from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
 from octmargin.scan_loop import ScanLoop
 from octmargin.signal import Calibration
+from octmargin.stage import Stage
 from octmargin.startup import (
     check_folder,
     check_scan,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
@@ -151,11 +152,13 @@ class FaceScanner:
     async def hold(self, control: ScanControl, course: Course) -> None:
         """Stand still until the sweep is to go on or to end; a console that goes away meanwhile is waited for."""
         course.held()
+        began_s = time.monotonic()
         while control.is_held:
             if self._link.is_gone:
                 await self._link.recover(control.going)
             else:
                 await self._link.gone_or(control.going)
+        self._totals.stood_still(time.monotonic() - began_s)
 
     async def _comes_back(self, book: SweepBook, control: ScanControl, after: _After) -> bool:
         """Wait for a console that interrupted a sweep; False where it did not, but has ended it."""

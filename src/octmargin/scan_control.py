@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from octmargin.case import Wish
+from octmargin.stage import Wish
 
 
 class ScanControl:

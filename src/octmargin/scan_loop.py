@@ -12,13 +12,13 @@ import structlog
 
 from octmargin.acquisition import ConsoleLink
 from octmargin.bus import MOST_KEY_VIEWS
-from octmargin.case import Swept, Wish
 from octmargin.case_desk import CaseDesk
 from octmargin.condition import ConditionDesk
 from octmargin.face_scan import FaceScanner
 from octmargin.frames import ScanPlan
 from octmargin.margin import Verdict
 from octmargin.scan_control import ScanControl
+from octmargin.stage import Swept, Wish
 from octmargin.sweeps import SweepBook
 
 ATTEMPTS_PER_FACE = 3
@@ -64,6 +64,8 @@ class ScanLoop:
         try:
             if begin == "on-command" or await self._is_taken_over(passes):
                 await self._serve()
+            # From here on nothing is scanned any more: no command must be taken that asks for it.
+            self._condition.stopping()
         finally:
             if self._recordings is not None:
                 await self._recordings.end()
@@ -72,12 +74,10 @@ class ScanLoop:
         """Scan all faces as often as configured; whether somebody stopped that, and decides from now on."""
         for _ in self._passes(passes):
             self._case.scan_all()
-            await self._run()
-            if self._recordings is not None and not self._was_stopped:
-                await self._recordings.end()
-            if self._was_stopped:
+            await self._run(is_pass=True)
+            if self._was_stopped and not self._stop.is_set():
                 log.info("scanning was stopped by a command; from now on it begins by command")
-                return not self._stop.is_set()
+                return True
         return False
 
     def _passes(self, passes: int) -> Iterator[int]:
@@ -91,7 +91,7 @@ class ScanLoop:
         while not self._stop.is_set():
             self._something_changed.clear()
             if self._case.wish is not Wish.REST:
-                await self._run()
+                await self._run(is_pass=False)
             elif self._link.is_gone:
                 # It cannot be asked to scan meanwhile.
                 await self._link.recover(self._stop)
@@ -107,8 +107,8 @@ class ScanLoop:
 
     # -- one run ----------------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        """Scan the faces of a run, one after the other."""
+    async def _run(self, *, is_pass: bool) -> None:
+        """Scan the faces of a run, one after the other; the recording of a pass ends with it."""
         case, control = self._case, self._control
         if self._recordings is not None:
             plans = [self._plan_of(face) for face in case.faces_to_come]
@@ -120,6 +120,11 @@ class ScanLoop:
                 await self._scan_until_seen(self._plan_of(face))
             else:
                 break
+        if is_pass and self._recordings is not None and not control.ended.is_set():
+            await self._recordings.end()
+            if control.is_held:
+                # Meanwhile: the next pass is not to begin.
+                await self._scanner.hold(control, self)
         self._was_stopped = control.ended.is_set()
         case.run_ends()
 

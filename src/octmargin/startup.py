@@ -26,7 +26,6 @@ from octmargin.bus import (
     Specimen,
     utc_from_ns,
 )
-from octmargin.case import CaseSession, Conventions, Stage
 from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
 from octmargin.device import driver_class
 from octmargin.engine import EngineSettings
@@ -36,6 +35,7 @@ from octmargin.interruptible import StandstillError, within
 from octmargin.margin import Assessor, MarginModel, RuleModel
 from octmargin.places import Places
 from octmargin.signal import Calibration
+from octmargin.stage import CaseSession, Conventions, Stage
 
 _FOLDER_S = 1.0
 """So long a folder may take to tell whether it can be written."""
@@ -157,7 +157,9 @@ def first_case(config: Config, capabilities: dict[str, Any]) -> CaseSession:
             kind=case.kind, laterality=case.laterality, orientation=case.orientation, label=case.label
         )
         stage = Stage(case.case_id, case.specimen_id, specimen, config.scan.faces)
-    conventions = Conventions(config.scan.faces, tuple(capabilities["faces"]), config.case.why_not)
+    conventions = Conventions(
+        faces=config.scan.faces, offered=tuple(capabilities["faces"]), scheme=config.case.scheme
+    )
     return CaseSession(stage, conventions, draw_id=lambda: f"s-{secrets.token_hex(4)}")
 
 

@@ -16,21 +16,26 @@ import jsonschema
 import msgspec
 import numpy as np
 import pytest
-from tests.unit.bus.conftest import Mosquitto, running_mosquitto
+from tests.system.test_commanded import NORTH, RITA, Person, Theatre, in_theatre, person
+from tests.unit.bus.conftest import mosquitto_path, running_mosquitto
+from tests.unit.site.conftest import USERS, prepared
 
-from octmargin.bus.topics import Kind, Topics
+from octmargin.bus import BrokerSettings, Topics
+from octmargin.bus.connection import Connector
+from octmargin.bus.topics import Kind
 from octmargin.config import (
     CalibrationSection,
     CaseSection,
     Config,
     DeviceSection,
-    EngineSection,
     ModelSection,
+    OrientationSection,
     PicturesSection,
     RecordingSection,
     ScanSection,
 )
 from octmargin.daemon import Daemon
+from octmargin.display import DisplaySection
 from octmargin.frames import LossCause
 from octmargin.signal import Calibration
 from octmargin.words import NOTICE
@@ -38,14 +43,14 @@ from octmargin_simulator.faults import FaultScript, FaultyConsole
 from octmargin_simulator.faults.script import Unplug, Vanish
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
-from octmargin_simulator.usb_device import UsbConsole
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 FACES = ("superior", "medial")
 FRAMES = 12
-TOPICS = Topics("t", "c")
 PATIENT = "doe-jane-19540512"
 """What folders and files of this run are called, by somebody who should not have."""
+LABEL, ORIENTATION, NOTE = "main specimen", "short stitch superior", "cautery at the edge"
+"""What people of this run wrote."""
 
 _INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z"
 _HASH = r"(sha256:)?[0-9a-f]{8,64}|"
@@ -54,33 +59,16 @@ _SENTENCE = r"[A-Za-z0-9 ,;:.%()<>=\[\]/'`_+-]*"
 """Words of the program's own, and numbers."""
 
 STRINGS = {
+    # of all
     "session": r"[0-9a-f]{16,64}",
-    "instance_id": r"[0-9a-f]{16,64}",
     "acquired_at": _INSTANT,
     "published_at": _INSTANT,
     "valid_until": _INSTANT,
     "case_id": "case-7",
-    "specimen_id": "s-1",
+    "specimen_id": "s-1|",
     "face": _FACE,
-    "faces[]": _FACE,
-    "specimen.kind": "lumpectomy|shave|node",
-    "specimen.laterality": "left|right|unknown",
-    "specimen.orientation": _SENTENCE,
-    "specimen.label": "",
-    "phase": "idle|scanning|paused|closed",
-    "ink{}": "[a-z]+",
-    "sutures": _SENTENCE,
-    "acknowledged_by": "",
-    "display_url": "",
-    "grid[]": "[.LPNS]+",
-    "verdict": "suspicious|nothing_suspicious|indeterminate",
-    "reasons[]": _SENTENCE,
-    "state": "init|ready|alert|disconnected|lost",
-    "lifecycle": "starting|ready|acquiring|degraded|faulted|stopping",
-    "id": "[a-z-]+",
-    "priority": "high|medium|low",
-    "text": _SENTENCE,
-    "remedy": _SENTENCE,
+    # $description
+    "instance_id": r"[0-9a-f]{16,64}",
     "software_version": r"\d+\.\d+\.\d+\S*",
     "configuration_hash": _HASH,
     "model.name": r"[a-z0-9-]+",
@@ -95,7 +83,59 @@ STRINGS = {
     "console.driver": "usb",
     "console.address": r"usbip://127\.0\.0\.1:\d+\S*",
     "console.source": _SENTENCE,
+    "display_url": r"http://127\.0\.0\.1:\d+/",
     "notice": re.escape(NOTICE),
+    # case
+    "faces[]": _FACE,
+    "specimen.kind": "lumpectomy|shave|node",
+    "specimen.laterality": "left|right|unknown",
+    "specimen.orientation": ORIENTATION,
+    "specimen.label": LABEL,
+    "phase": "idle|scanning|paused|closed",
+    "ink.*": "red",
+    "sutures": "short superior",
+    # map, verdict, decision
+    "grid[]": "[.LPNS]+",
+    "verdict": "suspicious|nothing_suspicious|indeterminate",
+    "reasons[]": _SENTENCE,
+    "decisions[].id": r"d\d+",
+    "decisions[].by": "rita",
+    "decisions[].role": "reader",
+    "decisions[].at": _INSTANT,
+    "decisions[].subject": "face|cluster",
+    "decisions[].word": "agree|disagree|unsure",
+    "decisions[].note": NOTE,
+    "marks[].id": r"m\d+",
+    "marks[].by": "rita",
+    "marks[].role": "reader",
+    "marks[].at": _INSTANT,
+    "marks[].note": NOTE,
+    # health, alarm
+    "state": "init|ready|alert|disconnected|lost",
+    "lifecycle": "starting|ready|acquiring|degraded|faulted|stopping",
+    "priority": "high|medium|low",
+    "text": _SENTENCE,
+    "remedy": _SENTENCE,
+    "acknowledged_by": "rita|",
+    # cmd, reply; ids of alarms too
+    "id": "[a-z0-9-]+",
+    "issued_at": _INSTANT,
+    "expected_session": r"[0-9a-f]{16,64}",
+    "arguments.kind": "lumpectomy",
+    "arguments.laterality": "left",
+    "arguments.specimen_id": "s-1",
+    "arguments.orientation": ORIENTATION,
+    "arguments.label": LABEL,
+    "arguments.faces[]": _FACE,
+    "arguments.face": _FACE,
+    "arguments.subject": "face|cluster",
+    "arguments.word": "agree|disagree|unsure",
+    "arguments.note": NOTE,
+    "arguments.alarm_id": "[a-z-]+",
+    "command": "[a-z]+",
+    "outcome": "done|refused",
+    "reason": _SENTENCE,
+    "at": _INSTANT,
 }
 """Every place of a message that holds a text, and what may stand there. What is not here may not be said."""
 KEYS = {
@@ -109,8 +149,9 @@ KEYS = {
 
 @dataclass
 class Traffic:
-    """All messages of a broker, as they came."""
+    """All messages below a console's base, as they came."""
 
+    topics: Topics
     messages: list[aiomqtt.Message] = field(default_factory=list)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -119,7 +160,7 @@ class Traffic:
         self._came.set()
 
     async def until(self, condition: Callable[[aiomqtt.Message], bool]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not any(map(condition, self.messages)):
                 self._came.clear()
                 await self._came.wait()
@@ -128,71 +169,97 @@ class Traffic:
         """Topic below the console's, and payload."""
         for message in self.messages:
             topic = message.topic.value
-            assert topic.startswith(f"{TOPICS.base}/"), topic
-            yield topic.removeprefix(f"{TOPICS.base}/"), bytes(message.payload)
+            assert topic.startswith(f"{self.topics.base}/"), topic
+            yield topic.removeprefix(f"{self.topics.base}/"), bytes(message.payload)
 
     def said(self) -> Iterator[tuple[str, Any]]:
-        """First level below the console's and content of each message but `$state` and what takes back."""
+        """Name of the schema and content of each message but `$state` and what takes back."""
         for topic, payload in self.parts():
             if payload and topic != "$state":
-                yield topic.partition("/")[0], json.loads(payload)
+                levels = topic.split("/")
+                yield f"cmd-{levels[-1]}" if levels[0] == "cmd" else levels[0], json.loads(payload)
 
 
 @asynccontextmanager
-async def everything(broker: Mosquitto) -> AsyncIterator[Traffic]:
-    """Read all topics there are, `$SYS` too."""
-    traffic = Traffic()
+async def everything(settings: BrokerSettings, topics: Topics) -> AsyncIterator[Traffic]:
+    """Read all topics that one may."""
+    traffic = Traffic(topics)
 
     async def read() -> None:
         async for message in client.messages:
-            if not message.topic.value.startswith("$SYS/"):
-                traffic.add(message)
+            traffic.add(message)
 
-    async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
-        await client.subscribe([("#", 1)])
+    async with Connector(settings).client(None) as client:
+        await client.subscribe("#", qos=1)
         reading = asyncio.create_task(read())
-        yield traffic
-        reading.cancel()
-        await asyncio.wait([reading])
+        try:
+            yield traffic
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
 
 
 async def _a_day(folder: Path) -> Traffic:
-    """A specimen of two faces with a lost frame, a disk that fails, and a console that goes away."""
+    """A specimen that people command: lost frames, a disk and a console that go away, decisions, a refusal."""
     private = folder / PATIENT
     (private / "recordings").mkdir(parents=True)
+    site = prepared(folder / "site")
     phantom = LayeredPhantom(samples=1024, alines=64, frames=FRAMES, faces=FACES, tumour_faces=("medial",))
     script = FaultScript(fault=(Vanish(frames=(3,)), Unplug(seconds=0.2, sweeps=(1,), frames=(5,))))
     console = FaultyConsole(phantom, script, Personality(serial="ROOM-1"))
-    served = UsbConsole(console)
-    console.plug_into(served)
-    with running_mosquitto(folder) as broker:
-        config = Config(
-            site="t",
-            console="c",
-            device=DeviceSection(driver="usb", address=served.address),
-            broker=msgspec.structs.replace(broker.settings, outbox_file=str(private / "outbox")),
-            scan=ScanSection(faces=FACES, line_rate_hz=1280.0),
-            engine=EngineSection(depth=320),
-            case=CaseSection(case_id="case-7", specimen_id="s-1"),
-            model=ModelSection(name="rule-1"),
-            recording=RecordingSection(folder=str(private / "recordings")),
-            pictures=PicturesSection(folder=str(private / "pictures")),
-        )
-        async with everything(broker) as traffic:
-            running = asyncio.create_task(Daemon(config).run())
-            await traffic.until(lambda message: message.topic.matches(TOPICS.flag))
-            # A disk that is taken away in the middle.
-            (private / "recordings").rename(private / "away")
-            (private / "recordings").touch()
-            await asyncio.wait_for(running, 60)
-            await traffic.until(lambda message: message.payload == b"disconnected")
-    await asyncio.to_thread(served.close)
-    console.close()
+    archive = site.settings(USERS["store"])
+    with site.running():
+        or_1 = site.settings(USERS["or-1"])
+        async with in_theatre(phantom, or_1, console, topics=NORTH, listener=archive) as theatre:
+            config = theatre.commanded(line_rate_hz=1280.0)
+            config = msgspec.structs.replace(
+                config,
+                broker=msgspec.structs.replace(config.broker, outbox_file=str(private / "outbox")),
+                scan=msgspec.structs.replace(config.scan, faces=FACES),
+                recording=RecordingSection(folder=str(private / "recordings")),
+                pictures=PicturesSection(folder=str(private / "pictures")),
+                orientation=OrientationSection(ink={"superior": "red"}, sutures="short superior"),
+                display=DisplaySection(port=0),
+            )
+            async with everything(archive, NORTH) as traffic:
+                async with (
+                    theatre.running(config),
+                    person(site.settings(USERS["rita"]), theatre, RITA) as rita,
+                ):
+                    await _specimen(theatre, rita, traffic, private)
+                await traffic.until(lambda message: message.payload == b"disconnected")
     return traffic
+
+
+async def _specimen(theatre: Theatre, rita: Person, traffic: Traffic, private: Path) -> None:
+    await rita.does(
+        "register",
+        kind="lumpectomy",
+        laterality="left",
+        specimen_id="s-1",
+        orientation=ORIENTATION,
+        label=LABEL,
+    )
+    await theatre.phase("idle")
+    await rita.does("start", all=True)
+    await traffic.until(lambda message: message.topic.matches(NORTH.flag))
+    # A disk that is taken away in the middle.
+    (private / "recordings").rename(private / "away")
+    (private / "recordings").touch()
+    await traffic.until(lambda message: message.topic.matches(NORTH.alarm("recorder")))
+    await rita.does("acknowledge", alarm_id="recorder")
+    await theatre.phase("idle")
+    sweep = theatre.verdict("medial").sweep
+    told = {"face": "medial", "sweep": sweep, "note": NOTE}
+    await rita.does("decide", subject="face", word="disagree", **told)
+    await rita.does("mark", first_frame=0, last_frame=3, first_block=0, last_block=1, **told)
+    assert "no sweep" in await rita.is_refused("decide", **told | {"sweep": 99}, subject="face", word="agree")
+    await rita.does("close")
 
 
 @pytest.fixture(scope="module")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    mosquitto_path()
     return asyncio.run(_a_day(tmp_path_factory.mktemp("day")))
 
 
@@ -221,23 +288,24 @@ def texts(said: Any, place: str = "") -> Iterator[tuple[str, str]]:
         for name, value in said.items():
             if place in KEYS:
                 yield f"{place}{{}}", name
-            yield from texts(value, f"{place}{{}}" if place in KEYS else f"{place}.{name}".lstrip("."))
+            yield from texts(value, f"{place}.*" if place in KEYS else f"{place}.{name}".lstrip("."))
 
 
 def test_the_day_had_messages_of_every_kind_and_nothing_was_outside_the_consoles_topics(
     traffic: Traffic,
 ) -> None:
     heard = {part.partition("/")[0] for part, _ in traffic.parts()}
-    assert heard == {kind.value for kind in Kind} - {"decision"}
+    assert heard == {kind.value for kind in Kind} | {"cmd", "reply"}
     assert {"alarm/console", "alarm/recorder"} <= {part for part, _ in traffic.parts()}
-    assert all(TOPICS.parse(message.topic.value) for message in traffic.messages)
+    others = {part for part, _ in traffic.parts() if not NORTH.parse(f"{NORTH.base}/{part}")}
+    given = ("register", "start", "acknowledge", "decide", "mark", "close")
+    assert others == {f"cmd/reader/rita/{name}" for name in given} | {"reply/reader/rita"}
 
 
 def test_every_message_is_as_its_schema_says_and_has_no_other_field(traffic: Traffic) -> None:
     validators = {
-        kind.value: jsonschema.Draft202012Validator(closed(schema_of(kind.value)))
-        for kind in Kind
-        if kind is not Kind.STATE
+        kind: jsonschema.Draft202012Validator(closed(schema_of(kind)))
+        for kind in {kind for kind, _ in traffic.said()}
     }
     complaints = [
         (kind, error.message) for kind, said in traffic.said() for error in validators[kind].iter_errors(said)
@@ -291,7 +359,7 @@ async def test_a_replay_of_measured_spectra_says_the_name_of_no_file(tmp_path: P
             case=CaseSection(case_id="case-7", specimen_id="s-1"),
             model=ModelSection(name="rule-1"),
         )
-        async with everything(broker) as traffic:
+        async with everything(broker.settings, Topics("t", "c")) as traffic:
             await Daemon(config).run()
             await traffic.until(lambda message: message.payload == b"disconnected")
     [description] = [said for kind, said in traffic.said() if kind == "$description"]

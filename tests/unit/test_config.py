@@ -62,7 +62,10 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
             r'case.specimen_id .* "0412345" reads as a number of a patient',
         ),
         ("[case]\ncase_id = 'c-12-05-1954'", r'case.case_id .* "12-05-1954" reads as a date; give an opaque'),
-        ("[case]\nid_pattern = 'n-[0-9]{8}'", r'case.case_id "case-0" is not what case.id_pattern takes'),
+        (
+            "[case]\nid_pattern = 'n-[0-9]{8}'",
+            r'case.case_id "case-0" is not of the site\'s scheme, case.id_pattern',
+        ),
         (
             "[case]\nlabel = 'Doe, 12.5.1954'",
             r'case.label goes on the bus: "12.5.1954" reads as a date; leave',

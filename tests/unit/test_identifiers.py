@@ -44,6 +44,8 @@ def test_a_number_in_a_text_is_found(text: str) -> None:
         "short stitch superior, long stitch lateral",
         "clip at 3.5 mm, 12:30",
         "see frames 60-64 of sweep 3",
+        "10 20 30",
+        "3.5/2.5/10 mm",
     ],
 )
 def test_what_a_surgeon_writes_of_a_specimen_is_taken(text: str) -> None:

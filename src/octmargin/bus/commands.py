@@ -105,7 +105,13 @@ class CommandDoor:
         self._memory = _Memory(most_remembered)
 
     def take(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        """Something came on a topic of a command."""
+        """Something came on a topic of a command; never raises."""
+        try:
+            self._hear(topic, payload, retained=retained)
+        except Exception:  # the connection, and what is said over it, must outlive it
+            log.exception("a command is dropped", topic=topic)
+
+    def _hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
         if not payload:
             return  # somebody took a retained one away
         address = parse_command(self._topics, topic)
@@ -154,7 +160,7 @@ class CommandDoor:
             done = self._carry_out(Request(address.sender, address.command, command, order))
         except OrderRefusedError as refusal:
             return self._reply(address, command.id, "refused", str(refusal))
-        except Exception as error:  # the connection, and everybody else's commands, must outlive it
+        except Exception as error:  # whoever asked is to know of it too
             log.exception("command failed", command=address.command, id=command.id)
             why = f"octmargin failed at it ({type(error).__name__}: {error}); see its log"
             return self._reply(address, command.id, "refused", why)

@@ -18,7 +18,7 @@ import aiomqtt
 import msgspec
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from octmargin.bus.codec import decode, encode
+from octmargin.bus.codec import encode
 from octmargin.bus.connection import BrokerSettings, Connector
 from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.messages import (
@@ -46,7 +46,7 @@ from octmargin.bus.store import OutboxStore
 from octmargin.bus.topics import Kind, Topics
 from octmargin.bus.transmitter import Sealed, Transmitter
 from octmargin.bus.validity import Validity
-from octmargin.errors import BrokerError, ConfigError, MessageError
+from octmargin.errors import BrokerError, ConfigError
 
 _OPENING_S = 5.0
 _CLOSING_S = 1.0
@@ -406,7 +406,7 @@ class Publisher:
         elif topic == self.topics.state:
             self._heard_state(payload, remembered=message.retain)
         elif message.retain and payload and topic not in self._retained:
-            self._clear_leftover(topic, payload)
+            self._clear_leftover(topic)
 
     def _heard_state(self, payload: bytes, *, remembered: bool) -> None:
         if payload == b"lost" and self._state != "lost":
@@ -415,16 +415,10 @@ class Publisher:
         elif payload == self._state.encode("ascii") and not remembered:
             self._heard_itself.set()
 
-    def _clear_leftover(self, topic: str, payload: bytes) -> None:
-        """Take away what an earlier run left behind: nobody vouches for it any more."""
+    def _clear_leftover(self, topic: str) -> None:
+        """Take away what an earlier run left behind, or we ourselves took back while the connection broke."""
         address = self.topics.parse(topic)
-        if address is None:
-            return
-        try:
-            ours = decode(address.kind, payload).session == self.session
-        except MessageError:
-            ours = False
-        if not ours:
+        if address is not None:
             self._put(topic, address.kind, None)
 
     def _put(self, topic: str, kind: Kind, content: Message | State | None) -> None:

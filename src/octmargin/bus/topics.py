@@ -62,7 +62,7 @@ DELIVERY: dict[Kind, Delivery] = {
 
 def require_name(what: str, name: str) -> str:
     """Return `name` if it can be one level of a topic; else raise `ConfigError` that says why not."""
-    reason = _why_not_a_name(name)
+    reason = why_not_a_name(name)
     if reason:
         raise ConfigError(
             f"{what} {name!r} cannot be part of an MQTT topic: {reason}; use letters, digits, '-', '_' or '.'"
@@ -70,7 +70,8 @@ def require_name(what: str, name: str) -> str:
     return name
 
 
-def _why_not_a_name(name: str) -> str:
+def why_not_a_name(name: str) -> str:
+    """Why `name` cannot be one level of a topic; empty where it can."""
     if not name:
         return "it is empty"
     if len(name) > _MAX_NAME_CHARS:
@@ -174,6 +175,6 @@ class Topics:
             kind = Kind(head)
         except ValueError:
             return None
-        if kind.named != bool(slash) or (kind.named and _why_not_a_name(name)):
+        if kind.named != bool(slash) or (kind.named and why_not_a_name(name)):
             return None
         return Address(kind, name)

@@ -81,7 +81,8 @@ class Transmitter:
     ) -> None:
         self.link = ReconnectingClient(
             connector,
-            lambda: connector.client(client_id, will, WINDOW),
+            # And an answer to a command.
+            lambda: connector.client(client_id, will, WINDOW + 1),
             self._serve,
             sender.on_lost,
             patient=store is not None,

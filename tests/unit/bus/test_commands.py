@@ -170,6 +170,24 @@ def test_nobody_else_is_answered(desk: Desk, role: str) -> None:
     assert desk.done == desk.answers == desk.noted == []
 
 
+@pytest.mark.parametrize("user", ["$otto", "o" * 65, "ot\tto", "\x00"])
+def test_a_user_to_whom_no_answer_can_go_is_nobody(desk: Desk, user: str) -> None:
+    desk.door.take(
+        f"{TOPICS.base}/cmd/operator/{user}/select", msgspec.json.encode(command()), retained=False
+    )
+    assert desk.done == desk.answers == desk.noted == []
+
+
+def test_a_failure_to_answer_is_no_failure_of_the_connection(desk: Desk) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no answer")
+
+    topic = command_topic(TOPICS, OTTO, "select")
+    desk.door._answer = fail
+    desk.door.take(topic, msgspec.json.encode(command()), retained=False)
+    assert len(desk.done) == 1
+
+
 def test_what_the_broker_remembers_is_not_a_command(desk: Desk) -> None:
     topic = command_topic(TOPICS, OTTO, "select")
     desk.door.take(topic, msgspec.json.encode(command()), retained=True)

@@ -217,6 +217,28 @@ async def test_what_was_said_of_a_specimen_is_taken_back_when_another_is_on_the_
         assert set(await retained_at(broker, topics)) == {"$state", "case", "alarm/laser", "verdict/inferior"}
 
 
+async def test_what_was_taken_back_while_the_connection_broke_is_taken_back_again(
+    mosquitto: Mosquitto, topics: Topics
+) -> None:
+    broker = mosquitto.settings
+    async with Publisher(broker, topics) as publisher:
+        publisher.publish_verdict(verdict(acquired_at=now()))
+        assert await publisher.drain(10)
+        said = (await retained_at(broker, topics))["verdict/superior"]
+        publisher.forget_results()
+        assert await publisher.drain(10)
+        async with await raw_client(broker) as client:
+            await client.publish(topics.verdict("superior"), said, qos=1, retain=True)
+        # Whoever comes with its name takes the connection from it.
+        name = f"octmargin-{topics.site}-{topics.console}"
+        async with aiomqtt.Client(broker.host, broker.port, identifier=name):
+            pass
+        async with asyncio.timeout(10):
+            while "verdict/superior" in await retained_at(broker, topics):
+                pass  # it is told by nobody that it was cleared
+        assert publisher.reconnects
+
+
 async def test_the_broker_forgets_a_verdict_when_its_validity_is_over(
     broker: BrokerSettings, topics: Topics
 ) -> None:

@@ -148,11 +148,6 @@ def test_a_readable_verdict_heals_an_unreadable_one() -> None:
     assert tally.malformed == 1
 
 
-def test_a_readable_map_does_not_heal_an_unreadable_verdict() -> None:
-    tally = listening(heard(Malformed, address=VERDICT, reason="?"), heard(MapReceived, face_map()))
-    assert tally.stale_reason(NOON, "superior") == "unreadable: ?"
-
-
 def test_what_readers_said_stands_beside_the_verdict_and_changes_nothing_of_it() -> None:
     said = heard(DecisionReceived, decision())
     tally = listening(said)
@@ -177,6 +172,11 @@ def test_what_readers_said_stands_beside_the_verdict_and_changes_nothing_of_it()
 )  # fmt: skip
 def test_what_readers_said_of_another_specimen_or_run_is_not_said_of_this_one(event: Event) -> None:
     assert listening(heard(DecisionReceived, decision()), event).decision_of("superior") is None
+
+
+def test_a_readable_map_does_not_heal_an_unreadable_verdict() -> None:
+    tally = listening(heard(Malformed, address=VERDICT, reason="?"), heard(MapReceived, face_map()))
+    assert tally.stale_reason(NOON, "superior") == "unreadable: ?"
 
 
 def test_alarms_stand_until_they_are_over() -> None:

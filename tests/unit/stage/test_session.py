@@ -17,8 +17,8 @@ from octmargin.bus.decisions import MOST_ENTRIES
 from octmargin.bus.messages import Specimen
 from octmargin.bus.orders import Decide, MarkRegion, Register, Start
 from octmargin.bus.rights import Role, Sender
-from octmargin.case import CaseSession, Conventions, Stage, Swept, Wish
 from octmargin.errors import OrderRefusedError
+from octmargin.stage import CaseSession, Conventions, Stage, Swept, Wish
 
 FACES = ("superior", "inferior", "medial")
 RITA = Sender(Role.READER, "rita")
@@ -258,6 +258,7 @@ def test_a_decision_is_on_a_sweep_that_is_over_and_a_key_view_that_there_is() ->
     assert "no sweep 2 over superior" in refused(lambda: case.decide(decision(sweep=2), RITA, NOON))
     assert "no sweep 1 over medial" in refused(lambda: case.decide(decision(face="medial"), RITA, NOON))
     assert "cannot be shown" in refused(lambda: case.decide(decision(note="\x00"), RITA, NOON))
+    assert "reads as a number" in refused(lambda: case.decide(decision(note="MRN 0412345"), RITA, NOON))
     assert "region lies outside" in refused(lambda: case.mark(region(last_frame=10), RITA, NOON))
     assert "region lies outside" in refused(lambda: case.mark(region(last_block=4), RITA, NOON))
     assert [entry.id for entry in (*case.readings.decisions("superior"), *case.readings.marks("superior"))] == [
@@ -411,3 +412,29 @@ def test_every_way_that_is_drawn_is_gone() -> None:
         phases.append(case.phase)
     gone = {pair for pair in pairwise(phases) if pair[0] != pair[1]}
     assert gone == DRAWN
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (
+            Register(kind="node", laterality="left", specimen_id="doe"),
+            "specimen_id doe may be a patient's: it has no",
+        ),
+        (
+            Register(kind="node", laterality="left", case_id="c-19540512"),
+            'c-19540512 may be .*"19540512" reads as',
+        ),
+        (
+            Register(kind="node", laterality="left", label="*12.5.1954"),
+            'label goes on the bus: "12.5.1954" reads as',
+        ),
+        (Register(kind="node", laterality="left", orientation="MRN 0412345"), "orientation goes on the bus"),
+    ],
+)
+def test_what_may_name_a_patient_is_not_registered(order: Register, reason: str) -> None:
+    case = session()
+    before = case.stage
+    with pytest.raises(OrderRefusedError, match=reason):
+        case.register(order)
+    assert case.stage == before

@@ -10,7 +10,7 @@ from octmargin.bus.decisions import MOST_ENTRIES, Decision, Mark
 from octmargin.bus.orders import Decide, MarkRegion
 from octmargin.bus.rights import Sender
 from octmargin.errors import OrderRefusedError
-from octmargin.identifiers import number_of_a_person
+from octmargin.identifiers import why_not_said
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +129,5 @@ def check_text(what: str, text: str) -> None:
     """OrderRefusedError where a text that a person typed cannot be shown, or may name a person."""
     if not text.replace("\n", " ").isprintable():
         raise OrderRefusedError(f"{what}: has characters that cannot be shown; leave them out")
-    if reason := number_of_a_person(text):
-        raise OrderRefusedError(f"{what} goes on the bus: {reason}; leave out what names a person")
+    if reason := why_not_said(what, text):
+        raise OrderRefusedError(reason)

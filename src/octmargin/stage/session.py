@@ -16,10 +16,10 @@ from octmargin.bus.decisions import Decision, Mark
 from octmargin.bus.messages import Phase, Specimen, SpecimenKind
 from octmargin.bus.orders import Decide, MarkRegion, Register, Start
 from octmargin.bus.rights import Sender
-from octmargin.case.readings import Readings, Swept, check_text
 from octmargin.errors import OrderRefusedError
 from octmargin.frames import FACE_NAME, IDENTIFIER
-from octmargin.identifiers import why_not_opaque
+from octmargin.identifiers import OPAQUE, IdentifierScheme
+from octmargin.stage.readings import Readings, Swept, check_text
 
 
 class Wish(Enum):
@@ -39,12 +39,12 @@ class Wish(Enum):
 class Conventions:
     """What holds for all specimens: faces of a lumpectomy in scanning order, and those that the console offers.
 
-    An empty `offered` allows all. `why_not(identifier)` says why one may not go on the bus; empty where it may.
+    An empty `offered` allows all. `scheme` says what identifiers look like.
     """
 
     faces: tuple[str, ...]
     offered: tuple[str, ...] = ()
-    why_not: Callable[[str], str] = why_not_opaque
+    scheme: IdentifierScheme = OPAQUE
 
     def planned(self, kind: SpecimenKind, asked: list[str] | None) -> tuple[str, ...]:
         """Faces of a new specimen; `OrderRefusedError` where they cannot be scanned."""
@@ -149,8 +149,8 @@ class CaseSession:
                     f"{what} {name!r}: small letters without accents, digits and -, 64 at most; never a patient's name"
                 )
         for what, given in (("case_id", order.case_id), ("specimen_id", order.specimen_id)):
-            if given and (reason := self._conventions.why_not(given)):
-                raise OrderRefusedError(f"{what} {given!r}: {reason}")
+            if given and (reason := self._conventions.scheme.why_not(given)):
+                raise OrderRefusedError(f"{what} {given} {reason}")
         if (case_id, specimen_id) in self._used:
             raise OrderRefusedError(f"specimen {specimen_id} was registered before; give this one another id")
         for what, text in (("orientation", order.orientation), ("label", order.label)):
