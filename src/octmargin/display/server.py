@@ -62,6 +62,12 @@ class Served:
     """Where other machines do."""
 
 
+def check_serving(section: DisplaySection) -> None:
+    """`ConfigError` where the display cannot be served: the address is in use, or the certificate no good."""
+    _tls_context(section)
+    _listen(section).close()
+
+
 @dataclass(frozen=True, slots=True)
 class OwnResults:
     """What a daemon shows on its own display: B-scans, and what it has on the stage by identifiers, if anything."""
