@@ -78,8 +78,8 @@ class Room:
     def heard(self, event: Event) -> None:
         """An event came; for tests that look closer."""
 
-    async def until(self, condition: Callable[[Tally], bool]) -> None:
-        async with asyncio.timeout(40):
+    async def until(self, condition: Callable[[Tally], bool], *, limit_s: float = 40) -> None:
+        async with asyncio.timeout(limit_s):
             while not condition(self.tally):
                 self._heard.clear()
                 await self._heard.wait()

@@ -89,7 +89,9 @@ class Theatre(Room):
             task = asyncio.create_task(daemon.run())
             try:
                 await self.until(
-                    lambda tally: tally.state == "ready" and None not in (tally.case, tally.description)
+                    lambda tally: tally.state == "ready" and None not in (tally.case, tally.description),
+                    # The first one compiles its kernels.
+                    limit_s=110,
                 )
                 yield daemon
             finally:
