@@ -83,7 +83,7 @@ async def test_a_specimen_from_its_registration_to_its_end(browser: Browser, tmp
         await expect(page.locator(".tile")).to_have_count(6)
         await expect(tile(page, "superior").locator(".ink")).to_have_text("red")
 
-        await page.get_by_role("button", name="Start all left").click()
+        await page.get_by_role("button", name="Start all remaining").click()
         await _phase(page, "scanning")
         await picture(page, "story-2-scanning")
         for face in FACES:
@@ -108,7 +108,7 @@ async def test_a_specimen_from_its_registration_to_its_end(browser: Browser, tmp
         await expect(page.locator(".said")).to_contain_text("cautery")
         await tile(page, "posterior").click()
         await page.get_by_role("button", name="Unsure", exact=True).click()
-        await expect(tile(page, "posterior").locator(".tile-reader")).to_have_text("local unsure")
+        await expect(tile(page, "posterior").locator(".tile-reader")).to_have_text("local is unsure")
         # What the reader says stands beside what the algorithm says, and changes nothing of it.
         await expect(tile(page, "posterior")).to_have_attribute("data-verdict", "suspicious")
         await picture(page, "story-4-decided")
@@ -224,7 +224,7 @@ async def test_a_viewer_has_no_controls_and_whoever_forces_one_gets_nothing(
 ) -> None:
     async with room_of(tmp_path, scan=ON_COMMAND, display={"role": "viewer"}) as room, _page(browser) as page:
         await opened(page, room)
-        for name in ("New specimen", "Start all left", "Agree", "Mark a region", "Acknowledge"):
+        for name in ("New specimen", "Start all remaining", "Agree", "Mark a region", "Acknowledge"):
             await expect(page.get_by_role("button", name=name)).to_be_hidden()
         await page.keyboard.press("F9")
         assert await page.evaluate(_FORCE) == "unanswered"
@@ -270,7 +270,7 @@ async def test_users_of_a_broker_log_in_and_have_their_rights(
             await page.goto(room.url)
             await _log_in(page, site, USERS["wall"])
             await current(page)
-            await expect(page.get_by_role("button", name="Start all left")).to_be_hidden()
+            await expect(page.get_by_role("button", name="Start all remaining")).to_be_hidden()
             # The broker itself refuses: the page does not have to be honest.
             await page.evaluate("() => { window.octmargin.store.site.role = 'operator'; }")
             assert await page.evaluate(_FORCE) in ("unsent", "unanswered")

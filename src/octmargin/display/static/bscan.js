@@ -52,9 +52,11 @@ export class BscanView {
     const why = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
     const reason = why?.code === "no-result" || begun(why, store, face) ? null : why;
     const picture = withheld(reason) ? null : this.#choose(isMoving);
+    const isRunning = isMoving && reason === null;
+    show(this.#live, isRunning || (store.isScanning && !store.isLive));
     setAttribute(this.#live, "aria-pressed", String(store.isLive));
-    setText(this.#live, isMoving && reason === null ? "Live" : store.isLive ? "Newest" : "Back to live");
-    setAttribute(this.#live, "data-moving", isMoving && reason === null);
+    setText(this.#live, store.isLive ? "Live" : "Back to live");
+    setAttribute(this.#live, "data-moving", isRunning);
     setText(this.#label, this.#describe(picture));
     setAttribute(this.#root, "data-stale", reason !== null);
     const said = reason !== null ? `Not current: ${sayReason(reason)}` : picture === null ? this.#whyNone(isMoving) : "";
@@ -71,7 +73,8 @@ export class BscanView {
   // The picture of the frame that is asked for; while frames run in, the newest that has come of this sweep.
   #choose(isMoving) {
     const place = this.#place();
-    if (place.sweep === null) return null;
+    const { grid } = this.#store;
+    if (place.sweep === null || grid.worstOf(place.frame) === BLOCK.NOT_SCANNED) return null;
     const picture = this.#loader.get(place);
     if (picture === null && !this.#hasJustFailed(place)) this.#loader.want(place);
     if (picture !== null || !isMoving) return picture;
@@ -98,6 +101,8 @@ export class BscanView {
   }
 
   #whyNone(isMoving) {
+    const { grid, frame } = this.#store;
+    if (grid.worstOf(frame) === BLOCK.NOT_SCANNED) return "Not scanned yet";
     // The newest frame may be on its way from the engine to where it is kept.
     if (this.#misses === 0 || (isMoving && this.#misses < MISSES)) return "";
     return `No B-scan: ${this.#why}`;

@@ -140,13 +140,15 @@ export class Store {
     return this.look.frame === null && this.face === this.faceOnStage;
   }
 
-  // The frame that is shown: of the live face the newest, else the one that was chosen.
+  // The frame that is shown: the one that was chosen; else the newest while the face is scanned, and then the most
+  // suspicious.
   get frame() {
     if (this.look.frame !== null) return this.look.frame;
     const flag = this.tally.lastFlag;
-    if (flag !== null && flag.face === this.face && this.#isOfStage(flag)) return flag.frame_index;
-    const view = this.verdictOf(this.face)?.key_views[0];
-    return view?.frame ?? this.#lastScanned();
+    const verdict = this.verdictOf(this.face);
+    const isComplete = verdict?.provisional === false && verdict.sweep === this.grid.sweep;
+    if (!isComplete && flag?.face === this.face && this.#isOfStage(flag)) return flag.frame_index;
+    return verdict?.key_views[0]?.frame ?? this.#lastScanned();
   }
 
   // Number of the key view that was chosen; it is one of its own sweep alone.
