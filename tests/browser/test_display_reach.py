@@ -115,7 +115,9 @@ async def test_on_every_screen_all_is_legible_and_nothing_is_cut(browser: Browse
             for selector in (".synthetic", "#notice", ".side", ".verdict-word", ".map-over", ".bscan"):
                 box = await page.locator(selector).first.bounding_box()
                 assert box is not None, selector
-                assert box["y"] + min(box["height"], 20) <= height, f"{selector} is not in view on the {size} screen"
+                assert box["y"] + min(box["height"], 20) <= height, (
+                    f"{selector} is not in view on the {size} screen"
+                )
 
 
 async def test_what_is_stale_or_wrong_is_legible_too(browser: Browser, dressed: Room) -> None:
