@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from PIL import Image
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import Room, room_of, screen
 from tests.browser.looking import COMES_MS, current, judged, opened, picture, tile, verdict_of
@@ -275,3 +276,41 @@ async def test_users_of_a_broker_log_in_and_have_their_rights(
             await page.evaluate("() => { window.octmargin.store.site.role = 'operator'; }")
             assert await page.evaluate(_FORCE) in ("unsent", "unanswered")
             assert re.search(r"phase=scanning", room.log) is None
+
+
+async def test_a_photo_shows_where_the_faces_were_scanned_on_every_display(
+    browser: Browser, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    Image.effect_noise((640, 480), 60).convert("RGB").save(photo)
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await tile(page, "medial").click()
+        await page.get_by_role("button", name="Start medial").click()
+        await judged(page, "medial")
+        await page.get_by_role("tab", name="Photo").click()
+        await expect(page.get_by_text("No photo of this specimen.")).to_be_visible()
+        await page.get_by_label("Upload photo").set_input_files(photo)
+        await expect(page.get_by_alt_text("Photo of the specimen")).to_be_visible(timeout=COMES_MS)
+        await page.get_by_role("button", name="Place medial").click()
+        area = page.locator(".area")
+        await expect(area).to_be_focused()
+        before = await area.bounding_box()
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown", "+", "]"):
+            await page.keyboard.press(key)
+        after = await area.bounding_box()
+        assert before is not None
+        assert after is not None
+        assert after["x"] > before["x"]
+        await picture(page, "photo")
+        async with _page(browser) as other:
+            await opened(other, room)
+            await other.get_by_role("tab", name="Photo").click()
+            await expect(other.locator(".area")).to_have_text("Medial", timeout=COMES_MS)
+            verdict = await verdict_of(room, "medial")
+            await expect(other.locator(".area")).to_have_attribute("data-verdict", verdict.verdict)
+        await page.get_by_label("Upload photo").set_input_files(
+            {"name": "no.png", "mimeType": "image/png", "buffer": b"no picture"}
+        )
+        await expect(page.locator(".photo .none")).to_contain_text("The photo was not taken")

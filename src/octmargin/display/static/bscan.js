@@ -10,8 +10,6 @@ import { PART } from "./store.js";
 import { capitalised, sayReason } from "./words.js";
 
 const STRIP = 14;
-// A frame that came so long ago is not live any more.
-const LIVE_MS = 2000;
 
 const RETRY_MS = 1000;
 // Misses in a row that are no frame on its way any more.
@@ -48,7 +46,7 @@ export class BscanView {
     const store = this.#store;
     const { face } = store;
     const now = store.now();
-    const isMoving = store.isLive && store.lastFrameAt !== null && now.monoMs - store.lastFrameAt < LIVE_MS;
+    const { isMoving } = store;
     const why = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
     const reason = why?.code === "no-result" || begun(why, store, face) ? null : why;
     const picture = withheld(reason) ? null : this.#choose(isMoving);

@@ -200,13 +200,17 @@ export function withheld(reason) {
 
 function tileWord(verdict, reason, isEmpty) {
   if (isEmpty) return "Not scanned";
-  if (reason === null) return verdict === null ? "No verdict yet" : VERDICTS[verdict.verdict];
-  return verdict?.verdict === "suspicious" && !withheld(reason) ? "Not current; was suspicious" : "Not current";
+  return reason === null && verdict === null ? "No verdict yet" : "Not current";
+}
+
+// What a verdict was is repeated only where it was a warning.
+export function wasSuspicious(verdict, reason) {
+  return verdict?.verdict === "suspicious" && reason !== null && !withheld(reason);
 }
 
 function tileFigures(verdict, reason, isEmpty) {
   if (isEmpty) return "";
-  if (reason !== null) return sayReason(reason);
+  if (reason !== null) return `${wasSuspicious(verdict, reason) ? "was suspicious; " : ""}${sayReason(reason)}`;
   if (verdict === null) return "";
   return `${percent(verdict.coverage)} seen, ${millimetres(verdict.visualised_depth_mm)} deep`;
 }

@@ -38,6 +38,8 @@ const PARTS_OF = {
 };
 
 const MOST_FACES = 64;
+// A frame that came so long ago is not live any more.
+const MOVING_MS = 2000;
 
 export class Store {
   #dirty = new Set(Object.values(PART));
@@ -138,6 +140,13 @@ export class Store {
   // Whether the newest frame is to be shown as it comes.
   get isLive() {
     return this.look.frame === null && this.face === this.faceOnStage;
+  }
+
+  // Whether frames of the face that is shown are running in, and the newest is shown.
+  get isMoving() {
+    const flag = this.tally.lastFlag;
+    const isOfThis = this.isLive && flag?.face === this.face && flag.sweep === this.grid.sweep;
+    return Boolean(isOfThis) && this.clock.now().monoMs - this.lastFrameAt < MOVING_MS;
   }
 
   // The frame that is shown: the one that was chosen; else the newest while the face is scanned, and then the most

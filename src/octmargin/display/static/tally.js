@@ -93,6 +93,7 @@ export function isAbout(onStage, result) {
 }
 
 function emptyFace() {
+  // `unreadable`: by kind, why the last verdict or map could not be read.
   return { verdict: null, map: null, decision: null, unreadable: new Map() };
 }
 

@@ -1,7 +1,7 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { begun, decisionOnFace, shownVerdict, withheld } from "./faces.js";
+import { begun, decisionOnFace, shownVerdict, wasSuspicious } from "./faces.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
 
@@ -76,8 +76,6 @@ export class VerdictView {
   }
 }
 
-// Why a verdict is not shown; what it was is repeated only where it was a warning.
 function whyNot(verdict, reason) {
-  const was = verdict?.verdict === "suspicious" && !withheld(reason) ? "; was suspicious" : "";
-  return `${capitalised(sayReason(reason))}${was}`;
+  return `${capitalised(sayReason(reason))}${wasSuspicious(verdict, reason) ? "; was suspicious" : ""}`;
 }
