@@ -85,3 +85,11 @@ class MessageRefusedError(BrokerError):
 
 class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""
+
+
+class NewerMessageError(MessageError):
+    """A message on the bus is of a later version than this program: `schema` is its number."""
+
+    def __init__(self, reason: str, schema: int) -> None:
+        super().__init__(reason)
+        self.schema = schema

@@ -1,4 +1,4 @@
-"""A thread for calls that a disk may hold up: one after the other, and the process ends without waiting for it."""
+"""Threads for calls that a disk or a network may hold up: the process ends without waiting for them."""
 
 from __future__ import annotations
 
@@ -63,3 +63,11 @@ class OwnThread:
                 call()
             finally:
                 self._waiting_since_s = None
+
+
+def detached(name: str, call: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Have one call made in a thread of its own, which ends after it."""
+    thread = OwnThread(name)
+    future = thread.submit(call, *arguments)
+    thread.end()
+    return future
