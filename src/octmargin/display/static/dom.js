@@ -117,17 +117,20 @@ export function setIcon(svg, name) {
 }
 
 const sizes = new WeakMap();
-const observer = new ResizeObserver((entries) => {
+let observer = null;
+
+function resized(entries) {
   for (const { target, contentRect } of entries) {
     const { onResize } = sizes.get(target);
     sizes.set(target, { width: contentRect.width, height: contentRect.height, onResize });
     onResize();
   }
-});
+}
 
 // From now on `sizeOf` knows how large an element is without having everything laid out to be asked; `onResize` is told.
 export function watchSize(node, onResize = () => {}) {
   sizes.set(node, { width: 0, height: 0, onResize });
+  observer ??= new ResizeObserver(resized);
   observer.observe(node);
 }
 
