@@ -266,7 +266,7 @@ async def test_a_disk_that_cannot_be_read_for_a_while_costs_nothing(
         async with second:
             assert await second.drain(20)
             assert (second.queue_counts.late, second.queue_counts.dropped) == (600, 0)
-        await until(lambda: len(heard.flags) == 600)  # the broker has them; they are on their way
+        await heard.until(flags=600, finals=0)
         events.stop()
         await listening
     assert list(heard.flags.values()) == list(range(600))
@@ -468,6 +468,14 @@ class Heard:
         self.flags: dict[tuple[str, int], int] = {}
         self.finals: dict[tuple[str, int], int] = {}
         self.repeated = 0
+        self._came = asyncio.Event()
+
+    async def until(self, *, flags: int, finals: int) -> None:
+        """That the broker has them all does not say that they have come."""
+        async with asyncio.timeout(20):
+            while len(self.flags) < flags or len(self.finals) < finals:
+                self._came.clear()
+                await self._came.wait()
 
     async def listen(self, events: Subscriber) -> None:
         async for event in events:
@@ -480,6 +488,7 @@ class Heard:
         key = (message.session, message.sequence)
         self.repeated += key in kind
         kind.setdefault(key, number)
+        self._came.set()
 
 
 async def test_a_daemon_without_a_broker_starts_and_says_everything_when_it_comes(
@@ -497,6 +506,7 @@ async def test_a_daemon_without_a_broker_starts_and_says_everything_when_it_come
                 publisher.publish_flag(flag(frame, acquired_at=now()))
             publisher.publish_verdict(verdict(acquired_at=now()))
             assert await publisher.drain(20)
+            await heard.until(flags=500, finals=1)
             events.stop()
             await listening
         assert publisher.connected
@@ -524,6 +534,7 @@ async def test_what_one_run_did_not_get_said_the_next_one_says_as_history(
             second.publish_flag(flag(20, acquired_at=now()))
             assert await second.drain(10)
             assert (second.queue_counts.late, second.flag_counts.messages) == (23, 1)
+        await heard.until(flags=21, finals=3)
         events.stop()
         await listening
     assert list(heard.flags) == [*((first.session, n) for n in range(20)), (second.session, 0)]

@@ -1,7 +1,7 @@
 // The B-scan that is shown: live, or one that was chosen; with surface, suspicious blocks and scales in mm.
 
 import { BscanLoader } from "./bscan_loader.js";
-import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
+import { el, fitCanvas, setAttribute, setText, show, sizeOf, watchSize } from "./dom.js";
 import { scaleBar } from "./enface.js";
 import { begun, withheld } from "./faces.js";
 import { BLOCK } from "./messages.js";
@@ -39,7 +39,7 @@ export class BscanView {
       el("div", { class: "bscan-head" }, this.#label, this.#live),
       el("div", { class: "bscan-field" }, this.#canvas, this.#veil),
     );
-    new ResizeObserver(() => store.touch(PART.FRAME)).observe(this.#canvas);
+    watchSize(this.#canvas, () => store.touch(PART.FRAME));
   }
 
   update() {
@@ -124,7 +124,7 @@ export class BscanView {
     const context = this.#canvas.getContext("2d");
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const size = { width: this.#canvas.clientWidth, height: this.#canvas.clientHeight };
+    const size = sizeOf(this.#canvas);
     context.fillStyle = "#000000";
     context.fillRect(0, 0, size.width, size.height);
     setAttribute(this.#canvas, "aria-label", describeFrame(picture));

@@ -1,6 +1,8 @@
 // Fetches B-scans one at a time: what is wanted last is fetched next, and what was wanted meanwhile is left out.
 
 const KEPT = 12;
+// A person sees no more of them in a second, and the daemon has them to make beside its work.
+const LEAST_MS = 60;
 
 export class BscanLoader {
   #api;
@@ -40,9 +42,11 @@ export class BscanLoader {
     while (this.#wanted !== null) {
       const place = this.#wanted;
       this.#wanted = null;
+      const rested = new Promise((resolve) => setTimeout(resolve, LEAST_MS));
       const picture = await this.#load(place);
       if (picture.error === "") this.#keep(picture);
       this.#onLoaded(picture);
+      await rested;
     }
     this.#isLoading = false;
   }

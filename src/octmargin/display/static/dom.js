@@ -116,11 +116,35 @@ export function setIcon(svg, name) {
   );
 }
 
-// Sizes a canvas to its place on the screen, in device pixels; true where that changed.
+const sizes = new WeakMap();
+let observer = null;
+
+function resized(entries) {
+  for (const { target, contentRect } of entries) {
+    const { onResize } = sizes.get(target);
+    sizes.set(target, { width: contentRect.width, height: contentRect.height, onResize });
+    onResize();
+  }
+}
+
+// From now on `sizeOf` knows how large an element is without having everything laid out to be asked; `onResize` is told.
+export function watchSize(node, onResize = () => {}) {
+  sizes.set(node, { width: 0, height: 0, onResize });
+  observer ??= new ResizeObserver(resized);
+  observer.observe(node);
+}
+
+// Size in CSS pixels of an element that is watched.
+export function sizeOf(node) {
+  return sizes.get(node);
+}
+
+// Gives a watched canvas a pixel for each of the screen's; true where that changed something, and emptied it.
 export function fitCanvas(canvas) {
   const ratio = window.devicePixelRatio || 1;
-  const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
-  const height = Math.max(1, Math.round(canvas.clientHeight * ratio));
+  const size = sizeOf(canvas);
+  const width = Math.max(1, Math.round(size.width * ratio));
+  const height = Math.max(1, Math.round(size.height * ratio));
   if (canvas.width === width && canvas.height === height) return false;
   canvas.width = width;
   canvas.height = height;

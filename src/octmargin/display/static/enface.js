@@ -1,6 +1,6 @@
 // The en-face map of the face that is shown, filling up live; marks of readers apart from what the algorithm says.
 
-import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
+import { el, fitCanvas, setAttribute, setText, show, sizeOf, watchSize } from "./dom.js";
 import { begun, withheld } from "./faces.js";
 import { drawMap } from "./mapdraw.js";
 import { PART } from "./store.js";
@@ -19,8 +19,11 @@ export class EnfaceView {
     role: "application",
     "aria-label": "En-face map. Up and down choose the B-scan.",
   });
+  // Moved by the compositor: nothing is drawn anew for each frame that comes.
+  #line = el("div", { class: "map-line", "aria-hidden": "true", hidden: true });
   #reason = el("p", { class: "veil", role: "status" });
   #drawn = "";
+  #drawnOver = "";
   #drag = null;
 
   // `marking`: isOn, begin(cell), extend(cell), end(), cancel(); the regions that a reader draws.
@@ -28,14 +31,14 @@ export class EnfaceView {
     this.#store = store;
     this.#root = root;
     this.#marking = marking;
-    this.#field.append(this.#map, this.#over, this.#reason);
+    this.#field.append(this.#map, this.#line, this.#over, this.#reason);
     root.append(this.#field);
     this.#over.addEventListener("pointerdown", (event) => this.#pressed(event));
     this.#over.addEventListener("pointermove", (event) => this.#moved(event));
     this.#over.addEventListener("pointerup", () => this.#released());
     this.#over.addEventListener("pointercancel", () => this.#marking.cancel());
     this.#over.addEventListener("keydown", (event) => this.#key(event));
-    new ResizeObserver(() => store.touch(PART.MAP)).observe(root);
+    for (const each of [root, this.#map, this.#over]) watchSize(each, () => store.touch(PART.MAP));
   }
 
   update() {
@@ -55,9 +58,9 @@ export class EnfaceView {
 
   // The field has the shape of the face, as large as there is room for.
   #shape() {
-    const { width_mm = 1, height_mm = 1 } = this.#store.tally.description?.scan ?? {};
-    const ratio = width_mm > 0 && height_mm > 0 ? width_mm / height_mm : 1;
-    const room = { width: this.#root.clientWidth, height: this.#root.clientHeight };
+    const { widthMm, heightMm } = this.#scan();
+    const ratio = widthMm && heightMm ? widthMm / heightMm : 1;
+    const room = sizeOf(this.#root);
     const width = Math.floor(Math.min(room.width, room.height * ratio));
     this.#field.style.width = `${width}px`;
     this.#field.style.height = `${Math.floor(width / ratio)}px`;
@@ -81,64 +84,62 @@ export class EnfaceView {
   }
 
   #drawOver(reason) {
-    fitCanvas(this.#over);
+    const { grid, frame } = this.#store;
+    const isShown = grid.frames > 0 && !withheld(reason);
+    const size = sizeOf(this.#over);
+    show(this.#line, isShown);
+    if (isShown) this.#line.style.transform = `translateY(${(((frame + 0.5) * size.height) / grid.frames).toFixed(1)}px)`;
+    const marks = isShown ? this.#marks() : [];
+    const views = isShown && reason === null ? this.#keyViews() : [];
+    const what = JSON.stringify([size.width, size.height, grid.frames, grid.blocks, marks, views, this.#scan()]);
+    if (!fitCanvas(this.#over) && what === this.#drawnOver) return;
+    this.#drawnOver = what;
     const context = this.#over.getContext("2d");
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const size = { width: this.#over.clientWidth, height: this.#over.clientHeight };
     context.clearRect(0, 0, size.width, size.height);
-    const { grid } = this.#store;
-    if (grid.frames > 0 && !withheld(reason)) {
-      this.#drawFrameLine(context, size, grid);
-      if (reason === null) this.#drawKeyViews(context, size, grid);
-      this.#drawMarks(context, size, grid);
+    for (const { x, y, text, isChosen } of views) {
+      const colours = isChosen ? ["#ffffff", "#101418"] : ["#101418", "#ffffff"];
+      badge(context, text, x * size.width, y * size.height, ...colours);
     }
+    for (const { mark, label } of marks) region(context, size, grid, mark, label);
     this.#drawScale(context, size);
   }
 
-  #drawFrameLine(context, { width, height }, grid) {
-    const frame = this.#store.frame;
-    const y = ((frame + 0.5) * height) / grid.frames;
-    context.strokeStyle = "#ffffff";
-    context.lineWidth = 1;
-    context.setLineDash([6, 5]);
-    line(context, 0, y, width, y);
-    context.setLineDash([]);
-    context.fillStyle = "#ffffff";
-    for (const [x, direction] of [[0, 1], [width, -1]]) {
-      context.beginPath();
-      context.moveTo(x, y - 8);
-      context.lineTo(x + 11 * direction, y);
-      context.lineTo(x, y + 8);
-      context.fill();
-    }
+  // The most suspicious last, so that nothing lies over it; places as shares of the map.
+  #keyViews() {
+    const { face, grid, keyView } = this.#store;
+    const verdict = this.#store.verdictOf(face);
+    if (verdict === null || verdict.sweep !== grid.sweep) return [];
+    const at = ({ number, frame, block }) => ({
+      text: String(number),
+      x: (block + 0.5) / grid.blocks,
+      y: (frame + 0.5) / grid.frames,
+      isChosen: number === keyView,
+    });
+    return verdict.key_views.map(at).reverse();
   }
 
-  #drawKeyViews(context, size, grid) {
-    const verdict = this.#store.verdictOf(this.#store.face);
-    if (verdict === null || verdict.sweep !== grid.sweep) return;
-    for (const view of [...verdict.key_views].reverse()) {
-      const [x, y] = [((view.block + 0.5) * size.width) / grid.blocks, ((view.frame + 0.5) * size.height) / grid.frames];
-      const isChosen = view.number === this.#store.keyView;
-      badge(context, String(view.number), x, y, isChosen ? "#ffffff" : "#101418", isChosen ? "#101418" : "#ffffff");
-    }
+  #marks() {
+    const { face, grid, tally } = this.#store;
+    const ofSweep = (tally.decisionOf(face)?.marks ?? []).filter((mark) => mark.sweep === grid.sweep);
+    const marks = ofSweep.map((mark, place) => ({ mark, label: `R${place + 1}` }));
+    return this.#marking.region === null ? marks : [...marks, { mark: this.#marking.region, label: "new" }];
   }
 
-  #drawMarks(context, size, grid) {
-    const message = this.#store.tally.decisionOf(this.#store.face);
-    const marks = (message?.marks ?? []).filter((mark) => mark.sweep === grid.sweep);
-    marks.forEach((mark, place) => region(context, size, grid, mark, `R${place + 1}`));
-    if (this.#marking.region !== null) region(context, size, grid, this.#marking.region, "new");
+  #scan() {
+    const { width_mm: widthMm = 0, height_mm: heightMm = 0 } = this.#store.tally.description?.scan ?? {};
+    return { widthMm, heightMm };
   }
 
   #drawScale(context, { width, height }) {
-    const scan = this.#store.tally.description?.scan;
-    if (!scan?.width_mm || !scan?.height_mm) return;
-    const [perMmX, perMmY] = [width / scan.width_mm, height / scan.height_mm];
+    const { widthMm, heightMm } = this.#scan();
+    if (!widthMm || !heightMm) return;
+    const [perMmX, perMmY] = [width / widthMm, height / heightMm];
     context.fillStyle = "#ffffff";
-    for (let mm = 1; mm < scan.width_mm; mm += 1) context.fillRect(mm * perMmX - 0.5, height - 6, 1, 6);
-    for (let mm = 1; mm < scan.height_mm; mm += 1) context.fillRect(0, mm * perMmY - 0.5, 6, 1);
-    const bar = scan.width_mm >= 4 ? 1 : 0.5;
+    for (let mm = 1; mm < widthMm; mm += 1) context.fillRect(mm * perMmX - 0.5, height - 6, 1, 6);
+    for (let mm = 1; mm < heightMm; mm += 1) context.fillRect(0, mm * perMmY - 0.5, 6, 1);
+    const bar = widthMm >= 4 ? 1 : 0.5;
     scaleBar(context, width - 12 - bar * perMmX, height - 16, bar * perMmX, `${bar} mm`);
   }
 
@@ -184,13 +185,6 @@ export class EnfaceView {
 }
 
 const NOTHING = { frames: 0, blocks: 0, sweep: "withheld", dirty: null };
-
-function line(context, x0, y0, x1, y1) {
-  context.beginPath();
-  context.moveTo(x0, y0);
-  context.lineTo(x1, y1);
-  context.stroke();
-}
 
 export function scaleBar(context, x, y, length, label) {
   context.font = "600 15px system-ui, sans-serif";

@@ -1,6 +1,6 @@
 // The specimen as its faces, unfolded, each with its verdict: what is to be seen from across the room.
 
-import { el, fitCanvas, icon, setAttribute, setIcon, setText, show, syncChildren } from "./dom.js";
+import { el, fitCanvas, icon, setAttribute, setIcon, setText, show, syncChildren, watchSize } from "./dom.js";
 import { drawLegend } from "./frame.js";
 import { drawMap } from "./mapdraw.js";
 import { PART } from "./store.js";
@@ -77,6 +77,7 @@ export class FacesView {
     tile.face = el("span", { class: "tile-face", text: capitalised(face) });
     tile.now = el("span", { class: "tile-now", hidden: true }, el("span", { class: "visually-hidden", text: "scanning" }));
     tile.picture = el("canvas", { class: "tile-map", "aria-hidden": "true" });
+    watchSize(tile.picture, () => this.#store.touch(PART.FACES));
     tile.sign = icon("none", "tile-sign");
     tile.word = el("span", { class: "tile-word" });
     tile.figures = el("span", { class: "tile-figures" });

@@ -1,6 +1,6 @@
 // Scrolling through all B-scans of the face that is shown, with what stands out in each.
 
-import { el, fitCanvas, setAttribute, setText } from "./dom.js";
+import { el, fitCanvas, setAttribute, setText, watchSize } from "./dom.js";
 import { begun } from "./faces.js";
 import { BLOCK } from "./messages.js";
 import { patternOf } from "./patterns.js";
@@ -21,6 +21,7 @@ export class ScrubberView {
   constructor(root, store) {
     this.#store = store;
     this.#root = root;
+    watchSize(this.#strip, () => store.touch(PART.MAP));
     root.append(this.#strip, this.#range, this.#kept);
     this.#range.addEventListener("input", () => store.lookAtFrame(Number(this.#range.value)));
     this.#range.addEventListener("keydown", (event) => this.#key(event));

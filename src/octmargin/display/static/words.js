@@ -61,6 +61,8 @@ export function capitalised(name) {
   return name.charAt(0).toUpperCase() + name.slice(1);
 }
 
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
 export function clockTime(ms) {
-  return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return CLOCK.format(ms);
 }
