@@ -81,3 +81,15 @@ class MessageRefusedError(BrokerError):
 
 class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""
+
+
+class RecordError(OctMarginError):
+    """The record of cases cannot be used: missing, damaged, of another format, or in use."""
+
+
+class RecordBusyError(RecordError):
+    """Another process is writing the record."""
+
+
+class CaseRefusedError(OctMarginError):
+    """A case, as it is, does not allow what was asked for; nothing was recorded."""
