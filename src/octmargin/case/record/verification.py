@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from octmargin.case.record.access import access_troubles
 from octmargin.case.record.events import FIRST_PREVIOUS, Event, event_hash
 from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.reducer import evolve
@@ -62,6 +63,7 @@ def verify(path: Path, heads: Sequence[Head] = ()) -> Verification:
                 walk.troubles += _structure(connection)
                 for row in connection.execute(_ALL_AS_BYTES):
                     walk.take(row)
+                walk.troubles += access_troubles(connection, walk.hashes)
         except RecordError as error:
             walk.troubles.append(str(error))
     return walk.result(heads)
@@ -79,7 +81,8 @@ class _Walk:
     def __init__(self) -> None:
         self.troubles: list[str] = []
         self._head = Head(0, FIRST_PREVIOUS)
-        self._hashes: dict[int, str] = {}
+        self.hashes: dict[int, str] = {}
+        """Of the events, by their number."""
         self._cases: dict[str, CaseSnapshot | None] = {}
         """As far as they can be followed; None from the first event that cannot be read."""
         self._opened: set[str] = set()
@@ -103,7 +106,7 @@ class _Walk:
         if event.payload is not None and hashlib.sha256(event.payload).hexdigest() != event.payload_sha256:
             self.troubles.append(f"event {event.seq}: what it says was changed")
         self._head = Head(event.seq, event.hash)
-        self._hashes[event.seq] = event.hash
+        self.hashes[event.seq] = event.hash
         self._opened.add(event.case_id)
         self._follow(event)
 
@@ -133,18 +136,18 @@ class _Walk:
                     f"event {left[0]}: what it said is gone, and case {case_id} was not erased"
                 )
         for head in heads:
-            if head.seq not in self._hashes:
+            if head.seq not in self.hashes:
                 self.troubles.append(
                     f"event {head.seq}, which was written down elsewhere, is not there: the end of the log is gone"
                 )
-            elif self._hashes[head.seq] != head.hash:
+            elif self.hashes[head.seq] != head.hash:
                 self.troubles.append(f"event {head.seq} is not the one that was written down elsewhere")
         told = self.troubles[:_MOST_TOLD]
         if len(self.troubles) > _MOST_TOLD:
             told.append(f"and {len(self.troubles) - _MOST_TOLD} more")
         return Verification(
             cases=len(self._opened),
-            events=len(self._hashes),
+            events=len(self.hashes),
             erased=len(self._erased),
             head=self._head,
             troubles=tuple(told),
