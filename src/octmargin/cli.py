@@ -18,6 +18,7 @@ from octmargin.commands.case import case
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
 from octmargin.commands.doctor import doctor
+from octmargin.commands.quality import quality
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
@@ -54,7 +55,7 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, doctor):
+for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, quality, doctor):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
