@@ -15,8 +15,10 @@ from octmargin.commands.bench import bench
 from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.case import case
+from octmargin.commands.command import command
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
+from octmargin.commands.display import display
 from octmargin.commands.doctor import doctor
 from octmargin.commands.quality import quality
 from octmargin.commands.reconstruct import reconstruct
@@ -55,7 +57,20 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, quality, doctor):
+for _command in (
+    demo,
+    run,
+    watch,
+    command,
+    display,
+    devices,
+    calibrate,
+    reconstruct,
+    assess,
+    replay,
+    quality,
+    doctor,
+):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
