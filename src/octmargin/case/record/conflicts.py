@@ -55,14 +55,9 @@ def _within_order(order: Order) -> Iterator[Conflict]:
 
 def _of_specimen(order: Order | None, specimen: SpecimenRecord) -> Iterator[Conflict]:
     name = specimen.specimen_id
-    overruled = {
-        key
-        for statement in specimen.statements
-        if statement.source == "confirmation"
-        and statement.laterality == specimen.laterality
-        and _same_way(statement.orientation, specimen.orientation)
-        for key in statement.despite
-    }
+    confirmations = [one for one in specimen.statements if one.source == "confirmation"]
+    # The newest had everything before it in view.
+    overruled = confirmations[-1].despite if confirmations else ()
     if specimen.laterality == "unknown":
         yield Conflict(
             specimen_id=name,

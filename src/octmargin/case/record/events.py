@@ -234,8 +234,13 @@ class Event:
 
     @property
     def instant(self) -> datetime:
-        """When it was recorded."""
-        return datetime.fromisoformat(self.at)
+        """When it was recorded; RecordError where the text is no time."""
+        try:
+            return datetime.fromisoformat(self.at)
+        except ValueError as error:
+            raise RecordError(
+                f'event {self.seq} was recorded at "{self.at}", which is no time; restore the record from a copy'
+            ) from error
 
     def body(self) -> CaseBody:
         """What it says; RecordError where it was erased, or is of a kind that this octmargin does not know."""

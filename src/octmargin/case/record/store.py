@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from octmargin.case.record.events import FIRST_PREVIOUS, CaseBody, Event, as_read_back, make_event
+from octmargin.case.record.access import Access, note_access, read_accesses
+from octmargin.case.record.events import FIRST_PREVIOUS, CaseBody, Erased, Event, as_read_back, make_event
 from octmargin.case.record.lock import LOCK_WAIT_S, writing
 from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.reducer import evolve, fold
@@ -89,16 +91,46 @@ class CaseStore:
         CaseRefusedError where the case does not allow it; RecordBusyError where another process goes on writing;
         RecordError where the disk does not take it.
         """
-        with writing(self.path, self._what, self._wait_s), explained(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                case = self._append(case_id, bodies, actor, at or datetime.now(UTC))
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._writing():
+            return self._append(case_id, bodies, actor, at or datetime.now(UTC))
+
+    def consult(self, case_id: str, *, actor: str, what: str, at: datetime | None = None) -> CaseSnapshot:
+        """A case for somebody who reads it, with the access noted before it is given.
+
+        CaseRefusedError where there is no such case; otherwise as `append`.
+        """
+        with self._writing():
+            case = self.case(case_id)
+            note_access(
+                self._connection,
+                at=at or datetime.now(UTC),
+                actor=actor,
+                case_id=case_id,
+                what=what,
+                events_head=str(self.head()),
+            )
         return case
+
+    def accesses(self) -> Iterator[Access]:
+        """Who looked at which case when, the oldest first."""
+        with explained(self.path):
+            yield from read_accesses(self._connection)
+
+    def erase(self, case_id: str, rule: str, *, actor: str, at: datetime | None = None) -> bool:
+        """Erase what the events of a closed case say; that there were such events stays, and the chain holds.
+
+        What was there is overwritten in the file: False where somebody still reads it, so that it is overwritten when
+        the last one has closed it. CaseRefusedError where the case is not closed.
+        """
+        with self._writing():
+            erased = self._append(case_id, [Erased(rule=rule)], actor, at or datetime.now(UTC))
+            self._connection.execute(
+                "UPDATE events SET payload = NULL WHERE case_id = ? AND seq < ?", (case_id, erased.log_seq)
+            )
+        with explained(self.path):
+            # Until then the pages that were overwritten are still in the write-ahead log.
+            (is_busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_busy
 
     def case(self, case_id: str) -> CaseSnapshot:
         """A case as it is; CaseRefusedError where there is none, or it was erased."""
@@ -142,6 +174,19 @@ class CaseStore:
                 "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
             ).fetchone()
         return Head(*row) if row else Head(0, FIRST_PREVIOUS)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """All of it, on the disk, or nothing."""
+        with writing(self.path, self._what, self._wait_s), explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def _append(self, case_id: str, bodies: Sequence[CaseBody], actor: str, at: datetime) -> CaseSnapshot:
         case = fold(self.events(case_id))

@@ -41,6 +41,22 @@ MIGRATIONS: Final = (
     CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
     BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
     """,
+    """
+    CREATE TABLE accesses (
+        n INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        case_id TEXT NOT NULL,
+        what TEXT NOT NULL,
+        events_head TEXT NOT NULL,
+        previous TEXT NOT NULL,
+        hash TEXT NOT NULL
+    ) STRICT;
+    CREATE TRIGGER accesses_are_not_changed BEFORE UPDATE ON accesses
+    BEGIN SELECT RAISE(ABORT, 'accesses are never changed'); END;
+    CREATE TRIGGER accesses_are_not_deleted BEFORE DELETE ON accesses
+    BEGIN SELECT RAISE(ABORT, 'accesses are never deleted'); END;
+    """,
 )
 """What makes each version of the file from the one before it."""
 
