@@ -14,12 +14,14 @@ from octmargin.commands.assess import assess
 from octmargin.commands.bench import bench
 from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
+from octmargin.commands.coding import coding
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
 from octmargin.commands.doctor import doctor
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
+from octmargin.commands.report import report
 from octmargin.commands.run import run
 from octmargin.commands.watch import watch
 from octmargin.errors import OctMarginError
@@ -53,11 +55,12 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, doctor):
+for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, report, doctor):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
+app.add_typer(coding, name="coding")
 
 
 def _add_installed_commands() -> None:

@@ -9,7 +9,7 @@ from octmargin import __version__
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
 from octmargin.errors import InputError
 from octmargin.report.coding import SiteCoding, coding_sheet, load_site, load_tables
-from octmargin.report.document import Field, ReportDocument, State
+from octmargin.report.document import FacePictures, Field, ReportDocument
 from octmargin.report.faces import disagreements, face_names, face_section, not_seen
 from octmargin.report.identity import case_fields, patient_fields, patient_line, specimen_fields
 from octmargin.report.outcome import (
@@ -20,11 +20,10 @@ from octmargin.report.outcome import (
     re_excision_fields,
     status_by,
 )
-from octmargin.report.pictures import FacePictures
 from octmargin.report.provenance import record_fields, version_sets
 from octmargin.report.signing import signing_of
 from octmargin.report.standing import WATERMARKS, alerts, state_of, state_text
-from octmargin.report.wording import NOT_RECORDED, cleaned, when
+from octmargin.report.wording import NOT_RECORDED, cleaned, printable, when
 from octmargin.words import NOTICE
 
 TITLE = "Intraoperative OCT margin assessment"
@@ -39,8 +38,9 @@ def build_report(
     site: SiteCoding | None = None,
     zone: tzinfo = UTC,
     now: datetime | None = None,
+    source: str = "the record",
 ) -> ReportDocument:
-    """The report of one specimen; `pictures` by face, as `draw_pictures` gives them.
+    """The report of one specimen; `pictures` by face, as `draw_pictures` gives them, `source` where the case is from.
 
     InputError where the case has no such specimen.
     """
@@ -84,10 +84,10 @@ def build_report(
         no_pathology="No result of pathology is recorded yet; the margins are to be correlated when there is one.",
         signing=signing_of(specimen, zone),
         versions=tuple(version_sets(specimen)),
-        record=tuple(record_fields(snapshot, specimen, coding)),
+        record=tuple(record_fields(snapshot, specimen, coding, printable(source))),
         coding=cleaned(coding),
         created=f"Made {when(created, zone)} by octmargin {__version__}",
-        file_stem=_file_stem(specimen.specimen_id, state),
+        file_stem=file_stem(original),
     )
 
 
@@ -107,6 +107,8 @@ def _specimen_of(snapshot: CaseSnapshot, specimen_id: str) -> SpecimenRecord:
     return specimen
 
 
-def _file_stem(specimen_id: str, state: State) -> str:
-    safe = "".join(one if one.isascii() and (one.isalnum() or one in "-_.") else "-" for one in specimen_id)
-    return f"report-{safe.strip('.')}-{state}"
+def file_stem(specimen: SpecimenRecord) -> str:
+    """What the files of its report are called, but for their ending: the state is in it."""
+    name = specimen.specimen_id
+    safe = "".join(one if one.isascii() and (one.isalnum() or one in "-_.") else "-" for one in name)
+    return f"report-{safe.replace('..', '-')}-{state_of(specimen)}"

@@ -40,6 +40,16 @@ class Picture(_Part, frozen=True, kw_only=True):
     alt: str
 
 
+class FacePictures(_Part, frozen=True, kw_only=True):
+    """What there is of a face; `missing` says why something is not there."""
+
+    map: Picture | None = None
+    enface: Picture | None = None
+    key_views: dict[int, Picture] = {}
+    """By the number of the key view."""
+    missing: str = ""
+
+
 class Word(_Part, frozen=True, kw_only=True):
     """What someone says of a face, with its mark."""
 

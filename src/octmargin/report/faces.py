@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
 from octmargin.case.record.model import Decision, FaceFinding, KeyView, SpecimenRecord, SweepRecord
-from octmargin.report.document import Disagreement, FaceSection, KeyViewFigure, Word
-from octmargin.report.pictures import FacePictures
+from octmargin.report.document import Disagreement, FacePictures, FaceSection, KeyViewFigure, Word
 from octmargin.report.wording import (
     NOT_SCANNED,
     NOT_STATED,

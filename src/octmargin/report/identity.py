@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 
+from octmargin.case.record.formalin import LIMIT, formalin_clock
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
 from octmargin.report.document import Field
 from octmargin.report.wording import NOT_RECORDED, when
 
-FORMALIN_WITHIN = timedelta(hours=1)
 _KINDS = {"lumpectomy": "lumpectomy specimen", "shave": "cavity shave", "node": "axillary node"}
 _SEXES = {"F": "female", "M": "male", "O": "other", "U": "not known"}
 
@@ -79,24 +79,18 @@ def _formalin(specimen: SpecimenRecord, zone: tzinfo) -> Field:
     return Field(
         label="In formalin",
         value=f"{value}, {_minutes(after)} min after excision",
-        alert=after > FORMALIN_WITHIN or after < timedelta(),
+        alert=not timedelta() <= after <= LIMIT,
     )
 
 
 def formalin_late(specimen: SpecimenRecord, now: datetime) -> str:
     """A warning where fixation came later than an hour after excision, or is not recorded by then; "" else."""
-    if specimen.excised_at is None:
-        return ""
-    if specimen.formalin_at is None:
-        if now - specimen.excised_at > FORMALIN_WITHIN:
-            return "More than 1 hour after excision no time in formalin is recorded."
-        return ""
-    late = specimen.formalin_at - specimen.excised_at
-    return (
-        f"In formalin {_minutes(late)} min after excision, later than 1 hour."
-        if late > FORMALIN_WITHIN
-        else ""
-    )
+    clock = formalin_clock(specimen, now)
+    if clock.state == "exceeded":
+        return f"In formalin {clock.minutes:.0f} min after excision, later than 1 hour."
+    if clock.state == "over":
+        return "More than 1 hour after excision no time in formalin is recorded."
+    return ""
 
 
 def _minutes(duration: timedelta) -> int:

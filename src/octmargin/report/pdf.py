@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -48,10 +48,11 @@ def render_pdf(document: ReportDocument, *, paper: Paper = "a4", now: datetime |
     _name_pictures(values)
     pictures = (*document.pictures, *swatches().values())
     common = {_svg_name(picture): _as_svg(picture) for picture in pictures} | {"main.typ": _template()}
-    return _set(values, common, now)
+    # A PDF's times are whole seconds.
+    return _set(values, common, (now or datetime.now(UTC)).replace(microsecond=0))
 
 
-def _set(values: dict[str, Any], common: dict[str, bytes], now: datetime | None) -> bytes:
+def _set(values: dict[str, Any], common: dict[str, bytes], now: datetime) -> bytes:
     """With the fonts of typst; with those of the system for what these lack; at last without what none has."""
     unshown: set[str] = set()
     has_system_fonts = False

@@ -6,8 +6,8 @@ those of the sweep. Where it is not, the report says why there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from octmargin.errors import InputError, OctMarginError
 from octmargin.frames import ALINES_PER_BLOCK, BlockState
 from octmargin.margin import Cluster
 from octmargin.pictures import Caption, enface_image, map_image
-from octmargin.report.document import Picture
+from octmargin.report.document import FacePictures, Picture
 from octmargin.report.wording import verdict_word
 from octmargin.said import Then, read_then
 from octmargin.startup import engine_settings
@@ -36,17 +36,6 @@ _JPEG_QUALITY = 88
 
 Progress = Callable[[str, int, int], None]
 """Face, frames done, frames of the face."""
-
-
-@dataclass(frozen=True, slots=True)
-class FacePictures:
-    """What there is of a face; `missing` says why something is not there."""
-
-    map: Picture | None = None
-    enface: Picture | None = None
-    key_views: Mapping[int, Picture] = field(default_factory=dict)
-    """By the number of the key view."""
-    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +144,8 @@ def _differences(sweep: SweepRecord, state: NDArray[np.uint8], source: _Source) 
         yield then.trouble
     if sweep.recording_log_sha256 and recording.log_sha256 not in (None, sweep.recording_log_sha256):
         yield "is not as it was when it was entered into the record; restore it from a copy"
-    if then.description.instance_id != sweep.session:
+    # A log without a number of the sweep has its entry's behind a slash.
+    if then.description.instance_id != sweep.session.partition("/")[0]:
         yield "was made in another session than the sweep"
     if sweep.face not in recording.faces:
         yield f"has no face {sweep.face}"

@@ -37,7 +37,7 @@ from octmargin.report.pdf import Paper, render_pdf
 from octmargin.report.pictures import draw_pictures
 from octmargin.report.text import COLUMNS, render_text, wrapped
 
-NOW = datetime(2026, 11, 12, 10, 5, tzinfo=UTC)
+NOW = datetime(2026, 11, 12, 10, 5, 7, 123456, tzinfo=UTC)
 LOREM = "The margin was looked at anew from the other side, with the same result. "
 
 
