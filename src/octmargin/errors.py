@@ -91,5 +91,9 @@ class RecordBusyError(RecordError):
     """Another process is writing the record."""
 
 
+EXIT_REFUSED = 3
+"""Exit code of a command that a case does not allow."""
+
+
 class CaseRefusedError(OctMarginError):
     """A case, as it is, does not allow what was asked for; nothing was recorded."""

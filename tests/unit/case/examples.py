@@ -75,6 +75,7 @@ def registered(specimen_id: str = SPECIMEN, **changes: Any) -> events.Registered
         "specimen_kind": "lumpectomy",
         "laterality": "left",
         "faces": FACES,
+        "excised_at": NOW - timedelta(minutes=30),
     }
     return events.Registered(**(fields | changes))
 
@@ -126,7 +127,8 @@ def bodies(specimen_id: str = SPECIMEN) -> dict[str, events.CaseBody]:
         "register": registered(specimen_id),
         "close": events.Closed(),
         "erase": events.Erased(rule="10 years after closing"),
-        "describe": events.Described(specimen_id=specimen_id, container="A", formalin_at=NOW),
+        "describe": events.Described(specimen_id=specimen_id, container="A"),
+        "fix": events.Fixed(specimen_id=specimen_id, formalin_at=NOW),
         "state": stated(specimen_id=specimen_id),
         "confirm": confirmed(specimen_id=specimen_id),
         "diagnose": events.Diagnosed(specimen_id=specimen_id, diagnoses=(LEFT_CODE,)),

@@ -80,8 +80,7 @@ REFUSED: dict[str, tuple[str, events.CaseBody, str]] = {
         "scanned", events.Swept(specimen_id=SPECIMEN, sweep=sweep(coverage=1.0)), "is in the record already",
     ),
     "formalin before excision": (
-        "registered",
-        events.Described(specimen_id=SPECIMEN, excised_at=NOW, formalin_at=NOW - timedelta(minutes=1)),
+        "registered", events.Fixed(specimen_id=SPECIMEN, formalin_at=NOW - timedelta(hours=2)),
         "formalin at .* is before its excision",
     ),
     "an excision that is yet to come": (
@@ -191,6 +190,13 @@ def test_what_was_signed_can_be_shown_as_it_was(store: CaseStore) -> None:
     tell(store, said["addend"], said["correlate"], said["re-operate"])
     assert store.case_at(CASE, then.log_seq) == then
     assert store.case(CASE).specimens[0] != then.specimens[0]
+
+
+def test_when_it_went_into_formalin_may_be_said_after_signing_once(store: CaseStore) -> None:
+    ready(store, "signed")
+    assert tell(store, bodies()["fix"]).specimens[0].formalin_at == NOW
+    with pytest.raises(CaseRefusedError, match="its signed report says when it went into formalin"):
+        tell(store, events.Fixed(specimen_id=SPECIMEN, formalin_at=NOW - timedelta(minutes=5)))
 
 
 def test_addenda_are_numbered(store: CaseStore) -> None:

@@ -51,11 +51,6 @@ NODES = DiagnosisCode(code="C77.3", side="none")
 CONTRADICTIONS: dict[str, tuple[tuple[events.CaseBody, ...], str]] = {
     "order": ((ordered("right"),), "the order says right, specimen specimen-1 is registered as left"),
     "stage": ((stated("right"),), "the stage says right, specimen specimen-1 is registered as left"),
-    "code of the specimen": (
-        (diagnosed(RIGHT_CODE),),
-        r"specimen specimen-1 is left, and C50.911 is of the right \(of right female breast\)",
-    ),
-    "one code of two": ((diagnosed(LEFT_CODE, RIGHT_CODE),), "C50.911 is of the right"),
     "code of the order": ((ordered("unknown", RIGHT_CODE),), "C50.911 is of the right"),
     "order in itself": (
         (ordered("left", RIGHT_CODE), diagnosed(LEFT_CODE)),
@@ -138,12 +133,24 @@ def test_what_was_confirmed_is_compared_again_with_what_is_said_later(store: Cas
     assert tell(store, ordered("left")).phase == "confirm"
 
 
+@pytest.mark.parametrize("codes", [(RIGHT_CODE,), (LEFT_CODE, RIGHT_CODE)])
+def test_a_code_of_the_other_side_is_refused_with_the_explanation(
+    store: CaseStore, codes: tuple[DiagnosisCode, ...]
+) -> None:
+    ready(store)
+    text = r"specimen specimen-1 is left, and C50.911 is of the right \(of right female breast\); give the code of"
+    with pytest.raises(CaseRefusedError, match=text):
+        tell(store, diagnosed(*codes))
+    assert store.case(CASE).specimens[0].diagnoses == ()
+
+
 def test_no_confirmation_makes_a_code_of_the_other_side_right(store: CaseStore) -> None:
     ready(store)
-    tell(store, diagnosed(RIGHT_CODE))
-    assert tell(store, confirmed("left")).phase == "confirm"
-    assert tell(store, diagnosed(LEFT_CODE)).phase == "open"
-    assert tell(store, confirmed("right")).phase == "confirm"
+    tell(store, diagnosed(LEFT_CODE))
+    case = tell(store, confirmed("right"))
+    assert case.phase == "confirm"
+    assert "C50.912 is of the left" in case.conflicts[0].text
+    assert tell(store, diagnosed(RIGHT_CODE)).phase == "open"
 
 
 def test_who_confirms_says_a_side_and_why(store: CaseStore) -> None:

@@ -33,7 +33,7 @@ OF_NO_SPECIMEN = {"open", "erase"}
 def documented() -> dict[tuple[str, str], str | None]:
     """The document's table: the phase after an action on a specimen in a phase, None where it is refused."""
     rows = [line.strip("| ").split(" | ") for line in DOCUMENT.splitlines() if line.startswith("| ")]
-    (header,) = [row for row in rows if row[0] == "action"]
+    (header,) = [row for row in rows if row[0] == "action" and "signed" in row]
     table = [row for row in rows if len(row) == len(header) and row[0] != "action"]
     return {
         (phase, row[0]): None if after == "–" else after
@@ -82,7 +82,7 @@ CASE_TABLE = {
     "none": {"open"},
     "open": OPEN_CASE,
     "confirm": OPEN_CASE - {"finalise", "sign", "close"},
-    "closed": {"addend", "correlate", "re-operate", "erase"},
+    "closed": {"addend", "correlate", "fix", "re-operate", "erase"},
 }
 CASE_PAIRS = [(phase, action) for phase in CASE_TABLE for action in ACTIONS]
 
@@ -134,7 +134,9 @@ def test_a_case_closes_when_its_last_specimen_is_signed_or_withdrawn(store: Case
 def test_of_several_events_all_are_recorded_or_none(store: CaseStore) -> None:
     opened(store)
     with pytest.raises(CaseRefusedError, match="is registered already"):
-        store.append(CASE, *(bodies()[step] for step in ("indicate", "register", "register")), actor="anna")
+        store.append(
+            CASE, *(bodies()[step] for step in ("indicate", "register", "register")), actor="anna", at=NOW
+        )
     assert [event.kind for event in store.events()] == ["opened"]
 
 

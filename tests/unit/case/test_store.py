@@ -55,6 +55,7 @@ STORY = [
     "order",
     "indicate",
     "register",
+    "fix",
     "state",
     "sweep",
     "decide",
@@ -72,12 +73,12 @@ STORY = [
 ]
 TELL_STORY = """
 import sys
-from tests.unit.case.examples import CASE, bodies
+from tests.unit.case.examples import CASE, NOW, bodies
 from octmargin.case.record.store import CaseStore
 said = bodies()
 with CaseStore.open(sys.argv[1], writable=True) as store:
     for step in sys.argv[2:]:
-        store.append(CASE, said[step], actor="anna")
+        store.append(CASE, said[step], actor="anna", at=NOW)
         print(store.head(), flush=True)
         sys.stdin.readline()
 """
@@ -102,7 +103,7 @@ def test_killed_between_any_two_events_it_opens_verifies_and_goes_on(tmp_path: P
 
 KEEP_MARKING = """
 import sys
-from tests.unit.case.examples import CASE, bodies
+from tests.unit.case.examples import CASE, NOW, bodies
 from octmargin.case.record.store import CaseStore
 body = bodies()["mark"]
 with CaseStore.open(sys.argv[1], writable=True) as store:
@@ -174,7 +175,7 @@ def test_a_writer_waits_for_another_one_that_finishes(tmp_path: Path) -> None:
 def test_two_who_write_in_turn_see_what_the_other_wrote(tmp_path: Path) -> None:
     with new_store(tmp_path) as one, CaseStore.open(one.path, writable=True) as other:
         opened(one)
-        other.append(CASE, bodies()["register"], actor="berta")
+        other.append(CASE, bodies()["register"], actor="berta", at=NOW)
         case = one.append(CASE, events.Swept(specimen_id=SPECIMEN, sweep=sweep()), actor="anna")
         assert case.specimens[0].phase == "scanned"
         assert verify(one.path).troubles == ()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.case.examples import CASE, SPECIMEN, bodies, new_store, opened, ready, registered
+from tests.unit.case.examples import CASE, NOW, SPECIMEN, bodies, new_store, opened, ready, registered
 
 from octmargin.archive import Recording
 from octmargin.archive.metadata import FaceEntry, Metadata
@@ -271,7 +271,8 @@ def test_only_a_registered_specimen_that_is_not_signed_takes_it(store: CaseStore
         taken_into(store, path)
     said = bodies()
     store.append(
-        CASE, registered(), *(said[step] for step in ("identify", "indicate", "sweep", "finalise", "sign")), actor="a"
+        CASE, registered(), *(said[step] for step in ("identify", "indicate", "sweep", "finalise", "sign")), actor="a",
+        at=NOW,
     )  # fmt: skip
     with pytest.raises(CaseRefusedError, match="is signed, where `state` is not possible"):
         taken_into(store, path)

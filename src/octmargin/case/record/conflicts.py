@@ -44,6 +44,17 @@ def contradicted(
     )
 
 
+def codes_of_other_side(specimen: SpecimenRecord, diagnoses: Sequence[DiagnosisCode]) -> str:
+    """In words the codes that are of the other side than the specimen; empty where none is."""
+    codes = _of_other_side(diagnoses, specimen.laterality) if specimen.laterality in _SIDED else []
+    if not codes:
+        return ""
+    return (
+        f"specimen {specimen.specimen_id} is {specimen.laterality}, and {_listed(codes)}; "
+        "give the code of its side, or confirm the specimen's side"
+    )
+
+
 def _within_order(order: Order) -> Iterator[Conflict]:
     if order.laterality in _SIDED and (codes := _of_other_side(order.diagnoses, order.laterality)):
         yield Conflict(
@@ -79,13 +90,8 @@ def _of_specimen(order: Order | None, specimen: SpecimenRecord) -> Iterator[Conf
                 text=f'the {source} says "{way}", specimen {name} is registered as "{specimen.orientation}"; '
                 "find out which is right, then confirm the specimen",
             )
-    if specimen.laterality in _SIDED and (codes := _codes_against(order, specimen)):
-        yield Conflict(
-            specimen_id=name,
-            what="laterality",
-            text=f"specimen {name} is {specimen.laterality}, and {_listed(codes)}; "
-            "give the code of its side, or confirm the specimen's side",
-        )
+    if text := codes_of_other_side(specimen, _diagnoses_of(order, specimen)):
+        yield Conflict(specimen_id=name, what="laterality", text=text)
 
 
 _Source = tuple[str, OrderLaterality, str]
@@ -128,15 +134,13 @@ def _way_key(source: str, way: str) -> str:
     return f"{source}, orientation: {' '.join(_words(way))}"
 
 
-def _codes_against(order: Order | None, specimen: SpecimenRecord) -> list[DiagnosisCode]:
-    """Codes of the other side: the specimen's own, or where it has none, those of the order."""
-    if specimen.diagnoses:
-        return _of_other_side(specimen.diagnoses, specimen.laterality)
-    if order is None:
-        return []
+def _diagnoses_of(order: Order | None, specimen: SpecimenRecord) -> tuple[DiagnosisCode, ...]:
+    """Codes that hold for a specimen: its own, or where it has none, those of the order."""
+    if specimen.diagnoses or order is None:
+        return specimen.diagnoses
     if order.laterality == "bilateral" and any(code.side == specimen.laterality for code in order.diagnoses):
-        return []  # it names codes of both sides
-    return _of_other_side(order.diagnoses, specimen.laterality)
+        return ()  # it names codes of both sides
+    return order.diagnoses
 
 
 def _of_other_side(diagnoses: Sequence[DiagnosisCode], side: CodeSide) -> list[DiagnosisCode]:

@@ -105,7 +105,12 @@ class Described(SpecimenBody, frozen=True, kw_only=True):
     label: str | None = None
     container: str | None = None
     excised_at: Instant | None = None
-    formalin_at: Instant | None = None
+
+
+class Fixed(SpecimenBody, frozen=True, kw_only=True):
+    """A specimen went into formalin."""
+
+    formalin_at: Instant
 
 
 class Stated(SpecimenBody, frozen=True, kw_only=True):
@@ -200,6 +205,7 @@ KINDS: Final[Mapping[str, type[CaseBody]]] = {
     "erased": Erased,
     "registered": Registered,
     "described": Described,
+    "fixed": Fixed,
     "stated": Stated,
     "confirmed": Confirmed,
     "diagnosed": Diagnosed,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from octmargin.case.record import events
+from octmargin.case.record.conflicts import codes_of_other_side
 from octmargin.case.record.events import SpecimenBody
 from octmargin.case.record.model import CaseSnapshot, Interpretation, SpecimenRecord
 from octmargin.errors import CaseRefusedError
@@ -49,8 +50,13 @@ def _check_specimen(specimen: SpecimenRecord, body: SpecimenBody, now: datetime)
     name = specimen.specimen_id
     match body:
         case events.Described():
-            excised_at = body.excised_at or specimen.excised_at
-            _check_times(name, excised_at, body.formalin_at or specimen.formalin_at, now)
+            _check_times(name, body.excised_at or specimen.excised_at, specimen.formalin_at, now)
+        case events.Fixed(formalin_at=formalin_at):
+            if specimen.signature is not None and specimen.formalin_at is not None:
+                raise CaseRefusedError(
+                    f"specimen {name}: its signed report says when it went into formalin; add an addendum"
+                )
+            _check_times(name, specimen.excised_at, formalin_at, now)
         case events.Confirmed():
             if body.laterality == "unknown":
                 raise CaseRefusedError(f"specimen {name}: give the side that is confirmed, left or right")
@@ -60,6 +66,9 @@ def _check_specimen(specimen: SpecimenRecord, body: SpecimenBody, now: datetime)
                 raise CaseRefusedError(
                     f"specimen {name}: sweep {sweep.sweep} over {sweep.face} is in the record already"
                 )
+        case events.Diagnosed(diagnoses=diagnoses):
+            if text := codes_of_other_side(specimen, diagnoses):
+                raise CaseRefusedError(text)
         case events.Discontinued(discontinuation=discontinuation):
             _need(name, "who gave it up, and why", discontinuation.by, discontinuation.why)
         case events.Withdrawn():
@@ -142,8 +151,8 @@ def _check_signature(case: CaseSnapshot, specimen: SpecimenRecord, body: events.
     if not case.indication.strip():
         raise CaseRefusedError(f"{where}: give the indication before the report is signed")
     interpretation = specimen.interpretation
-    if interpretation is not None and interpretation.by != body.by:
-        by = interpretation.by
+    by = interpretation.by if interpretation is not None else body.by
+    if (by.name, by.role) != (body.by.name, body.by.role):
         raise CaseRefusedError(
             f"{where}: the interpretation is by {by.name}, {by.role}, who alone can sign it; "
             f"{body.by.name} makes it final first"

@@ -81,7 +81,12 @@ def _with_specimen(case: CaseSnapshot, event: Event, body: SpecimenBody) -> Case
             "restore the record from a copy"
         )
     action = action_of(body)
-    after = _reported(before, event, body) or _scanned(before, body) or _said(case.order, before, event, body)
+    after = (
+        _reported(before, event, body)
+        or _scanned(before, body)
+        or _described(before, body)
+        or _placed(case.order, before, event, body)
+    )
     after = replace(after, phase=SPECIMEN_AFTER[before.phase].get(action, before.phase))
     if action in _OUTDATE_INTERPRETATION and after.interpretation is not None:
         after = replace(after, interpretation=replace(after.interpretation, state="preliminary"))
@@ -157,22 +162,38 @@ def _with_sweep(sweeps: tuple[SweepRecord, ...], sweep: SweepRecord) -> tuple[Sw
     return (*(one for one in sweeps if one.key != sweep.key), sweep)
 
 
-def _said(order: Order | None, specimen: SpecimenRecord, event: Event, body: SpecimenBody) -> SpecimenRecord:
-    """Of what the specimen is."""
+def _described(specimen: SpecimenRecord, body: SpecimenBody) -> SpecimenRecord | None:
+    """Of what the specimen is; None where the event is about something else."""
     match body:
         case events.Described():
             said = {
                 name: value
-                for name in ("label", "container", "excised_at", "formalin_at")
+                for name in ("label", "container", "excised_at")
                 if (value := getattr(body, name)) is not None
             }
             return replace(specimen, **said)
+        case events.Fixed(formalin_at=formalin_at):
+            return replace(specimen, formalin_at=formalin_at)
+        case events.Diagnosed(diagnoses=diagnoses):
+            return replace(specimen, diagnoses=diagnoses)
+        case events.Withdrawn(why=why):
+            return replace(specimen, withdrawn_why=why)
+        case _:
+            return None
+
+
+def _placed(
+    order: Order | None, specimen: SpecimenRecord, event: Event, body: SpecimenBody
+) -> SpecimenRecord:
+    """Of where the specimen came from."""
+    match body:
         case events.Stated(statement=statement):
             # What nobody had said before is no contradiction: it is taken from whoever says it first.
+            is_first = specimen.laterality == "unknown"
             return replace(
                 specimen,
                 statements=(*specimen.statements, statement),
-                laterality=statement.laterality if specimen.laterality == "unknown" else specimen.laterality,
+                laterality=statement.laterality if is_first else specimen.laterality,
                 orientation=specimen.orientation or statement.orientation,
             )
         case events.Confirmed(by=by, laterality=laterality, orientation=orientation, why=why):
@@ -191,9 +212,5 @@ def _said(order: Order | None, specimen: SpecimenRecord, event: Event, body: Spe
                 orientation=orientation,
                 statements=(*specimen.statements, confirmation),
             )
-        case events.Diagnosed(diagnoses=diagnoses):
-            return replace(specimen, diagnoses=diagnoses)
-        case events.Withdrawn(why=why):
-            return replace(specimen, withdrawn_why=why)
         case _:
             return specimen

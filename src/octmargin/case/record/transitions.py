@@ -26,6 +26,7 @@ class Action(StrEnum):
     CLOSE = "close"
     ERASE = "erase"
     DESCRIBE = "describe"
+    FIX = "fix"
     STATE = "state"
     CONFIRM = "confirm"
     DIAGNOSE = "diagnose"
@@ -46,7 +47,7 @@ class Action(StrEnum):
 OF_EVERY_SPECIMEN: Final = frozenset({Action.IDENTIFY, Action.ORDER, Action.INDICATE, Action.CLOSE})
 """Actions on the case that every one of its specimens must allow."""
 
-_ALWAYS_ADDED: Final = frozenset({Action.ADDEND, Action.CORRELATE, Action.RE_OPERATE})
+_ALWAYS_ADDED: Final = frozenset({Action.ADDEND, Action.CORRELATE, Action.FIX, Action.RE_OPERATE})
 _OF_OPEN: Final = frozenset(Action) - {Action.OPEN, Action.ERASE}
 
 CASE_ALLOWS: Final[Mapping[CasePhase | None, frozenset[Action]]] = {
@@ -74,6 +75,7 @@ _UNSIGNED_STAY: Final = (
     Action.ORDER,
     Action.INDICATE,
     Action.DESCRIBE,
+    Action.FIX,
     Action.STATE,
     Action.CONFIRM,
     Action.DIAGNOSE,
@@ -98,7 +100,7 @@ def _unsigned(phase: SpecimenPhase) -> dict[Action, SpecimenPhase]:
 
 def _signed(phase: SpecimenPhase) -> dict[Action, SpecimenPhase]:
     """What is possible after it: nothing that changes what was signed."""
-    return _staying(phase, Action.CLOSE, Action.RE_OPERATE, Action.CORRELATE) | {
+    return _staying(phase, Action.CLOSE, Action.FIX, Action.RE_OPERATE, Action.CORRELATE) | {
         Action.ADDEND: SpecimenPhase.AMENDED
     }
 
@@ -138,6 +140,7 @@ _ACTIONS: Final[Mapping[type[CaseBody], Action]] = {
     events.Erased: Action.ERASE,
     events.Registered: Action.REGISTER,
     events.Described: Action.DESCRIBE,
+    events.Fixed: Action.FIX,
     events.Stated: Action.STATE,
     events.Confirmed: Action.CONFIRM,
     events.Diagnosed: Action.DIAGNOSE,
