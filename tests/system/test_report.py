@@ -27,7 +27,7 @@ from octmargin.archive import Recording
 from octmargin.bus import EmbeddedBroker
 from octmargin.case.record import events
 from octmargin.case.record.diagnosis import as_entered
-from octmargin.case.record.model import FaceFinding
+from octmargin.case.record.model import FaceFinding, PathologyResult, ReExcision
 from octmargin.case.record.store import CaseStore
 from octmargin.case.recorded import Recorded, read_recorded
 from octmargin.case.taking import take
@@ -157,6 +157,42 @@ def test_before_signing_a_report_is_preliminary_and_after_it_final(record: Path,
         signature = store.case(CASE).specimens[0].signature
     assert signature is not None
     assert signature.log_head in final.replace(" ", "")
+
+
+def test_what_was_signed_is_shown_as_it_was_and_what_came_later_apart_from_it(
+    record: Path, tmp_path: Path
+) -> None:
+    sign(record)
+    arguments = (CASE, "--record", record, "--no-pictures", "-f", "text")
+    written(*arguments, "-o", tmp_path / "then")
+    at = datetime.now(UTC)
+    again = ReExcision(face="medial", at=at, why="tumour at ink", by="Dr. Lee", immediate=False)
+    result = PathologyResult(face="medial", finding="positive", entity="invasive carcinoma")
+    with CaseStore.open(record, writable=True) as store:
+        store.append(
+            CASE,
+            events.Fixed(specimen_id=SPECIMEN, formalin_at=at),
+            events.ReExcised(specimen_id=SPECIMEN, re_excision=again),
+            events.Correlated(specimen_id=SPECIMEN, results=(result,)),
+            events.Addended(specimen_id=SPECIMEN, by=SURGEON, text="Seen again.", corrects=False),
+            actor="anna",
+        )
+    written(*arguments, "-o", tmp_path / "now")
+    then = (tmp_path / "then" / "report-s-1-final.txt").read_text(encoding="utf-8").splitlines()
+    now = (tmp_path / "now" / "report-s-1-amended.txt").read_text(encoding="utf-8")
+    gone = [line for line in then if line not in now.splitlines()]
+    # The state, the text that stood where pathology is now, and where the record stands: nothing that was signed.
+    assert all(
+        re.search(
+            "- FINAL$|^Signed by|No result of pathology|when there is one|Record: event|^    [0-9a-f]{64}$|Made 20",
+            line,
+        )
+        for line in gone
+    ), gone
+    later = now.split("RECORDED AFTER SIGNING")[1].split("WHERE READER")[0]
+    assert "In formalin" in later
+    assert "Re-excision, medial" in later
+    assert "in another operation, by Dr. Lee: tumour at ink" in " ".join(later.split())
 
 
 def test_a_report_has_the_pictures_of_the_recording(record: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from octmargin.case.record.lock import user
 from octmargin.case.record.model import CaseSnapshot, SpecimenPhase, SpecimenRecord
 from octmargin.case.record.store import CaseStore
 from octmargin.cold_start import compiling_told
+from octmargin.commands.case.common import RECORD_VARIABLE
 from octmargin.errors import InputError
 from octmargin.report.building import build_report, file_stem
 from octmargin.report.coding import SiteCoding, load_site, load_tables
@@ -66,7 +67,7 @@ def report(
     ],
     record: Annotated[
         Path | None,
-        typer.Option("--record", envvar="OCTMARGIN_RECORD", help="The record, where a CASE is named."),
+        typer.Option("--record", envvar=RECORD_VARIABLE, help="The record, where a CASE is named."),
     ] = None,
     specimen: Annotated[
         list[str] | None,
@@ -94,8 +95,8 @@ def report(
     """Write the report of each specimen of a case. What is not signed is marked preliminary. Research use only."""
     forms = list(dict.fromkeys(form or [Form.PDF]))
     zone, site = _zone(time_zone), load_site(coding_site, load_tables())
-    case, made_from = _case(source, record, specimen)
-    chosen = _chosen(case, specimen)
+    found = _case(source, record, specimen)
+    chosen = _chosen(found.case, specimen)
     setting = _Setting(forms, paper, zone, site, output, overwrite)
     for one in chosen:
         setting.check_free(file_stem(one))
@@ -111,10 +112,26 @@ def report(
             )
             now = datetime.now(UTC)
             document = build_report(
-                case, one.specimen_id, pictures=drawn, site=site, zone=zone, now=now, source=made_from
+                found.case,
+                one.specimen_id,
+                pictures=drawn,
+                site=site,
+                zone=zone,
+                now=now,
+                source=found.made_from,
+                signed=found.at_signature[one.specimen_id],
             )
             setting.write(document, now)
             _tell(document, asked_for_pictures=pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A case, how it was when each report was signed, and in words where it is from."""
+
+    case: CaseSnapshot
+    at_signature: dict[str, CaseSnapshot | None]
+    made_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +186,32 @@ def _zone(name: str) -> tzinfo:
         raise InputError(f"--time-zone {name}: is not known here; give one such as Europe/Berlin") from error
 
 
-def _case(source: str, record: Path | None, specimens: list[str] | None) -> tuple[CaseSnapshot, str]:
-    """The case, and where it is from in words."""
+def _case(source: str, record: Path | None, specimens: list[str] | None) -> _Source:
     path = Path(source)
     if path.is_file():
-        case = read_export(path)
-        return case, f"{path.name}, an export of the record; its events have their hashes"
+        export = read_export(path)
+        at = {one.specimen_id: _at_signature(one, export.at) for one in export.case.specimens}
+        return _Source(export.case, at, f"{path.name}, an export of the record; its events have their hashes")
     if record is None:
         raise InputError(
-            f"{source}: no such file; to name a case, say where the record is with --record or OCTMARGIN_RECORD"
+            f"{source}: no such file; to name a case, say where the record is with --record or {RECORD_VARIABLE}"
         )
     with CaseStore.open(record, writable=True, what="octmargin report") as store:
         of = f" of {', '.join(specimens)}" if specimens else ""
-        return store.consult(source, actor=user(), what=f"report{of}"), "the record"
+        case = store.consult(source, actor=user(), what=f"report{of}")
+        at = {
+            one.specimen_id: _at_signature(one, lambda seq: store.case_at(source, seq))
+            for one in case.specimens
+        }
+        return _Source(case, at, "the record")
+
+
+def _at_signature(
+    specimen: SpecimenRecord, case_at: Callable[[int], CaseSnapshot | None]
+) -> CaseSnapshot | None:
+    """The case as it was when the report was signed; None where it is not."""
+    # The signature names the event before it.
+    return case_at(specimen.signature.log_seq + 1) if specimen.signature is not None else None
 
 
 def _chosen(case: CaseSnapshot, named: list[str] | None) -> list[SpecimenRecord]:

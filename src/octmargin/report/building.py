@@ -21,6 +21,7 @@ from octmargin.report.outcome import (
     status_by,
 )
 from octmargin.report.provenance import record_fields, version_sets
+from octmargin.report.signed import as_signed, later_fields
 from octmargin.report.signing import signing_of
 from octmargin.report.standing import WATERMARKS, alerts, state_of, state_text
 from octmargin.report.wording import NOT_RECORDED, cleaned, printable, when
@@ -39,14 +40,20 @@ def build_report(
     zone: tzinfo = UTC,
     now: datetime | None = None,
     source: str = "the record",
+    signed: CaseSnapshot | None = None,
 ) -> ReportDocument:
     """The report of one specimen; `pictures` by face, as `draw_pictures` gives them, `source` where the case is from.
+
+    `signed` is the case as the log has it up to the signature of this specimen's report: what was signed is shown as
+    it was then, and what came later apart from it.
+
 
     InputError where the case has no such specimen.
     """
     tables = load_tables()
     # Checked on the record as it is: what is written out for paper is no code any more.
-    original = _specimen_of(snapshot, specimen_id)
+    newest = _specimen_of(snapshot, specimen_id)
+    original = as_signed(newest, signed.specimen(specimen_id) if signed is not None else None)
     coding = coding_sheet(snapshot, original, site or load_site(None, tables), tables)
     snapshot, specimen = cleaned(snapshot), cleaned(original)
     state = state_of(specimen)
@@ -80,6 +87,7 @@ def build_report(
         re_excisions=tuple(re_excision_fields(specimen, zone)),
         no_re_excision="No re-excision is recorded.",
         addenda=tuple(addendum_texts(specimen, zone)),
+        later=tuple(later_fields(cleaned(newest), specimen, zone)),
         pathology=tuple(pathology_rows(specimen, zone)),
         no_pathology="No result of pathology is recorded yet; the margins are to be correlated when there is one.",
         signing=signing_of(specimen, zone),

@@ -178,6 +178,8 @@ class ReportDocument(_Part, frozen=True, kw_only=True):
     re_excisions: tuple[Field, ...]
     no_re_excision: str
     addenda: tuple[AddendumText, ...]
+    later: tuple[Field, ...]
+    """What else was recorded after signing."""
     pathology: tuple[PathologyRow, ...]
     no_pathology: str
     signing: Signing

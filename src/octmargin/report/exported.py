@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,19 @@ class _Export(Struct, frozen=True, kw_only=True):
     events: list[_ExportedEvent]
 
 
-def read_export(path: Path) -> CaseSnapshot:
+@dataclass(frozen=True, slots=True)
+class ExportedCase:
+    """A case with its events."""
+
+    case: CaseSnapshot
+    events: tuple[Event, ...]
+
+    def at(self, seq: int) -> CaseSnapshot | None:
+        """The case as it was up to event `seq`; None before its beginning."""
+        return fold(event for event in self.events if event.seq <= seq)
+
+
+def read_export(path: Path) -> ExportedCase:
     """The case as its events tell it. InputError where the file is no export, or was changed since.
 
     Whoever changes an export and makes its hashes anew is found by the head of the record, which the report names.
@@ -51,7 +64,7 @@ def read_export(path: Path) -> CaseSnapshot:
         raise InputError(f"{path}: {error}") from error
     if case is None or case != export.case:
         raise InputError(f"{path}: was changed: its events do not make its case; export it anew")
-    return case
+    return ExportedCase(case, tuple(events))
 
 
 def _checked(path: Path, case_id: str, said: _ExportedEvent) -> Event:

@@ -76,6 +76,6 @@ def alerts(snapshot: CaseSnapshot, specimen: SpecimenRecord, now: datetime) -> I
     for sweep in filter(None, map(specimen.newest_sweep, face_names(specimen))):
         if sweep.trouble:
             yield sentence(f"{sweep.face}: what is said of it cannot be relied on: {sweep.trouble}")
-    late = formalin_late(specimen, now)
-    if late:
+    # Of the newest that the record knows: a time that came after signing is no time that is missing.
+    if late := formalin_late(snapshot.specimen(specimen.specimen_id) or specimen, now):
         yield late

@@ -41,6 +41,9 @@ def _lines(d: ReportDocument) -> Iterator[str]:
         for addendum in d.addenda:
             yield from wrapped(addendum.title, indent=_INDENT)
             yield from _paragraphs(addendum.text, indent=2 * _INDENT)
+    if d.later:
+        yield from _heading("Recorded after signing")
+        yield from _fields(d.later)
     yield from _heading("Where reader and algorithm disagree")
     for one in d.disagreements:
         text = f"{one.face}: algorithm {_said(one.algorithm)}; {one.by}: {_said(one.reader)}"

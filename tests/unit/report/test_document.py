@@ -307,6 +307,30 @@ def test_a_specimen_without_a_time_in_formalin_is_said_after_an_hour() -> None:
     assert value(report(one).specimen, "In formalin") == "not recorded"
 
 
+def test_a_time_in_formalin_that_came_after_signing_stands_apart_and_is_not_missed() -> None:
+    signed = signed_specimen(formalin_at=None)
+    later = signed_specimen(formalin_at=minutes(40))
+    d = build_report(case(later), later.specimen_id, now=minutes(500), signed=case(signed))
+    assert value(d.specimen, "In formalin") == "not recorded"
+    assert value(d.later, "In formalin") == "2026-11-12 10:10 UTC"
+    assert not any("formalin" in alert for alert in d.alerts)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"laterality": "left"},
+        {"sweeps": SWEEPS[:5]},
+        {"interpretation": interpretation(text="other")},
+        {"decisions": ()},
+    ],
+)
+def test_a_record_whose_signed_report_reads_otherwise_now_gives_no_report(changes: dict[str, Any]) -> None:
+    one = signed_specimen(**changes)
+    with pytest.raises(InputError, match="is not as it was signed; verify the record"):
+        build_report(case(one), one.specimen_id, now=NOW, signed=case(signed_specimen()))
+
+
 # ---- who it is about
 
 
