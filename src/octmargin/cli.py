@@ -15,6 +15,7 @@ from octmargin.commands.bench import bench
 from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.case import case
+from octmargin.commands.coding import coding
 from octmargin.commands.command import command
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
@@ -24,6 +25,7 @@ from octmargin.commands.quality import quality
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
+from octmargin.commands.report import report
 from octmargin.commands.run import run
 from octmargin.commands.watch import watch
 from octmargin.errors import EXIT_REFUSED, CaseRefusedError, OctMarginError
@@ -68,6 +70,7 @@ for _command in (
     reconstruct,
     assess,
     replay,
+    report,
     quality,
     doctor,
 ):
@@ -75,6 +78,7 @@ for _command in (
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
+app.add_typer(coding, name="coding")
 app.add_typer(case, name="case")
 
 
