@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from octmargin.case.record.model import DecisionWord, KeyView, Laterality, StateCounts, Verdict, Versions
 
@@ -85,7 +85,7 @@ class LoggedStates(Struct, frozen=True, kw_only=True):
     specimen_id: str
     face: str
     frame_index: int
-    state: list[int]
+    state: list[Annotated[int, Meta(ge=0, le=4)]]
 
 
 class LoggedLoss(Struct, frozen=True, kw_only=True):

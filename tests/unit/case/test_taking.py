@@ -298,6 +298,7 @@ def test_nothing_is_taken_from_a_log_that_was_changed(store: CaseStore, tmp_path
             "specimen-0 of case-0, another of case-0, where one is taken",
         ),
         ((face("medial"), ("verdict", {"face": "medial"})), DESCRIPTION, "its log cannot be used"),
+        ((face("medial"), flags("medial", 0, 7)), DESCRIPTION, "its log cannot be used"),
     ],
 )
 def test_a_log_that_tells_of_no_specimen_is_refused_in_words(
