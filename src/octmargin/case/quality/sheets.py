@@ -13,10 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from octmargin import __version__
 from octmargin.case.quality.faces import FaceRow, SpecimenRow
 from octmargin.case.quality.measures import Quality, Share
-from octmargin.words import NOTICE
+from octmargin.words import NOTICE, spreadsheet_text
 
 _TEMPLATE: Final = "quality.html.j2"
-_MEANS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _MEASURES: Final = ("of", "measure", "says", "k", "n", "value", "low", "high", "synthetic")
 
 
@@ -87,5 +86,4 @@ def _cell(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if isinstance(value, float):
         text = f"{value:.6g}"
-    # A spreadsheet would calculate it.
-    return f"'{text}" if isinstance(value, str) and text.startswith(_MEANS_A_FORMULA) else text
+    return spreadsheet_text(text) if isinstance(value, str) else text
