@@ -345,7 +345,7 @@ class Daemon:
     ) -> RecordingWriter:
         config = self._config
         assert config.recording is not None  # noqa: S101 - else there is no recorder
-        about = {"case_id": stage.case_id, "specimen_id": stage.specimen_id}
+        about = {"case_id": stage.case_id, "specimen_id": stage.specimen_id, "specimen": stage.specimen}
         return new_writer(
             Path(config.recording.folder),
             name=f"{stage.case_id}-{stage.specimen_id}",

@@ -93,3 +93,19 @@ class NewerMessageError(MessageError):
     def __init__(self, reason: str, schema: int) -> None:
         super().__init__(reason)
         self.schema = schema
+
+
+class RecordError(OctMarginError):
+    """The record of cases cannot be used: missing, damaged, of another format, or in use."""
+
+
+class RecordBusyError(RecordError):
+    """Another process is writing the record."""
+
+
+EXIT_REFUSED = 3
+"""Exit code of what was understood, and is not allowed as things are."""
+
+
+class CaseRefusedError(OctMarginError):
+    """A case, as it is, does not allow what was asked for; nothing was recorded."""
