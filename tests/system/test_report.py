@@ -184,7 +184,7 @@ def test_what_was_signed_is_shown_as_it_was_and_what_came_later_apart_from_it(
     # The state, the text that stood where pathology is now, and where the record stands: nothing that was signed.
     assert all(
         re.search(
-            "- FINAL$|^Signed by|No result of pathology|when there is one|Record: event|^    [0-9a-f]{64}$|Made 20",
+            "- FINAL$|^Signed by|No result of pathology|when there is one|Head:|^    [0-9a-f]+:?[0-9a-f]+$|Made 20",
             line,
         )
         for line in gone

@@ -80,7 +80,8 @@ def test_it_says_side_orientation_times_and_versions() -> None:
     assert value(versions.fields, "Model") == "margin-1 1 · sha256:9b1f4c7de0aa5521"
     assert value(versions.fields, "Calibration") == "factory-2026-10.npz · sha256:04d1c2aa9377be10"
     assert value(versions.fields, "Console") == "octmargin Simulated console, serial SIM-0042, firmware 2.1.0"
-    assert value(d.record, "Record") == f"event 41, SHA-256 {'cd' * 32}"
+    assert value(d.record, "Head") == f"41:{'cd' * 32}"
+    assert value(d.record, "Signed on") == f"41:{'ab' * 32}"
 
 
 def test_sweeps_that_were_judged_by_other_versions_are_told_apart() -> None:
