@@ -223,6 +223,8 @@ def _finding(view: KeyView) -> Finding:
             last_block=view.last_block,
             nearest_distance_mm=view.distance_mm if view.distance_mm is not None else float("nan"),
             evidence=view.evidence,
+            peak_frame=view.frame,
+            peak_block=view.block,
         ),
         frame=view.frame,
         summed_evidence=view.evidence,

@@ -18,13 +18,13 @@ from octmargin.report.coding.site import Payer, SiteCoding, SiteOfService
 from octmargin.report.coding.suggest import Suggestion, date_of_service, shown_dates, suggest
 from octmargin.report.coding.tables import CodeRow, Tables
 from octmargin.report.coding.taxonomy import TaxonomyCheck, check_taxonomy
+from octmargin.words import spreadsheet_text
 
 NOTICE = (
     "A suggestion for a coder, made from the record of the case. Not a claim, not advice on billing; "
     "descriptions are paraphrases, a coder looks up the official ones."
 )
 SYNTHETIC_NOTICE = "SYNTHETIC spectra: no service was given, and nothing may be claimed."
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("kind", "code", "modifiers", "units", "state", "meaning", "reason", "warning")
 
 
@@ -78,7 +78,7 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
         writer = csv.writer(out, lineterminator="\r\n")
         writer.writerow(_COLUMNS)
         for line in self._lines():
-            writer.writerow([_as_text(line.get(column, "")) for column in _COLUMNS])
+            writer.writerow([spreadsheet_text(line.get(column, "")) for column in _COLUMNS])
         return out.getvalue()
 
     def _lines(self) -> Iterator[dict[str, str]]:
@@ -223,7 +223,3 @@ def _warnings(
         if diagnosis.warning:
             yield diagnosis.warning
     yield from (provider.taxonomy.warning for provider in providers if provider.taxonomy.warning)
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
