@@ -259,7 +259,7 @@ def _tell(document: ReportDocument, *, asked_for_pictures: bool) -> None:
         typer.echo(f"  ! {alert}", err=True)
     for face in document.faces:
         if asked_for_pictures and face.no_pictures:
-            typer.echo(f"  ! {face.face}: no picture of the tissue: {face.no_pictures}", err=True)
+            typer.echo(f"  ! {face.face}: {face.no_pictures}", err=True)
     if document.coding.warnings:
         typer.echo(f"  ! coding sheet: {counted(len(document.coding.warnings), 'warning')}", err=True)
 
