@@ -60,7 +60,7 @@ def face_section(
         remarks=tuple(_remarks(specimen, face, sweep, zone)),
         map=drawn.map,
         enface=drawn.enface,
-        no_pictures=drawn.missing if sweep is not None else "",
+        no_pictures=_of_pictures(drawn) if sweep is not None else "",
         key_views=tuple(_figure(view, sweep, drawn) for view in shown if sweep is not None),
         more_key_views=_more(key_views[KEY_VIEWS_SHOWN:]),
     )
@@ -147,7 +147,14 @@ def algorithm_word(sweep: SweepRecord | None) -> Word:
     if sweep is None:
         return NOT_SCANNED
     word = verdict_word(sweep.verdict)
-    return Word(text=f"{word.text}, provisional", tone=word.tone) if sweep.provisional else word
+    doubts = [
+        text
+        for text, holds in (("provisional", sweep.provisional), ("not to be relied on", sweep.trouble))
+        if holds
+    ]
+    # What may yet change, or cannot be relied on, is never marked as if nothing suspicious were there.
+    tone = "indeterminate" if doubts and word.tone == "nothing_suspicious" else word.tone
+    return Word(text=", ".join((word.text, *doubts)), tone=tone)
 
 
 def _distance(sweep: SweepRecord | None) -> str:
@@ -218,6 +225,12 @@ def _of_earlier(specimen: SpecimenRecord, decision: Decision) -> str:
     newest = specimen.newest_sweep(decision.face)
     is_newest = newest is not None and (newest.session, newest.sweep) == (decision.session, decision.sweep)
     return "" if is_newest else f", of sweep {decision.sweep}, not the newest"
+
+
+def _of_pictures(drawn: FacePictures) -> str:
+    if not drawn.missing:
+        return ""
+    return f"{'No picture' if drawn.enface is None else 'Pictures'} of the tissue: {drawn.missing}."
 
 
 def _figure(view: KeyView, sweep: SweepRecord, drawn: FacePictures) -> KeyViewFigure:

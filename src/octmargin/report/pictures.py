@@ -27,7 +27,7 @@ from octmargin.report.document import FacePictures, Picture
 from octmargin.report.wording import verdict_word
 from octmargin.said import Then, read_then
 from octmargin.startup import engine_settings
-from octmargin.words import percent
+from octmargin.words import counted, percent
 
 _PANEL_PX, _NUMBER_PX = 460, 22
 """Wide and high enough for the third of a page that a face gets."""
@@ -80,11 +80,13 @@ def draw_pictures(
                 drawn[face] = FacePictures(map=found, missing=missing)
                 continue
             shown = sweep.key_views[:key_views]
-            enface, views = _draw(sweep, state, source, shown, threads, on_progress)
+            enface, views, missed = _draw(sweep, state, source, shown, threads, on_progress)
         except OctMarginError as error:
             drawn[face] = FacePictures(map=found, missing=str(error))
             continue
-        drawn[face] = FacePictures(map=_map_of(sweep, state, shown), enface=enface, key_views=views)
+        drawn[face] = FacePictures(
+            map=_map_of(sweep, state, shown), enface=enface, key_views=views, missing=missed
+        )
     return drawn
 
 
@@ -154,6 +156,8 @@ def _differences(sweep: SweepRecord, state: NDArray[np.uint8], source: _Source) 
     if of_face - {None, sweep.sweep}:
         yield "holds another sweep over this face"
     plan = recording.plan(sweep.face)
+    if outside := [view.number for view in sweep.key_views if view.frame >= plan.frames]:
+        yield f"has no frame for key view {', '.join(map(str, outside))}"
     if (plan.frames, plan.blocks) != state.shape:
         yield f"its {plan.frames} frames of {plan.blocks} blocks are not those of the record"
 
@@ -165,7 +169,8 @@ def _draw(
     shown: tuple[KeyView, ...],
     threads: int,
     on_progress: Progress | None,
-) -> tuple[Picture, dict[int, Picture]]:
+) -> tuple[Picture, dict[int, Picture], str]:
+    """En-face picture, key views by number, and why some of these are missing."""
     recording, then = source.recording, source.then
     plan = recording.plan(sweep.face)
     if recording.calibration is None or recording.axial_um is None:
@@ -180,10 +185,16 @@ def _draw(
     findings = [_finding(view) for view in shown]
     draw_numbers(enface, (plan.frames, plan.blocks), findings, font_px=_NUMBER_PX)
     caption = Caption(sweep.face, recording.synthetic)
-    views = {}
+    views: dict[int, Picture] = {}
+    missed = list(_dark_frames(assessed.enface_db, state))
     for view, finding in zip(shown, findings, strict=True):
+        try:
+            judged = assessor.look(sweep.face, view.frame)
+        except InputError as error:
+            missed.append(f"key view {view.number}: {error}")
+            continue
         image = key_bscan_image(
-            assessor.look(sweep.face, view.frame),
+            judged,
             finding,
             suspicious=np.asarray(state[view.frame] == BlockState.SUSPICIOUS),
             axial_um=recording.axial_um,
@@ -197,7 +208,19 @@ def _draw(
         f"En-face picture of the {sweep.face} face, mean of 50 to 500 µm below the surface; "
         f"{verdict_word(sweep.verdict).text}, {percent(sweep.coverage)} covered"
     )
-    return _picture(f"enface-{_slug(sweep)}", enface, "jpeg", alt), views
+    return _picture(f"enface-{_slug(sweep)}", enface, "jpeg", alt), views, "; ".join(missed)
+
+
+def _dark_frames(enface_db: NDArray[np.float32], state: NDArray[np.uint8]) -> Iterator[str]:
+    """Says which frames were judged live and cannot be shown: they must not be taken for frames that were lost."""
+    judged = np.isin(state, (BlockState.NOTHING_SUSPICIOUS, BlockState.SUSPICIOUS)).any(axis=1)
+    dark = int((np.isnan(enface_db).all(axis=1) & judged).sum())
+    if dark:
+        are = "is" if dark == 1 else "are"
+        yield (
+            f"{dark} of {counted(len(state), 'frame')} that were judged live {are} not in the recording, and dark "
+            "in the en-face picture"
+        )
 
 
 def _finding(view: KeyView) -> Finding:

@@ -46,11 +46,11 @@ def _with_hash(name: str, hash_: str) -> str:
 def record_fields(
     snapshot: CaseSnapshot, specimen: SpecimenRecord, coding: CodingSheet, source: str
 ) -> Iterator[Field]:
-    """Where the case stands in the log: enough to prove later that it is what the report was made of."""
-    yield Field(label="Record", value=f"event {snapshot.log_seq}, SHA-256 {snapshot.log_head}")
+    """Where the case stands in the log, as `octmargin case verify --head` takes it: SEQ:HASH."""
+    yield Field(label="Head", value=f"{snapshot.log_seq}:{snapshot.log_head}")
     if specimen.signature is not None:
         signature = specimen.signature
-        yield Field(label="Signed on", value=f"event {signature.log_seq}, SHA-256 {signature.log_head}")
+        yield Field(label="Signed on", value=f"{signature.log_seq}:{signature.log_head}")
     yield Field(label="Made from", value=source)
     recordings = list(dict.fromkeys(sweep.recording for sweep in specimen.sweeps if sweep.recording))
     yield Field(label="Recordings", value=", ".join(recordings) or "none were kept")

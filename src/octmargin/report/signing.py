@@ -30,11 +30,11 @@ def signing_of(specimen: SpecimenRecord, zone: tzinfo) -> Signing:
         signed=(
             *_person("Signed by", signature.by),
             Field(label="When", value=when(signature.at, zone)),
-            Field(label="On the record", value=f"event {signature.log_seq}, {signature.log_head[:16]}…"),
+            Field(label="Stands on", value=f"event {signature.log_seq} of the record (in full below)"),
         ),
         statement=(
-            "Signed electronically in the record of the case. What was signed is never changed; "
-            "what is said later stands as an addendum."
+            "Signed by name in the record of the case; this is no cryptographic signature. What was signed is never "
+            "changed: what is said later stands as an addendum."
         ),
     )
 

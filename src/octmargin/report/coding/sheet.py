@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, tzinfo
 
 import msgspec
 from msgspec import Struct
@@ -140,10 +140,15 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
 
 
 def coding_sheet(
-    snapshot: CaseSnapshot, specimen: SpecimenRecord, site: SiteCoding, tables: Tables
+    snapshot: CaseSnapshot,
+    specimen: SpecimenRecord,
+    site: SiteCoding,
+    tables: Tables,
+    *,
+    zone: tzinfo = UTC,
 ) -> CodingSheet:
-    """The sheet of one specimen of a case."""
-    suggestions = suggest(snapshot, specimen, site, tables)
+    """The sheet of one specimen of a case; `zone` is that of the day of service."""
+    suggestions = suggest(snapshot, specimen, site, tables, zone=zone)
     diagnoses = _diagnoses(snapshot, specimen, tables)
     providers = tuple(_provider(person, tables) for person in _interpreters(specimen))
     suggested_modifiers = {modifier for one in suggestions for modifier in one.modifiers}
@@ -154,7 +159,7 @@ def coding_sheet(
         specimen_id=specimen.specimen_id,
         kind=specimen.kind,
         laterality=specimen.laterality,
-        date_of_service=date_of_service(specimen),
+        date_of_service=date_of_service(specimen, zone),
         suggestions=suggestions,
         dates={
             row.code: shown_dates(row, site)
