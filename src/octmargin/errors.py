@@ -87,14 +87,6 @@ class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""
 
 
-class NewerMessageError(MessageError):
-    """A message on the bus is of a later version than this program: `schema` is its number."""
-
-    def __init__(self, reason: str, schema: int) -> None:
-        super().__init__(reason)
-        self.schema = schema
-
-
 class RecordError(OctMarginError):
     """The record of cases cannot be used: missing, damaged, of another format, or in use."""
 
@@ -109,3 +101,11 @@ EXIT_REFUSED = 3
 
 class CaseRefusedError(OctMarginError):
     """A case, as it is, does not allow what was asked for; nothing was recorded."""
+
+
+class NewerMessageError(MessageError):
+    """A message on the bus is of a later version than this program: `schema` is its number."""
+
+    def __init__(self, reason: str, schema: int) -> None:
+        super().__init__(reason)
+        self.schema = schema
