@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from octmargin.bus import BrokerSettings
+from octmargin.dicom.settings import DicomSection
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
@@ -132,6 +133,7 @@ class Config(_Section, JudgingSection, frozen=True):
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
     metrics: MetricsSection | None = None
+    dicom: DicomSection | None = None
 
     def __post_init__(self) -> None:
         _check_host(self.broker.host)

@@ -81,3 +81,19 @@ class MessageRefusedError(BrokerError):
 
 class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""
+
+
+class PeerError(OctMarginError):
+    """A worklist, an archive or another application entity of the hospital cannot be used."""
+
+
+class PeerUnreachableError(PeerError):
+    """It does not answer, or cannot take anything at present: it may yet."""
+
+
+class PeerRefusedError(PeerError):
+    """It refuses this, and always will."""
+
+
+class QueueFullError(OctMarginError):
+    """As much waits for an archive as is allowed to."""
