@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from octmargin.bus import BrokerSettings
+from octmargin.dicom.settings import IN_WORDS as DICOM_IN_WORDS
 from octmargin.dicom.settings import DicomSection
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACES, PixelFormat, ScanPlan
@@ -25,7 +26,7 @@ _NAME = r"^[a-z0-9][a-z0-9-]*$"
 _IN_WORDS = {
     _FACE: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
     _NAME: "small letters without accents, digits and -, beginning with a letter or a digit",
-}
+} | DICOM_IN_WORDS
 Face = Annotated[str, msgspec.Meta(pattern=_FACE)]
 """A face, shave or node: fits the console's register and one level of a topic."""
 Name = Annotated[str, msgspec.Meta(pattern=_NAME)]

@@ -8,12 +8,21 @@ from msgspec import Meta, Struct
 
 from octmargin.errors import ConfigError
 
-AeTitle = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_. -]{0,15}$")]
+_AE_TITLE = "^[A-Za-z0-9_][A-Za-z0-9_. -]{0,15}$"
+_UID_ROOT = "^[0-2]([.](0|[1-9][0-9]*))+$"
+_URL = "^https?://[^ /?#]+(/[^ ?#]*)?$"
+IN_WORDS = {
+    _AE_TITLE: "up to 16 letters without accents, digits, spaces, _, . and -, beginning with none of the last three",
+    _UID_ROOT: "numbers without leading zeros, separated by dots, the first one 0, 1 or 2",
+    _URL: "http:// or https://, a host, and a path without ? and #",
+}
+"""What patterns ask for, for people."""
+AeTitle = Annotated[str, Meta(pattern=_AE_TITLE)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Host = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
-UidRoot = Annotated[str, Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=24)]
+UidRoot = Annotated[str, Meta(pattern=_UID_ROOT, max_length=24)]
 """Room is left for the 39 digits of a 128-bit number: a UID has 64 characters at most."""
 
 
@@ -48,7 +57,7 @@ class Peer(_Section, frozen=True):
 class WebArchive(_Section, frozen=True):
     """An archive that takes STOW-RS; `url` is that of its DICOMweb service, the part before `/studies`."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://[^\s/]+(/[^\s?#]*)?$")]
+    url: Annotated[str, Meta(pattern=_URL)]
     tls: TlsFiles | None = None
     username: str = ""
     password_file: str = ""
