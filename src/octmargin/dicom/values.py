@@ -57,16 +57,15 @@ def exactly(text: str, most: int, what: str) -> str:
 
 
 def pn(name: PersonName | str) -> str:
-    """A person's name; a name that is one text is taken for the family name."""
+    """A person's name; one text is all in the first component: where a family name begins is not guessed."""
     if isinstance(name, str):
-        # The caret says that it is one component on purpose: where a family name begins is not guessed.
         return f"{short(name.translate(_SEPARATORS), 63)}^"
     parts = [" ".join(part.translate(_SEPARATORS).split()) for part in (name.family, name.given)]
     if len("^".join(parts)) > 64:
         raise InputError(
             f"the patient's name {name} is too long for DICOM (64 characters); shorten it as its owner does"
         )
-    return "^".join(parts).rstrip("^")
+    return "^".join(parts)
 
 
 def code_item(code: Code) -> Dataset:
