@@ -14,6 +14,7 @@ from octmargin.commands.assess import assess
 from octmargin.commands.bench import bench
 from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
+from octmargin.commands.case import case
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
 from octmargin.commands.doctor import doctor
@@ -22,7 +23,7 @@ from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
 from octmargin.commands.run import run
 from octmargin.commands.watch import watch
-from octmargin.errors import OctMarginError
+from octmargin.errors import EXIT_REFUSED, CaseRefusedError, OctMarginError
 
 COMMAND_GROUP = "octmargin.commands"
 TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
@@ -58,6 +59,7 @@ for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, repl
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
+app.add_typer(case, name="case")
 
 
 def _add_installed_commands() -> None:
@@ -73,7 +75,7 @@ def run_command_line() -> None:
         app()
     except OctMarginError as error:
         sys.stderr.write(f"octmargin: {error}\n")
-        sys.exit(EXIT_ERROR)
+        sys.exit(EXIT_REFUSED if isinstance(error, CaseRefusedError) else EXIT_ERROR)
     except MemoryError:
         sys.stderr.write(
             "octmargin: not enough memory; ask for fewer frames, A-lines, samples or ring slots\n"

@@ -91,9 +91,21 @@ class PeerUnreachableError(PeerError):
     """It does not answer, or cannot take anything at present: it may yet."""
 
 
-class PeerRefusedError(PeerError):
-    """It refuses this, and always will."""
-
-
 class QueueFullError(OctMarginError):
     """As much waits for an archive as is allowed to."""
+
+
+class RecordError(OctMarginError):
+    """The record of cases cannot be used: missing, damaged, of another format, or in use."""
+
+
+class RecordBusyError(RecordError):
+    """Another process is writing the record."""
+
+
+EXIT_REFUSED = 3
+"""Exit code of a command that a case does not allow."""
+
+
+class CaseRefusedError(OctMarginError):
+    """A case, as it is, does not allow what was asked for; nothing was recorded."""

@@ -7,7 +7,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from octmargin.bus import FlagMessage, StateCounts, VerdictMessage
+from octmargin.bus import FlagMessage, MapMessage, StateCounts, VerdictMessage
 from octmargin.frames import BlockState
 from octmargin.margin import BlockFlags
 
@@ -33,6 +33,19 @@ class LoggedFlags(Struct, frozen=True, kw_only=True):
         """From what was published and what it was made of."""
         names = (name for name in cls.__struct_fields__ if name != "bits")
         return cls(bits=bits_of(flags), **{name: getattr(message, name) for name in names})
+
+
+class LoggedMap(Struct, frozen=True, kw_only=True):
+    """The map of a face with which its final verdict was published."""
+
+    face: str
+    sweep: int
+    grid: list[str]
+
+    @classmethod
+    def of(cls, message: MapMessage) -> Self:
+        """From what was published."""
+        return cls(**{name: getattr(message, name) for name in cls.__struct_fields__})
 
 
 class LoggedVerdict(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ messages have changed. Instants are UTC, ranges inclusive and counted from 0.
 from __future__ import annotations
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -20,11 +21,6 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
 """Opaque, fit for the bus: never a patient's name or number."""
 FaceName = Annotated[str, Meta(min_length=1, max_length=31)]
 
-CasePhase = Literal["open", "confirm", "closed"]
-"""`confirm`: order, specimens and diagnosis codes contradict each other; nothing is made final, signed or closed."""
-SpecimenPhase = Literal[
-    "registered", "scanned", "discontinued", "preliminary", "final", "signed", "amended", "withdrawn"
-]
 SpecimenKind = Literal["lumpectomy", "shave", "node"]
 Laterality = Literal["left", "right", "unknown"]
 OrderLaterality = Literal["left", "right", "bilateral", "unknown"]
@@ -36,6 +32,38 @@ DecisionWord = Literal["agree", "disagree", "unsure"]
 InterpreterRole = Literal["operating surgeon", "radiologist"]
 PathologyFinding = Literal["positive", "close", "negative", "not_assessed"]
 """Of a margin: tumour at ink, within the margin that is asked for, beyond it. Of a node: positive or negative."""
+
+
+class CasePhase(StrEnum):
+    """What a case is at."""
+
+    OPEN = "open"
+    """Specimens come, are scanned, interpreted and signed."""
+    CONFIRM = "confirm"
+    """Order, specimens and diagnosis codes contradict each other: nothing is made final, signed or closed."""
+    CLOSED = "closed"
+    """Every report is signed; what comes later is added."""
+
+
+class SpecimenPhase(StrEnum):
+    """What a specimen is at."""
+
+    REGISTERED = "registered"
+    """Nothing was scanned yet."""
+    SCANNED = "scanned"
+    """There are sweeps that no interpretation is about."""
+    DISCONTINUED = "discontinued"
+    """Its acquisition was given up; nobody interpreted it since."""
+    PRELIMINARY = "preliminary"
+    """A first interpretation is there."""
+    FINAL = "final"
+    """The interpretation is whole, and not signed."""
+    SIGNED = "signed"
+    """The report is signed."""
+    AMENDED = "amended"
+    """The report is signed, and has addenda."""
+    WITHDRAWN = "withdrawn"
+    """It was registered by mistake."""
 
 
 class _Part(Struct, frozen=True, kw_only=True):
@@ -183,6 +211,11 @@ class SweepRecord(_Part, frozen=True, kw_only=True):
     synthetic: bool
     versions: Versions = Versions()
 
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What tells it from all others: session, sweep and face."""
+        return self.session, self.sweep, self.face
+
 
 class Decision(_Part, frozen=True, kw_only=True):
     """What one person said of a verdict or of a key view; the newest of a person on a subject counts."""
@@ -248,7 +281,10 @@ class FaceFinding(_Part, frozen=True, kw_only=True):
 
 
 class Interpretation(_Part, frozen=True, kw_only=True):
-    """What the interpreter says of the specimen; a final one can still be replaced until it is signed."""
+    """What the interpreter says of the specimen; a final one can still be replaced until it is signed.
+
+    One that was final is preliminary again where a sweep, a discontinuation or a confirmation came after it.
+    """
 
     by: Interpreter
     at: Instant
@@ -314,6 +350,8 @@ class Statement(_Part, frozen=True, kw_only=True):
     laterality: Laterality
     orientation: str = ""
     why: str = ""
+    despite: tuple[str, ...] = ()
+    """Of a confirmation: what said otherwise, and does not hold anything up any more."""
 
 
 class Conflict(_Part, frozen=True, kw_only=True):
