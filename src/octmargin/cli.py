@@ -17,6 +17,7 @@ from octmargin.commands.calibrate import calibrate
 from octmargin.commands.case import case
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
+from octmargin.commands.dicom import dicom
 from octmargin.commands.doctor import doctor
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
@@ -59,6 +60,7 @@ for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, repl
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
+app.add_typer(dicom, name="dicom")
 app.add_typer(case, name="case")
 
 

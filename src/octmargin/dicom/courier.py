@@ -52,6 +52,10 @@ class Courier:
                     self._deliver_to(destination, done)
                 except OctMarginError as error:
                     done.troubles[destination] = str(error)
+                except Exception as error:  # noqa: BLE001 - what a library raises must not end the deliveries of all others
+                    done.troubles[destination] = (
+                        f"{destination}: {type(error).__name__}: {error}; nothing is lost"
+                    )
         return done
 
     def _deliver_to(self, destination: Destination, done: Round) -> None:
@@ -62,9 +66,19 @@ class Courier:
             if parcel.number not in tried
         ][:_AT_ONCE]:
             tried |= {parcel.number for parcel in batch}
-            self._send(destination, batch, done)
+            sound = [parcel for parcel in batch if self._is_sound(parcel, done)]
+            if sound:
+                self._send(destination, sound, done)
         if destination is Destination.ARCHIVE:
             self._commit(done)
+
+    def _is_sound(self, parcel: Parcel, done: Round) -> bool:
+        """Whether its file is what was put; what is not is refused, for it would be no better the next time."""
+        trouble = self._outgoing.trouble_of(parcel)
+        if trouble:
+            done.fates[Fate.REFUSED] += 1
+            self._outgoing.note_refused(parcel, trouble)
+        return not trouble
 
     def _send(self, destination: Destination, batch: Sequence[Parcel], done: Round) -> None:
         match destination:

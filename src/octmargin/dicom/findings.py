@@ -36,11 +36,6 @@ Key = tuple[str, int, str]
 """Session, sweep and face: what tells a sweep from all others."""
 
 
-def key_of(sweep: SweepRecord) -> Key:
-    """What tells a sweep from all others."""
-    return sweep.session, sweep.sweep, sweep.face
-
-
 def findings_object(
     subject: Subject, volumes: Mapping[Key, FaceVolume], images: Mapping[Key, Dataset], number: int
 ) -> Dataset:
@@ -52,7 +47,8 @@ def findings_object(
         imaging_measurements=list(_groups(subject, volumes, images)) or [_nothing_scanned(subject)],
         title=codes.DCM.ImagingMeasurementReport,
     )
-    _say(content[0], codes.DCM.Comment, _remark(specimen))
+    for remark in _remarks(specimen):
+        _say(content[0], codes.DCM.Comment, remark)
     if specimen.interpretation is not None and specimen.interpretation.text.strip():
         _say(content[0], codes.DCM.Conclusion, specimen.interpretation.text)
     for addendum in specimen.addenda:
@@ -93,7 +89,7 @@ def _groups(
         if sweep is None:
             yield _group(subject, face, None, None)
             continue
-        key = key_of(sweep)
+        key = sweep.key
         yield _group(subject, face, sweep, images.get(key))
         if key in volumes:
             for view in sweep.key_views:
@@ -114,7 +110,7 @@ def faces_of(specimen: SpecimenRecord) -> list[str]:
 def _group(
     subject: Subject, face: str, sweep: SweepRecord | None, image: Dataset | None
 ) -> sr.MeasurementsAndQualitativeEvaluations:
-    names = ("face", face) if sweep is None else ("face", *key_of(sweep))
+    names = ("face", face) if sweep is None else ("face", *sweep.key)
     source = [] if image is None else [sr.SourceImageForMeasurementGroup.from_source_image(image)]
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=subject.uid(*names), identifier=face),
@@ -162,7 +158,7 @@ def opinions(specimen: SpecimenRecord, sweep: SweepRecord) -> list[Decision]:
     """What each reader said of the sweep's face last."""
     newest: dict[tuple[str, str], Decision] = {}
     for decision in specimen.decisions:
-        if decision.subject == "face" and (decision.session, decision.sweep, decision.face) == key_of(sweep):
+        if decision.subject == "face" and (decision.session, decision.sweep, decision.face) == sweep.key:
             newest[decision.role, decision.by] = decision
     return list(newest.values())
 
@@ -178,7 +174,7 @@ def _view_group(
         )
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=subject.uid("view", *key_of(sweep), view.number), identifier=f"{sweep.face} {view.number}"
+            uid=subject.uid("view", *sweep.key, view.number), identifier=f"{sweep.face} {view.number}"
         ),
         referenced_region=sr.ImageRegion3D(
             graphic_type=sr.GraphicTypeValues3D.POLYGON,
@@ -285,10 +281,23 @@ def _say(container: Dataset, name: Code, text: str) -> None:
     )
 
 
-def _remark(specimen: SpecimenRecord) -> str:
+def _remarks(specimen: SpecimenRecord) -> Iterator[str]:
+    """What has to be said with the findings."""
     synthetic = f"{terminology.SYNTHETIC.display}. " if specimen.is_synthetic else ""
     depth = "Nothing suspicious is said down to the visualised depth where a face was covered, and no more."
-    return f"{synthetic}{NOTICE} {depth} Re-excisions: {len(specimen.re_excisions)}."
+    yield f"{synthetic}{NOTICE} {depth} Re-excisions: {len(specimen.re_excisions)}."
+    if specimen.discontinued is not None:
+        yield f"The acquisition was discontinued: {specimen.discontinued.why}"
+    for face in faces_of(specimen):
+        sweep = specimen.newest_sweep(face)
+        if sweep is None:
+            continue
+        if sweep.reasons:
+            yield f"{face}: {'; '.join(sweep.reasons)}."
+        if sweep.provisional:
+            yield f"{face}: the sweep was cut short, and its verdict is provisional."
+        if sweep.trouble:
+            yield f"{face}: what is said of the sweep cannot be relied on: {sweep.trouble}"
 
 
 def _stand_in(subject: Subject) -> Dataset:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from octmargin.case.record.model import CaseSnapshot
 from octmargin.dicom.encapsulated import pdf_object
-from octmargin.dicom.findings import Key, faces_of, findings_object, key_of
+from octmargin.dicom.findings import Key, faces_of, findings_object
 from octmargin.dicom.flag_map import map_object
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.subject import Subject
@@ -47,8 +47,8 @@ def objects_of(
         # What refers to it needs no pixels: the volumes of six faces are not to be in memory together.
         image = _without_pixels(image)
         volume = replace(volume, levels=np.broadcast_to(np.uint16(0), volume.levels.shape))
-        volumes[key_of(volume.sweep)] = volume
-        images[key_of(volume.sweep)] = image
+        volumes[volume.sweep.key] = volume
+        images[volume.sweep.key] = image
         if volume.sweep.grid:
             yield map_object(subject, volume, image, first + _MAPS + place)
     yield findings_object(subject, volumes, images, first + _FINDINGS)

@@ -150,6 +150,19 @@ class Outgoing:
             (destination, State.WAITING, most),
         )
 
+    def trouble_of(self, parcel: Parcel) -> str:
+        """In words what is wrong with its file, which is read whole; empty where it is what was put."""
+        with self._lock, self._explained():
+            (sha256,) = self._connection.execute(
+                "SELECT sha256 FROM parcels WHERE number = ?", (parcel.number,)
+            ).fetchone()
+        try:
+            with parcel.path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return f"its file cannot be read any more ({error.strerror}); send the specimen again"
+        return "" if found == sha256 else "its file was changed since; send the specimen again"
+
     def uncommitted(self, most: int = 1000) -> list[Parcel]:
         """What the archive has and is not responsible for yet."""
         return self._select(

@@ -104,7 +104,7 @@ def _sweep(sweep: SweepRecord) -> SweepRecord:
         sweep.versions, calibration="", calibration_hash="", configuration_hash="", console_serial="",
         console_source="",
     )  # fmt: skip
-    return msgspec.structs.replace(sweep, versions=versions)
+    return msgspec.structs.replace(sweep, versions=versions, trouble=REMOVED if sweep.trouble else "")
 
 
 def _re_excision(taken: ReExcision) -> ReExcision:

@@ -217,6 +217,17 @@ def test_an_object_whose_class_the_archive_does_not_take_is_refused_and_the_othe
     assert refused.path.exists()
 
 
+def test_an_object_whose_file_was_changed_is_refused_and_the_others_arrive(
+    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset]
+) -> None:
+    put(queue, objects[:2])
+    first, second = queue.waiting(ARCHIVE)
+    first.path.write_bytes(b"not what was put")
+    done = Courier(settings_for(orthanc), queue).deliver([ARCHIVE])
+    assert done.fates == {Fate.REFUSED: 1, Fate.DELIVERED: 1}
+    assert [len(orthanc.find(one.uid)) for one in (first, second)] == [0, 1]
+
+
 def test_a_destination_that_is_not_configured_is_told(queue: Outgoing, objects: list[Dataset]) -> None:
     put(queue, objects[:1])
     done = Courier(DicomSection(), queue).deliver()

@@ -170,6 +170,16 @@ def test_a_file_of_a_process_that_died_before_it_entered_it_is_swept_up(queue: O
     assert again.waiting(ARCHIVE)[0].path.exists()
 
 
+def test_a_file_that_was_changed_or_is_gone_is_found(queue: Outgoing) -> None:
+    put(queue, "1.1")
+    (parcel,) = queue.waiting(ARCHIVE)
+    assert queue.trouble_of(parcel) == ""
+    parcel.path.write_bytes(b"objecT")
+    assert "was changed since" in queue.trouble_of(parcel)
+    parcel.path.unlink()
+    assert "cannot be read any more" in queue.trouble_of(parcel)
+
+
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"dicom\.queue_folder"):
