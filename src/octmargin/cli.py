@@ -15,6 +15,7 @@ from octmargin.commands.bench import bench
 from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.case import case
+from octmargin.commands.coding import coding
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
 from octmargin.commands.dicom import dicom
@@ -22,6 +23,7 @@ from octmargin.commands.doctor import doctor
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
+from octmargin.commands.report import report
 from octmargin.commands.run import run
 from octmargin.commands.watch import watch
 from octmargin.errors import EXIT_REFUSED, CaseRefusedError, OctMarginError
@@ -55,12 +57,13 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, doctor):
+for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, report, doctor):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
 app.add_typer(dicom, name="dicom")
+app.add_typer(coding, name="coding")
 app.add_typer(case, name="case")
 
 

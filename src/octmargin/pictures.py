@@ -124,6 +124,13 @@ def map_image(state: NDArray[np.uint8], *, size: tuple[int, int]) -> Image.Image
     return image
 
 
+def swatch_image(state: BlockState, size: int = 44) -> Image.Image:
+    """A block of this state, for a legend."""
+    image = Image.new("RGB", (size, size), _BACKGROUND)
+    _draw_state(ImageDraw.Draw(image), (0, 0, size - 1, size - 1), state)
+    return image
+
+
 def face_sheet(
     caption: Caption,
     *,

@@ -9,6 +9,7 @@ import msgspec
 
 from octmargin.case.record.model import (
     Addendum,
+    CasePhase,
     CaseSnapshot,
     Decision,
     DiagnosisCode,
@@ -23,6 +24,7 @@ from octmargin.case.record.model import (
     PersonName,
     ReExcision,
     Signature,
+    SpecimenPhase,
     SpecimenRecord,
     StateCounts,
     SweepRecord,
@@ -205,7 +207,8 @@ def specimen(**values: Any) -> SpecimenRecord:
                        specimen_id="s-9m1q"),
         ),
     }  # fmt: skip
-    return SpecimenRecord(**(given | values))
+    whole = given | values
+    return SpecimenRecord(**(whole | {"phase": SpecimenPhase(whole["phase"])}))
 
 
 def signed_specimen(**values: Any) -> SpecimenRecord:
@@ -247,7 +250,9 @@ def case(*specimens: SpecimenRecord, **values: Any) -> CaseSnapshot:
         "log_seq": 41,
         "log_head": "cd" * 32,
     }
-    return CaseSnapshot(specimens=specimens or (signed_specimen(),), **(given | values))
+    whole = given | values
+    phase = CasePhase(whole.pop("phase"))
+    return CaseSnapshot(specimens=specimens or (signed_specimen(),), phase=phase, **whole)
 
 
 def synthetic(one: SpecimenRecord) -> SpecimenRecord:

@@ -263,8 +263,13 @@ def test_every_conflict_is_on_the_sheet_and_no_wrong_meaning_stands_as_the_meani
 
 def test_a_contradicting_diagnosis_is_refused_on_the_sheet_and_warned_of() -> None:
     sheet = sheet_of(signed_specimen(diagnoses=(DiagnosisCode(code="C50.912", side="left"),)))
-    assert {one.code: one.state for one in sheet.diagnoses} == {"C50.912": "refused", "C50.911": "accepted"}
+    assert {one.code: one.state for one in sheet.diagnoses} == {"C50.912": "refused"}
     assert any("C50.912 is the left side" in warning for warning in sheet.warnings)
+
+
+def test_a_specimen_without_codes_of_its_own_has_those_of_the_order() -> None:
+    sheet = sheet_of(signed_specimen(diagnoses=()))
+    assert {one.code: one.state for one in sheet.diagnoses} == {"C50.911": "accepted"}
 
 
 def test_a_case_without_a_diagnosis_is_warned_of() -> None:

@@ -179,8 +179,9 @@ def coding_sheet(
 def _diagnoses(
     snapshot: CaseSnapshot, specimen: SpecimenRecord, tables: Tables
 ) -> tuple[DiagnosisCheck, ...]:
+    # As the record has it: an order may name codes of both sides, a specimen's own codes are of the specimen.
     ordered = snapshot.order.diagnosis_codes if snapshot.order is not None else []
-    codes = dict.fromkeys((*specimen.diagnosis_codes, *ordered))
+    codes = dict.fromkeys(specimen.diagnosis_codes or ordered)
     return tuple(check_diagnosis(code, specimen.laterality, tables) for code in codes)
 
 

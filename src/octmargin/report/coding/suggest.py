@@ -11,13 +11,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
+from octmargin.case.record.model import CasePhase, CaseSnapshot, SpecimenPhase, SpecimenRecord
 from octmargin.report.coding.site import NOT_AVAILABLE, CodeDates, SiteCoding
 from octmargin.report.coding.tables import ProcedureRow, Service, Subject, Tables
 from octmargin.words import counted, percent
 
 REDUCED, DISCONTINUED = "52", "53"
 UNITS_PER_SPECIMEN = 1
+
+NOT_INTERPRETED = (SpecimenPhase.REGISTERED, SpecimenPhase.SCANNED, SpecimenPhase.DISCONTINUED)
+"""Where an interpretation that is there is older than what it would be about."""
 
 State = Literal["suggested", "not yet", "not suggested", "example"]
 """`example`: the spectra are synthetic; it shows what would be suggested, and nothing may be claimed."""
@@ -96,17 +99,17 @@ def _interpreted(snapshot: CaseSnapshot, specimen: SpecimenRecord) -> _Found:
         mode = f", {interpretation.mode}" if interpretation is not None else ""
         by = f"{signature.by.name} ({signature.by.role})"
         return _Found("suggested", (f"one report for the specimen, signed by {by}{mode}",))
-    if snapshot.phase == "confirm":
+    if snapshot.phase is CasePhase.CONFIRM:
         return _Found("not yet", ("laterality or orientation must be confirmed before anything is signed",))
     if interpretation is None:
         return _Found("not yet", ("not interpreted",))
-    if specimen.phase in ("registered", "scanned", "discontinued"):
+    if specimen.phase in NOT_INTERPRETED:
         return _Found("not yet", ("a sweep is newer than the interpretation",))
     return _Found("not yet", (f"the interpretation is {interpretation.state} and not signed",))
 
 
 def _nothing_done(specimen: SpecimenRecord) -> _Found | None:
-    if specimen.phase == "withdrawn":
+    if specimen.phase is SpecimenPhase.WITHDRAWN:
         return _Found("not suggested", (f"the specimen was withdrawn: {specimen.withdrawn_why}",))
     if not specimen.sweeps:
         why = f", given up before it began: {specimen.discontinued.why}" if specimen.discontinued else ""
@@ -115,7 +118,7 @@ def _nothing_done(specimen: SpecimenRecord) -> _Found | None:
 
 
 def _is_settled(snapshot: CaseSnapshot, specimen: SpecimenRecord) -> bool:
-    return snapshot.phase == "closed" or specimen.signature is not None
+    return snapshot.phase is CasePhase.CLOSED or specimen.signature is not None
 
 
 def _settled(row: ProcedureRow, found: _Found, specimen: SpecimenRecord, site: SiteCoding) -> Suggestion:
