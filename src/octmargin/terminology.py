@@ -44,6 +44,9 @@ FACE = _term(
     "OCT assessment of a specimen's face",
     "What was found on one face, shave or node by one sweep, and by whom.",
 )
+FACE_NAME = _term(
+    "face", "face", "The face, shave or node that is meant, of the specimen as it lay in the body."
+)
 VERDICT = _term("verdict", "verdict of the algorithm", "What the algorithm says of a face.")
 READING = _term("reading", "reading of the interpreter", "What the interpreter says of a face.")
 OPINION = _term("opinion", "reader's opinion of the verdict", "Whether a reader agrees with the algorithm.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from pydicom.dataset import Dataset
 
 from octmargin import __version__
+from octmargin.case.telling import told_at
 from octmargin.dicom.codes import own
 from octmargin.dicom.finishing import finish
 from octmargin.dicom.subject import MAKER, Subject, series_text
@@ -24,7 +24,7 @@ def pdf_object(subject: Subject, pdf: bytes, number: int) -> Dataset:
         raise InputError(
             f"the report of {subject.specimen.specimen_id} is no PDF; make it with `octmargin report`"
         )
-    specimen, at = subject.specimen, reported_at(subject)
+    specimen, at = subject.specimen, told_at(subject.specimen)
     document = subject.header(has_side=False)
     document.SOPClassUID = SOP_CLASS
     document.Modality = "DOC"
@@ -49,15 +49,6 @@ def pdf_object(subject: Subject, pdf: bytes, number: int) -> Dataset:
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     return finish(document, subject.uids)
-
-
-def reported_at(subject: Subject) -> datetime:
-    """When the newest of what the report says was said."""
-    specimen = subject.specimen
-    told = [sweep.ended_at or sweep.started_at for sweep in specimen.sweeps]
-    told += [addendum.at for addendum in specimen.addenda]
-    told += [said.at for said in (specimen.interpretation, specimen.signature) if said]
-    return max(told, default=specimen.registered_at)
 
 
 def state_text(subject: Subject) -> str:

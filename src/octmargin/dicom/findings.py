@@ -15,9 +15,10 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from octmargin import __version__, terminology
-from octmargin.case.record.model import Decision, KeyView, SpecimenRecord, SweepRecord
+from octmargin.case.record.model import KeyView, SpecimenRecord, SweepRecord
+from octmargin.case.telling import faces_of, opinions, told_at
 from octmargin.dicom.codes import FACES, PROCEDURE, SIDES, SITES, SPECIMEN_TYPES, own
-from octmargin.dicom.encapsulated import reported_at, state_text
+from octmargin.dicom.encapsulated import state_text
 from octmargin.dicom.finishing import finish
 from octmargin.dicom.subject import MAKER, Subject, series_text
 from octmargin.dicom.values import da, dt, pn, short, tm
@@ -96,17 +97,6 @@ def _groups(
                 yield _view_group(subject, volumes[key], view)
 
 
-def faces_of(specimen: SpecimenRecord) -> list[str]:
-    """Planned faces, and those that were scanned or interpreted without a plan."""
-    interpreted = specimen.interpretation.faces if specimen.interpretation else ()
-    named = [
-        *specimen.faces,
-        *(sweep.face for sweep in specimen.sweeps),
-        *(finding.face for finding in interpreted),
-    ]
-    return list(dict.fromkeys(named))
-
-
 def _group(
     subject: Subject, face: str, sweep: SweepRecord | None, image: Dataset | None
 ) -> sr.MeasurementsAndQualitativeEvaluations:
@@ -152,15 +142,6 @@ def _evaluations(
                 yield _evaluation(terminology.READING, terminology.OF_VERDICT[reading.finding])
     if any(taken.face == face for taken in specimen.re_excisions):
         yield _evaluation(terminology.ACTION, terminology.RE_EXCISION)
-
-
-def opinions(specimen: SpecimenRecord, sweep: SweepRecord) -> list[Decision]:
-    """What each reader said of the sweep's face last."""
-    newest: dict[tuple[str, str], Decision] = {}
-    for decision in specimen.decisions:
-        if decision.subject == "face" and (decision.session, decision.sweep, decision.face) == sweep.key:
-            newest[decision.role, decision.by] = decision
-    return list(newest.values())
 
 
 def _view_group(
@@ -325,7 +306,7 @@ def _requested(subject: Subject) -> list[Dataset] | None:
 
 def _settle(report: Dataset, subject: Subject, *, has_images: bool) -> None:
     """What would be drawn at random, or said of the moment, follows from the record."""
-    at = reported_at(subject)
+    at = told_at(subject.specimen)
     report.SeriesDate = report.ContentDate = da(at)
     report.SeriesTime = report.ContentTime = tm(at)
     subject.complete(report)

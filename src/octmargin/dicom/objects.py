@@ -9,8 +9,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from octmargin.case.record.model import CaseSnapshot
+from octmargin.case.telling import faces_of
 from octmargin.dicom.encapsulated import pdf_object
-from octmargin.dicom.findings import Key, faces_of, findings_object
+from octmargin.dicom.findings import Key, findings_object
 from octmargin.dicom.flag_map import map_object
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.subject import Subject

@@ -8,11 +8,11 @@ from pydicom.dataset import Dataset
 
 from octmargin import __version__, terminology
 from octmargin.case.record.model import CaseSnapshot, PatientIdentity, SpecimenRecord, SweepRecord, Versions
+from octmargin.case.telling import specimen_to_tell
 from octmargin.dicom.codes import BODY_PARTS, FACES, SIDES, SITES, SPECIMEN_TYPES
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.uids import UidMaker
 from octmargin.dicom.values import CHARACTER_SET, UTC_OFFSET, code_item, da, dt, exactly, pn, short, tm
-from octmargin.errors import InputError
 from octmargin.words import NOTICE
 
 MAKER = "octmargin"
@@ -32,21 +32,8 @@ class Subject:
     @classmethod
     def of(cls, case: CaseSnapshot, specimen_id: str, settings: DicomSection) -> Subject:
         """InputError where nothing may be sent of it: no patient, a contradiction, withdrawn, or not there."""
-        specimen = case.specimen(specimen_id)
-        if specimen is None:
-            known = ", ".join(one.specimen_id for one in case.specimens) or "none"
-            raise InputError(f"case {case.case_id} has no specimen {specimen_id}; it has {known}")
-        if specimen.phase == "withdrawn":
-            raise InputError(
-                f"specimen {specimen_id} was withdrawn ({specimen.withdrawn_why}); nothing is sent of it"
-            )
-        if case.conflicts:
-            told = "; ".join(conflict.text for conflict in case.conflicts)
-            raise InputError(f"case {case.case_id} is to be confirmed first: {told}")
-        if case.patient is None:
-            raise InputError(
-                f"case {case.case_id} has no patient; register who it is, DICOM is never sent without an identity"
-            )
+        specimen = specimen_to_tell(case, specimen_id)
+        assert case.patient is not None  # noqa: S101 - `specimen_to_tell` checks it
         return cls(case, specimen, case.patient, UidMaker(settings.uid_root), settings.institution)
 
     @property
