@@ -47,6 +47,7 @@ class ConsoleControl:
         self._lock = threading.Lock()
         self._closed = False
         self._can_resume = False
+        self._has_pedal = False
 
     def close(self) -> None:
         """Wait for the request under way and allow no other: the wire is about to go."""
@@ -62,6 +63,7 @@ class ConsoleControl:
                 f"{self._address}: no answer to {ATTEMPTS} requests; is this an OCT console, and is it on?"
             ) from error
         self._can_resume = version & 0xFFFF >= reg.RESUMES_SINCE_MINOR
+        self._has_pedal = version & 0xFFFF >= reg.PEDAL_SINCE_MINOR
         if version >> 16 != reg.PROTOCOL_VERSION >> 16:
             raise DeviceError(
                 f"{self._address}: console speaks protocol {version >> 16}.{version & 0xFFFF}, this driver "
@@ -120,6 +122,19 @@ class ConsoleControl:
     def status(self, attempts: int = ATTEMPTS) -> ScanStatus:
         """The status block."""
         return ScanStatus.from_bytes(self._read(ScanStatus.ADDRESS, ScanStatus.SIZE, attempts))
+
+    def status_and_presses(self, attempts: int = ATTEMPTS) -> tuple[ScanStatus, int]:
+        """The status block, and how often the pedal was pressed since it was switched on; 0 without a pedal."""
+        if not self._has_pedal:
+            return self.status(attempts), 0
+        # It lies behind the block: one read, one moment.
+        data = self._read(ScanStatus.ADDRESS, ScanStatus.SIZE + reg.PEDAL_PRESSES.size, attempts)
+        presses = reg.PEDAL_PRESSES.unpack_int(data[ScanStatus.SIZE :])
+        return ScanStatus.from_bytes(data[: ScanStatus.SIZE]), presses
+
+    def pedal_presses(self) -> int:
+        """How often the pedal was pressed since the console was switched on; 0 without a pedal."""
+        return self._read_number(reg.PEDAL_PRESSES) if self._has_pedal else 0
 
     def ensure_idle(self) -> ScanStatus:
         """Stop a sweep that another program, or this one before it crashed, left running."""

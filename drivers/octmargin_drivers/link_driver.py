@@ -17,6 +17,7 @@ from octmargin.device import (
     Disconnected,
     Driver,
     LinkTrouble,
+    PedalPressed,
     SweepAccount,
     SweepEnded,
     SweepStarted,
@@ -52,6 +53,7 @@ class LinkDriver(Driver):
         self._accounted_from = 0
         self._known_faults = Faults.NONE
         self._trouble_count = 0
+        self._pedal_presses = 0
 
     @abstractmethod
     def _connect(self) -> Wire:
@@ -69,6 +71,8 @@ class LinkDriver(Driver):
         self._control = ConsoleControl(self._wire, self.address, self.trouble)
         try:
             await asyncio.to_thread(self._control.check_protocol)
+            # What was pressed before is over.
+            self._pedal_presses = await asyncio.to_thread(self._control.pedal_presses)
         except BaseException:
             await self.close()
             raise
@@ -227,7 +231,7 @@ class LinkDriver(Driver):
             await asyncio.sleep(HEARTBEAT_S)
             sweep = self._sweep
             try:
-                status = await asyncio.to_thread(self._opened().status, attempts=1)
+                status, presses = await asyncio.to_thread(self._opened().status_and_presses, attempts=1)
             except DeviceDisconnectedError as error:
                 self.post(Disconnected(str(error)))
                 return
@@ -243,6 +247,7 @@ class LinkDriver(Driver):
                     return
                 continue
             misses = 0
+            self._look_at_the_pedal(presses)
             self._report_faults(status)
             if sweep is None or sweep is not self._sweep:
                 continue  # the status may be from before START
@@ -252,6 +257,13 @@ class LinkDriver(Driver):
                 )
                 return
             self._look_for_the_end(status)
+
+    def _look_at_the_pedal(self, presses: int) -> None:
+        """Several presses since the last look are one: a switch bounces, and a foot twitches."""
+        # A console that was restarted counts from zero again.
+        if presses > self._pedal_presses:
+            self.post(PedalPressed())
+        self._pedal_presses = presses
 
     def _report_faults(self, status: ScanStatus) -> None:
         new = int(status.faults) & ~int(self._known_faults)  # as flags, `~` would forget the unknown bits

@@ -163,7 +163,7 @@ class ReplayDriver(Driver):
             source=file.path.name,
         )
         return ConsoleInfo(
-            "replay", self.address, maker="octmargin", model=f"replay of {file.path.name}", serial=digest,
+            "replay", self.address, maker="octmargin", model="replay", serial=digest,
             firmware="-", capabilities=msgspec.to_builtins(description),
         )  # fmt: skip
 

@@ -147,6 +147,7 @@ def simulate(
     served = _serve(model, console, host=host, port=port, baud=baud)
     if isinstance(model, FaultyConsole):
         model.plug_into(served)
+    signal.signal(signal.SIGUSR1, lambda *_: model.press_pedal())
     reporter.ready(console, served.address, looked_at)
     stop.wait()
     served.close()

@@ -54,6 +54,7 @@ class Console:
         self._numbered_before = 0
         """Frames of before the last restart, which the console itself does not remember."""
         self._dropped = 0
+        self._pedal_presses = 0
         self._clock_origin_ns = time.monotonic_ns()
         self._last_command_s = time.monotonic()
         self._lock = threading.RLock()
@@ -102,9 +103,14 @@ class Console:
         with self._lock:
             self._stop()
             self._numbered_before += self._numbered
-            self._sweep = self._first_sequence = self._numbered = self._dropped = 0
+            self._sweep = self._first_sequence = self._numbered = self._dropped = self._pedal_presses = 0
             self._faults = Faults.NONE
             self._clock_origin_ns = time.monotonic_ns()
+
+    def press_pedal(self) -> None:
+        """Somebody presses the foot pedal."""
+        with self._lock:
+            self._pedal_presses = (self._pedal_presses + 1) & 0xFFFF_FFFF
 
     def close(self) -> None:
         """Stop scanning and end the scan thread."""
@@ -172,8 +178,9 @@ class Console:
 
     def _registers(self) -> list[Register]:
         """Those of its version of the protocol."""
-        can_resume = self.personality.protocol_minor >= reg.RESUMES_SINCE_MINOR
-        return [register for register in reg.ALL if can_resume or register is not reg.FIRST_FRAME]
+        since = {reg.FIRST_FRAME: reg.RESUMES_SINCE_MINOR, reg.PEDAL_PRESSES: reg.PEDAL_SINCE_MINOR}
+        minor = self.personality.protocol_minor
+        return [register for register in reg.ALL if minor >= since.get(register, 0)]
 
     def _live_value(self, register: Register) -> int | str | None:
         live: dict[int, int] = {
@@ -183,6 +190,7 @@ class Console:
             reg.SWEEP_FIRST_SEQUENCE.address: self._first_sequence,
             reg.FRAMES_NUMBERED.address: self._numbered,
             reg.FRAMES_DROPPED.address: self._dropped,
+            reg.PEDAL_PRESSES.address: self._pedal_presses,
         }
         return live.get(register.address)
 

@@ -23,7 +23,7 @@ class Personality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     model: Text = "Simulated OCT console"
     serial: Text = "SIM-0001"
     firmware: Text = "1.0.0"
-    protocol_minor: Annotated[int, Meta(ge=0, le=0xFFFF)] = 1
+    protocol_minor: Annotated[int, Meta(ge=0, le=0xFFFF)] = 2
     """Of protocol version 1: a host may know less than the console, or more."""
     max_line_rate_hz: Annotated[float, Meta(gt=0, le=4e6)] = 250_000.0
     fifo_frames: Annotated[int, Meta(ge=1, le=MAX_FIFO_FRAMES)] = 16

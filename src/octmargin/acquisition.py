@@ -9,10 +9,17 @@ from collections.abc import Callable
 
 import structlog
 
-from octmargin.device import ConsoleFault, DeviceEvent, Disconnected, Driver, LinkTrouble, SweepEnded
+from octmargin.device import (
+    ConsoleFault,
+    DeviceEvent,
+    Disconnected,
+    Driver,
+    LinkTrouble,
+    PedalPressed,
+    SweepEnded,
+)
 from octmargin.errors import DeviceError
 from octmargin.frames import ConsoleInfo
-from octmargin.log import on_stage
 from octmargin.ring import FrameRing
 from octmargin.sweeps import SweepBook
 
@@ -26,7 +33,7 @@ log = structlog.get_logger()
 class ConsoleLink:
     """A driver with its events followed, and opened again when the console comes back.
 
-    `on_fault(id, text)` is told of technical faults, `on_recovered(id)` of their end.
+    `on_fault(id, text)` is told of technical faults, `on_recovered(id)` of their end, `on_pedal` of the foot pedal.
     """
 
     def __init__(
@@ -35,11 +42,13 @@ class ConsoleLink:
         *,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
+        on_pedal: Callable[[], None],
     ) -> None:
         self._make_driver = make_driver
         self._driver = make_driver()
         self._on_fault = on_fault
         self._on_recovered = on_recovered
+        self._on_pedal = on_pedal
         self._sweep_ended = asyncio.Event()
         self._gone = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
@@ -88,7 +97,6 @@ class ConsoleLink:
         plan = book.remaining or book.plan
         await self._driver.configure(plan)
         started = await self._driver.start(ring)
-        on_stage(sweep=started.sweep)
         book.begin(started, plan.first_frame)
         self._forget_faults()
         await _first_of(self._sweep_ended, self._gone, stop)
@@ -124,7 +132,7 @@ class ConsoleLink:
             return True
         return False
 
-    async def gone_or(self, stop: asyncio.Event, seconds: float) -> None:
+    async def gone_or(self, stop: asyncio.Event, seconds: float | None = None) -> None:
         """Wait until the console is known to be gone, or `stop`, or for so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -156,6 +164,8 @@ class ConsoleLink:
                 fault = "console-" + re.sub("[^a-z0-9]+", "-", name.lower())
                 self._faults.add(fault)
                 self._on_fault(fault, text)
+            case PedalPressed():
+                self._on_pedal()
             case LinkTrouble(text, count):
                 log.warning("trouble on the link", text=text, count=count)
 

@@ -16,11 +16,14 @@ from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
 from octmargin.commands.case import case
 from octmargin.commands.coding import coding
+from octmargin.commands.command import command
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
 from octmargin.commands.dicom import dicom
+from octmargin.commands.display import display
 from octmargin.commands.doctor import doctor
 from octmargin.commands.fhir import fhir
+from octmargin.commands.quality import quality
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
@@ -58,7 +61,21 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, devices, calibrate, reconstruct, assess, replay, report, doctor):
+for _command in (
+    demo,
+    run,
+    watch,
+    command,
+    display,
+    devices,
+    calibrate,
+    reconstruct,
+    assess,
+    replay,
+    report,
+    quality,
+    doctor,
+):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")

@@ -14,17 +14,20 @@ import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
 from octmargin.bus import Description, LatencyMs, Publisher, RecordingCounts, State
-from octmargin.errors import first_cause
+from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
+from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder
 from octmargin.results import ResultDesk
 from octmargin.systemd import notify
 from octmargin.totals import Totals
 
-HEALTH_INTERVAL_S = 1.0
+HEALTH_INTERVAL_S = 0.5
+"""A display greys out within two seconds, and one message that comes late must not be enough for that."""
 
+DISPLAY_FAULT = "display"
 _BROKER_FAULT = "broker"
 _OUTBOX_FAULT = "outbox"
 _REFUSED_FAULT = "refused"
@@ -33,6 +36,7 @@ _REMEDIES = {
     SWEEP_ALARM: "the face is scanned again; where that fails too, see the log",
     _OUTBOX_FAULT: "make room on the disk; what waits for the broker is lost where the daemon ends meanwhile",
     _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
+    DISPLAY_FAULT: "see the log; results go on over the broker, and another display may show them",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
@@ -54,8 +58,9 @@ class ConditionDesk:
     known.
     """
 
-    def __init__(self, publisher: Publisher, totals: Totals, metrics: MetricsPage) -> None:
+    def __init__(self, publisher: Publisher, totals: Totals, metrics: MetricsPage, places: Places) -> None:
         self._publisher = publisher
+        self._places = places
         self._totals = totals
         self._metrics = metrics
         self._say_now: Callable[[], None] | None = None
@@ -72,8 +77,9 @@ class ConditionDesk:
         """A technical fault is there."""
         remedy = _REMEDIES.get(alarm_id, _CONSOLE_FAULT_REMEDY)
         log.warning("alarm", id=alarm_id, text=text, remedy=remedy)
-        self.lifecycle.fault(alarm_id, text, disables=alarm_id == CONSOLE_ALARM)
-        self._publisher.raise_alarm(alarm_id, "medium", text, remedy, synthetic=self.synthetic)
+        said = self._places.without(text)
+        self.lifecycle.fault(alarm_id, said, disables=alarm_id == CONSOLE_ALARM)
+        self._publisher.raise_alarm(alarm_id, "medium", said, remedy, synthetic=self.synthetic)
         self._note({"id": alarm_id, "text": text, "active": True})
 
     def clear_alarm(self, alarm_id: str) -> None:
@@ -83,6 +89,12 @@ class ConditionDesk:
             self._note({"id": alarm_id, "active": False})
         self._publisher.clear_alarm(alarm_id)
         self.lifecycle.over(alarm_id)
+
+    def acknowledge(self, alarm_id: str, by: str) -> None:
+        """Somebody knows of an alarm, which stays; `OrderRefusedError` where there is none of this id."""
+        if alarm_id not in self.lifecycle.fault_ids or not self._publisher.acknowledge_alarm(alarm_id, by):
+            active = ", ".join(sorted(self.lifecycle.fault_ids - {_BROKER_FAULT})) or "none"
+            raise OrderRefusedError(f"there is no alarm {alarm_id!r}; active: {active}")
 
     def stopping(self) -> None:
         """The end begins, be it for an error; told once."""
@@ -97,7 +109,7 @@ class ConditionDesk:
 
     @contextlib.asynccontextmanager
     async def health_said(self, desk: ResultDesk, scanner: FaceScanner) -> AsyncIterator[None]:
-        """Say health every second while entered; where that fails, fail with it: silence looks like death."""
+        """Say health at its interval while entered; where that fails, fail with it: silence looks like death."""
         self._say_now = partial(self.say_health, desk, scanner)
         self._look_at_the_broker()
         try:

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from octmargin.bus import BrokerSettings
+from octmargin.config_errors import explain, keys_of, unknown_key
 from octmargin.dicom.settings import IN_WORDS as DICOM_IN_WORDS
 from octmargin.dicom.settings import DicomSection
+from octmargin.display import DisplaySection, check_display
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
-from octmargin.frames import FACES, PixelFormat, ScanPlan
+from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
+from octmargin.identifiers import IdentifierScheme, why_not_said
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-_FACE = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$"
-_NAME = r"^[a-z0-9][a-z0-9-]*$"
 _IN_WORDS = {
-    _FACE: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
-    _NAME: "small letters without accents, digits and -, beginning with a letter or a digit",
+    FACE_NAME: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
+    IDENTIFIER: "small letters without accents, digits and -, beginning with a letter or a digit",
 } | DICOM_IN_WORDS
-Face = Annotated[str, msgspec.Meta(pattern=_FACE)]
+Face = Annotated[str, msgspec.Meta(pattern=FACE_NAME)]
 """A face, shave or node: fits the console's register and one level of a topic."""
-Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
+Name = Annotated[str, msgspec.Meta(pattern=IDENTIFIER)]
 
 
 DEFAULT_DEPTH = 640
@@ -54,7 +53,9 @@ class ScanSection(_Section, frozen=True):
     frames: Count | None = None
     line_rate_hz: Positive = 25_000.0
     passes: Annotated[int, msgspec.Meta(ge=0)] = 1
-    """How often all faces are scanned; 0 goes on until stopped."""
+    """How often all faces are scanned at once; 0 goes on until stopped."""
+    begin: Literal["at-once", "on-command"] = "at-once"
+    """Whether all faces are scanned as soon as the console is ready, or each when somebody asks for it."""
 
     def __post_init__(self) -> None:
         for face, count in Counter(self.faces).items():
@@ -101,10 +102,39 @@ class JudgingSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseSection(_Section, frozen=True):
-    """Opaque identifiers that go on the bus; never a patient's identity."""
+    """The case, and the specimen that is on the stage at the start where scanning begins at once.
+
+    Opaque identifiers that go on the bus, never a patient's identity: one that looks like a name, a number or a date is
+    refused, unless it matches `id_pattern`, the site's own scheme.
+    """
 
     case_id: Name = "case-0"
     specimen_id: Name = "specimen-0"
+    kind: Literal["lumpectomy", "shave", "node"] = "lumpectomy"
+    laterality: Literal["left", "right", "unknown"] = "unknown"
+    orientation: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    label: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    id_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("case_id", "specimen_id"):
+            if reason := self.scheme.why_not(getattr(self, key)):
+                raise ConfigError(f'case.{key} "{getattr(self, key)}" {reason}')
+        for key in ("orientation", "label"):
+            if reason := why_not_said(f"case.{key}", getattr(self, key)):
+                raise ConfigError(reason)
+
+    @property
+    def scheme(self) -> IdentifierScheme:
+        """What identifiers look like here."""
+        return IdentifierScheme(self.id_pattern)
+
+
+class OrientationSection(_Section, frozen=True):
+    """How specimens are marked at this site: colour of the ink by face, and what the sutures mean."""
+
+    ink: dict[Face, Annotated[str, msgspec.Meta(min_length=1, max_length=32)]] = {}
+    sutures: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class PicturesSection(_Section, frozen=True):
@@ -115,7 +145,7 @@ class PicturesSection(_Section, frozen=True):
 
 
 class RecordingSection(_Section, frozen=True):
-    """Raw spectra are kept, a recording per pass over the faces."""
+    """Raw spectra are kept, a recording per pass over the faces, or per start by command."""
 
     folder: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -131,13 +161,17 @@ class Config(_Section, JudgingSection, frozen=True):
     calibration: CalibrationSection = CalibrationSection()
     engine: EngineSection = EngineSection()
     case: CaseSection = CaseSection()
+    orientation: OrientationSection = OrientationSection()
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
     metrics: MetricsSection | None = None
     dicom: DicomSection | None = None
+    display: DisplaySection | None = None
 
     def __post_init__(self) -> None:
         _check_host(self.broker.host)
+        if self.display is not None:
+            check_display(self.display, self.broker)
         needed = self.engine.threads + 2 + (self.recording is not None)
         if self.engine.ring_frames < needed:
             raise ConfigError(
@@ -174,6 +208,20 @@ class Config(_Section, JudgingSection, frozen=True):
         )
 
 
+class DisplayConfig(_Section, frozen=True):
+    """What `octmargin display` needs to know, of a console whose daemon runs elsewhere."""
+
+    site: Name
+    console: Name
+    broker: BrokerSettings = BrokerSettings()
+    orientation: OrientationSection = OrientationSection()
+    display: DisplaySection = DisplaySection()
+
+    def __post_init__(self) -> None:
+        _check_host(self.broker.host)
+        check_display(self.display, self.broker)
+
+
 def _check_host(host: str) -> None:
     """What is no host would be taken for a broker that is not there yet, and waited for."""
     if "/" in host or any(character.isspace() for character in host) or host.count(":") == 1:
@@ -182,22 +230,48 @@ def _check_host(host: str) -> None:
         )
 
 
+_File = TypeVar("_File", Config, DisplayConfig)
+
+
 def load_config(path: str | Path) -> Config:
     """Read and check a file; ConfigError names the file, the key and what to do."""
+    file, content = _read(path)
+    return _checked(file, content, Config)
+
+
+def load_display_config(path: str | Path) -> DisplayConfig:
+    """As `load_config`, of a display's file; a daemon's does as well."""
+    file, content = _read(path)
+    if "device" not in content:
+        return _checked(file, content, DisplayConfig)
+    daemon = _checked(file, content, Config)
+    return DisplayConfig(
+        site=daemon.site,
+        console=daemon.console,
+        broker=daemon.broker,
+        orientation=daemon.orientation,
+        display=daemon.display or DisplaySection(),
+    )
+
+
+def _read(path: str | Path) -> tuple[Path, dict[str, Any]]:
     file = Path(path)
     try:
-        data = file.read_bytes()
+        return file, msgspec.toml.decode(file.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: no such file; configs/or.toml is an example to start from") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    try:
-        _refuse_unknown_thresholds(msgspec.toml.decode(data))
-        return msgspec.toml.decode(data, type=Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: {_explain(str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
+
+
+def _checked(file: Path, content: dict[str, Any], kind: type[_File]) -> _File:
+    try:
+        _refuse_unknown_thresholds(content)
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {explain(str(error), kind, _IN_WORDS)}") from error
     except OctMarginError as error:
         raise ConfigError(f"{file}: {error}") from error
 
@@ -207,71 +281,5 @@ def _refuse_unknown_thresholds(content: dict[str, Any]) -> None:
     for section in ("policy", "quality", "rule"):
         table = content.get(section, {})
         for key in table if isinstance(table, dict) else ():
-            if key not in _keys_of(section):
-                raise ConfigError(_unknown(section, key))
-
-
-_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
-_MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
-_NO_MATCH = re.compile(r"^Expected `str` matching regex '(?P<pattern>.*)' - at `\$\.?(?P<at>[^`]*)`")
-_NO_CHOICE = re.compile(r"^Invalid enum value '(?P<value>.*)' - at `\$\.?(?P<at>[^`]*)`")
-_WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
-
-
-def _explain(message: str) -> str:
-    """Msgspec's message in our words, with a remedy."""
-    if found := _UNKNOWN.match(message):
-        return _unknown(found["at"] or "", found["key"])
-    if found := _MISSING.match(message):
-        return f'key "{_dotted(found["at"] or "", found["key"])}" is missing; add it'
-    if found := _NO_MATCH.match(message):
-        return f'key "{found["at"]}" takes {_IN_WORDS[found["pattern"]]}; correct the value'
-    if found := _NO_CHOICE.match(message):
-        return f'key "{found["at"]}" is "{found["value"]}"; use one of {", ".join(_choices(found["at"]))}'
-    # What may be left out may be null to msgspec; TOML has no null.
-    if found := _WRONG.match(message.replace(" | null`", "`")):
-        return f'key "{found["at"]}": {found["what"][0].lower()}{found["what"][1:]}; correct the value'
-    return message
-
-
-def _unknown(section: str, key: str) -> str:
-    known = _keys_of(section)
-    near = difflib.get_close_matches(key, known, 1)
-    remedy = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(known))}"
-    return f'unknown key "{_dotted(section, key)}"; {remedy}'
-
-
-def _dotted(section: str, key: str) -> str:
-    return f"{section}.{key}" if section else key
-
-
-def _choices(key: str) -> list[str]:
-    """The words that the key takes."""
-    section, _, name = key.rpartition(".")
-    kind = next(_table(field.type) for field in _fields(_kind_of(section)) if field.encode_name == name)
-    return [str(value) for value in kind.values] if isinstance(kind, msgspec.inspect.LiteralType) else []
-
-
-def _keys_of(section: str) -> list[str]:
-    """The keys that the table at `section` knows."""
-    return [field.encode_name for field in _fields(_kind_of(section))]
-
-
-def _kind_of(section: str) -> msgspec.inspect.Type:
-    kind: msgspec.inspect.Type = msgspec.inspect.type_info(Config)
-    for part in filter(None, section.split(".")):
-        kind = next((_table(field.type) for field in _fields(kind) if field.encode_name == part), kind)
-    return kind
-
-
-def _fields(kind: msgspec.inspect.Type) -> tuple[msgspec.inspect.Field, ...]:
-    if isinstance(kind, msgspec.inspect.StructType | msgspec.inspect.DataclassType):
-        return kind.fields
-    return ()
-
-
-def _table(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
-    """The table itself where a key takes a table or nothing."""
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return next(member for member in kind.types if not isinstance(member, msgspec.inspect.NoneType))
-    return kind
+            if key not in keys_of(section, Config):
+                raise ConfigError(unknown_key(section, key, Config))

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,29 +17,40 @@ import structlog
 
 from octmargin.acquisition import ConsoleLink
 from octmargin.archive import RecordingWriter
-from octmargin.bus import BrokerSettings, CaseMessage, Publisher, Topics, utc_from_ns
+from octmargin.bus import BrokerSettings, Description, Publisher, Topics, utc_now
+from octmargin.bus.commands import CommandDoor, Request
+from octmargin.bus.orders import Command, Reply
+from octmargin.bus.rights import Sender
+from octmargin.case_desk import CaseDesk
+from octmargin.case_recordings import CaseRecordings
 from octmargin.cold_start import compiling_told
-from octmargin.condition import ConditionDesk
+from octmargin.condition import DISPLAY_FAULT, ConditionDesk
 from octmargin.config import Config
 from octmargin.device import driver_class, on_loop
+from octmargin.displaying import OwnDisplay
 from octmargin.engine import Engine, Outcome
-from octmargin.face_scan import FaceScanner
+from octmargin.errors import OrderRefusedError
+from octmargin.face_scan import FaceScanner, Onlooker
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.holding import holding
 from octmargin.interruptible import StandstillError, StoppedError, unless_stopped, unless_stopping
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
+from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
+from octmargin.scan_loop import ScanLoop
 from octmargin.signal import Calibration
+from octmargin.stage import Stage
 from octmargin.startup import (
     check_folder,
     check_scan,
     choose_calibration,
     describe,
     engine_settings,
+    first_case,
     load_calibration,
     make_assessor,
 )
@@ -48,8 +59,6 @@ from octmargin.totals import Totals
 
 DRAIN_S = 1.0
 """At the end, for what a slow broker has not acknowledged yet."""
-ATTEMPTS_PER_FACE = 3
-PAUSE_S = 1.0
 
 log = structlog.get_logger()
 
@@ -65,10 +74,16 @@ class Daemon:
         self._publisher: Publisher
         self._calibration: Calibration | None = None
         self._condition: ConditionDesk | None = None
+        self._display = OwnDisplay(config, config.display) if config.display is not None else None
+        self._desk: CaseDesk | None = None
+        """Once commands can be carried out."""
+        self._scanning: ScanLoop | None = None
 
     def stop(self) -> None:
         """Ask the daemon to end; the present sweep is closed and said first."""
         self._stop.set()
+        if self._scanning is not None:
+            self._scanning.stop()
         if self._condition is not None:
             self._condition.stopping()
 
@@ -120,25 +135,62 @@ class Daemon:
 
     async def _run(self) -> None:
         config = self._config
-        on_stage(case=config.case.case_id, specimen=config.case.specimen_id, face=None, sweep=None)
+        on_stage(case=config.case.case_id, specimen=None, face=None, sweep=None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        self._publisher = Publisher(config.broker, Topics(config.site, config.console))
+        topics = Topics(config.site, config.console)
+        publisher = self._publisher = Publisher(config.broker, topics)
+        publisher.commands = CommandDoor(
+            topics,
+            publisher.session,
+            carry_out=self._carry_out,
+            answer=publisher.answer,
+            note=self._note_command,
+            clock=utc_now,
+        )
         async with contextlib.AsyncExitStack() as stack:
+            if self._display is not None:
+                # First, and last at the end: a page shows also how the daemon starts, and that it has ended.
+                await stack.enter_async_context(self._display.served(self._display_ended))
             with contextlib.suppress(StoppedError):
                 # A broker that does not answer must not hold up an end that is asked for meanwhile.
                 await unless_stopping(stack.enter_async_context(self._publisher), self._stop)
                 await self._meet_the_console()
 
+    def _carry_out(self, request: Request) -> str:
+        if self._desk is None:
+            raise OrderRefusedError("octmargin is starting; wait until it is ready")
+        return self._desk.carry_out(request)
+
+    def _press_pedal(self) -> None:
+        if self._desk is not None:
+            self._desk.press_pedal()
+        else:
+            log.warning("the foot pedal was pressed, and octmargin is not ready yet")
+
+    def _note_command(self, sender: Sender, name: str, command: Command, reply: Reply) -> None:
+        if self._desk is not None:
+            self._desk.note(sender, name, command, reply)
+        else:
+            log.warning("command", command=name, user=sender.user, outcome=reply.outcome, reason=reply.reason)
+
+    def _display_ended(self, reason: str) -> None:
+        log.error("display ended", reason=reason)
+        if self._condition is not None:
+            self._condition.raise_alarm(DISPLAY_FAULT, reason)
+
     async def _meet_the_console(self) -> None:
         config = self._config
         _log_broker(self._publisher, config.broker)
-        condition = self._condition = ConditionDesk(self._publisher, self._totals, self._metrics)
+        condition = self._condition = ConditionDesk(
+            self._publisher, self._totals, self._metrics, Places(config)
+        )
         link = ConsoleLink(
             lambda: driver_class(config.device.driver)(config.device.address),
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
+            on_pedal=self._press_pedal,
         )
         try:
             info = await link.open()
@@ -168,16 +220,14 @@ class Daemon:
                 on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
             )
         gallery = (
-            Gallery(config.pictures.folder, axial_um=axial_um, synthetic=synthetic)
+            Gallery(
+                config.pictures.folder, every=config.pictures.every, axial_um=axial_um, synthetic=synthetic
+            )
             if config.pictures
             else None
         )
         desk = ResultDesk(
-            publisher,
-            case_id=config.case.case_id,
-            specimen_id=config.case.specimen_id,
-            synthetic=synthetic,
-            note=recorder.note if recorder is not None else None,
+            publisher, synthetic=synthetic, note=recorder.note if recorder is not None else None
         )
         scanner = FaceScanner(
             link,
@@ -189,7 +239,7 @@ class Daemon:
             policy=config.policy,
             # Its own: the engine threads have theirs.
             model=make_assessor(config).model,
-            gallery=gallery,
+            onlookers=self._onlookers(gallery, synthetic=synthetic, axial_um=axial_um),
             recorder=recorder,
             on_fault=condition.raise_alarm,
             on_recovered=condition.clear_alarm,
@@ -206,7 +256,7 @@ class Daemon:
                 plan,
                 calibration,
                 axial_um,
-                picture_every=config.pictures.every if config.pictures else 0,
+                bscan_every=self._bscan_every(),
             ),
             deliver_from_thread,
             threads=config.engine.threads,
@@ -216,41 +266,45 @@ class Daemon:
         except StoppedError:
             return
         condition.description = describe(
-            config, info, plan, calibration, session=publisher.session, synthetic=synthetic
+            config,
+            info,
+            plan,
+            calibration,
+            axial_um,
+            session=publisher.session,
+            synthetic=synthetic,
+            display_url=self._display.url if self._display is not None else "",
         )
         publisher.describe(condition.description)
-        publisher.publish_case(self._case(synthetic=synthetic))
-        plans = [config.plan(face, capabilities) for face in config.scan.faces]
-
-        def begin_recording() -> RecordingWriter:
-            assert config.recording is not None  # noqa: S101 - else there is no recorder
-            return new_writer(
-                Path(config.recording.folder),
-                name=f"{config.case.case_id}-{config.case.specimen_id}",
-                source=f"{info.model}, serial number {info.serial}",
-                synthetic=synthetic,
-                plans=list({plan.face: plan for plan in plans}.values()),
-                calibration=calibration,
-                axial_um=axial_um,
-                began={
-                    "description": condition.description,
-                    "configuration": config.of_results(),
-                    "case_id": config.case.case_id,
-                    "specimen_id": config.case.specimen_id,
-                },
-            )
-
+        new_recording = partial(self._new_recording, info, calibration, axial_um, condition.description)
+        case_desk = CaseDesk(
+            publisher,
+            condition,
+            first_case(config, capabilities),
+            config.orientation,
+            synthetic=synthetic,
+            on_stage=partial(self._turn_to, desk),
+            recordings=CaseRecordings(recorder, new_recording, on_begun=condition.recording_began)
+            if recorder is not None
+            else None,
+        )
+        scanning = self._scanning = ScanLoop(
+            link,
+            scanner,
+            case_desk,
+            condition,
+            self._stop,
+            plan_of=partial(config.plan, capabilities=capabilities),
+        )
         engine.start()
         if recorder is not None:
             recorder.start()
         try:
             async with condition.health_said(desk, scanner):
                 condition.lifecycle.started()
+                self._desk = case_desk
                 notify("READY=1")
-                for _ in self._passes():
-                    async with _recorded(recorder, begin_recording, condition):
-                        if not await self._scan_all(link, scanner, plans, condition):
-                            break
+                await scanning.run(config.scan.begin, config.scan.passes)
         finally:
             # First, for threads that wait for it must end whatever becomes of saying so.
             ring.close()
@@ -261,73 +315,54 @@ class Daemon:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
 
+    def _onlookers(self, gallery: Gallery | None, *, synthetic: bool, axial_um: float) -> list[Onlooker]:
+        onlookers: list[Onlooker] = [] if gallery is None else [gallery]
+        if self._display is not None:
+            session = self._publisher.session
+            onlookers.append(self._display.onlooker(session=session, synthetic=synthetic, axial_um=axial_um))
+        return onlookers
+
+    def _turn_to(self, desk: ResultDesk, case_id: str, specimen_id: str) -> None:
+        """What comes from now on is of this specimen."""
+        desk.turn_to(case_id, specimen_id)
+        if self._display is not None:
+            self._display.turn_to(case_id, specimen_id)
+
+    def _bscan_every(self) -> int:
+        """The display has the B-scan of every frame, and pictures are drawn of some of them."""
+        if self._display is not None:
+            return 1
+        return self._config.pictures.every if self._config.pictures is not None else 0
+
+    def _new_recording(
+        self,
+        info: ConsoleInfo,
+        calibration: Calibration,
+        axial_um: float,
+        description: Description,
+        stage: Stage,
+        plans: Sequence[ScanPlan],
+    ) -> RecordingWriter:
+        config = self._config
+        assert config.recording is not None  # noqa: S101 - else there is no recorder
+        about = {"case_id": stage.case_id, "specimen_id": stage.specimen_id, "specimen": stage.specimen}
+        return new_writer(
+            Path(config.recording.folder),
+            name=f"{stage.case_id}-{stage.specimen_id}",
+            source=f"{info.model}, serial number {info.serial}",
+            synthetic=description.synthetic,
+            plans=list(plans),
+            calibration=calibration,
+            axial_um=axial_um,
+            began={"description": description, "configuration": config.of_results(), **about},
+        )
+
     async def _warm_up(self, engine: Engine, plan: ScanPlan) -> None:
         """Compile or load the kernels; StoppedError where the daemon is to end before that is done."""
         started_s = time.monotonic()
         with compiling_told(log.info):
             await unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
         log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
-
-    def _case(self, *, synthetic: bool) -> CaseMessage:
-        case = self._config.case
-        return CaseMessage(
-            acquired_at=utc_from_ns(time.time_ns()),
-            synthetic=synthetic,
-            case_id=case.case_id,
-            specimen_id=case.specimen_id,
-            faces=list(self._config.scan.faces),
-        )
-
-    # -- scanning -------------------------------------------------------------------------------------
-
-    def _passes(self) -> Iterator[int]:
-        done = 0
-        while not self._stop.is_set() and (not self._config.scan.passes or done < self._config.scan.passes):
-            yield done
-            done += 1
-
-    async def _scan_all(
-        self, link: ConsoleLink, scanner: FaceScanner, plans: list[ScanPlan], condition: ConditionDesk
-    ) -> bool:
-        """Scan every face; False where the daemon is to stop."""
-        for plan in plans:
-            if not await self._scan_until_seen(link, scanner, plan, condition):
-                return False
-        return True
-
-    async def _scan_until_seen(
-        self, link: ConsoleLink, scanner: FaceScanner, plan: ScanPlan, condition: ConditionDesk
-    ) -> bool:
-        """Scan a face, and again where the console failed meanwhile; False where the daemon is to stop."""
-        for _ in range(ATTEMPTS_PER_FACE):
-            if self._stop.is_set() or (link.is_gone and not await link.recover(self._stop)):
-                return False
-            condition.lifecycle.scanning(now=True)
-            scanned = await scanner.scan(plan, self._stop)
-            condition.lifecycle.scanning(now=False)
-            if scanned:
-                return True
-            if not link.is_gone:
-                # The heartbeat may be about to find out that it is.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE_S):
-                        await self._stop.wait()
-        return True
-
-
-@contextlib.asynccontextmanager
-async def _recorded(
-    recorder: Recorder | None, begin: Callable[[], RecordingWriter], condition: ConditionDesk
-) -> AsyncIterator[None]:
-    """Record while entered; without a recording, and with an alarm, where none can be begun."""
-    # Neither the beginning nor the end waits long for a disk that stands still.
-    if recorder is not None and await asyncio.to_thread(recorder.begin, begin):
-        condition.recording_began()
-    try:
-        yield
-    finally:
-        if recorder is not None:
-            await asyncio.to_thread(recorder.end)
 
 
 async def _finish(engine: Engine, recorder: Recorder | None, gallery: Gallery | None) -> None:

@@ -206,7 +206,7 @@ class Demonstration:
             "device": {"driver": self._plan.wire.value, "address": ready["address"]},
             "broker": {"host": broker.host, "port": broker.port},
             "scan": {"faces": ready["faces"], "line_rate_hz": line_rate_hz, "passes": self._plan.passes},
-            "case": {"case_id": "demo", "specimen_id": "demo-1"},
+            "case": {"case_id": "demo-1", "specimen_id": "demo-1"},
         }
         if not is_simulated:
             config["calibration"] = self._file_calibration()

@@ -58,6 +58,11 @@ class ConsoleFault:
 
 
 @dataclass(frozen=True, slots=True)
+class PedalPressed:
+    """Somebody pressed the console's foot pedal, once or several times within a moment."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkTrouble:
     """Bytes on the wire that were not the protocol; they were skipped and counted."""
 
@@ -72,7 +77,7 @@ class Disconnected:
     text: str
 
 
-DeviceEvent = SweepEnded | ConsoleFault | LinkTrouble | Disconnected
+DeviceEvent = SweepEnded | ConsoleFault | PedalPressed | LinkTrouble | Disconnected
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,10 @@ class CommandRefusedError(DeviceError):
     """The console understood a command and refused it."""
 
 
+class OrderRefusedError(OctMarginError):
+    """A command of a person was understood and is not carried out; the text says why."""
+
+
 class BrokerError(OctMarginError):
     """The MQTT broker cannot be reached or refuses us."""
 
@@ -104,7 +108,7 @@ class RecordBusyError(RecordError):
 
 
 EXIT_REFUSED = 3
-"""Exit code of a command that a case does not allow."""
+"""Exit code of what was understood, and is not allowed as things are."""
 
 
 class CaseRefusedError(OctMarginError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from typing import Protocol
 
 import structlog
 
@@ -12,12 +14,12 @@ from octmargin.acquisition import ConsoleLink
 from octmargin.engine import Judged, Outcome
 from octmargin.errors import CommandRefusedError, DeviceError, InputError, OctMarginError
 from octmargin.frames import LossCause, LostFrames, ScanPlan
-from octmargin.gallery import Gallery
 from octmargin.log import on_stage
-from octmargin.margin import MarginModel, Policy
+from octmargin.margin import MarginModel, Policy, Verdict
 from octmargin.recorder import Recorder
 from octmargin.results import ResultDesk
 from octmargin.ring import Cursor, FrameRing
+from octmargin.scan_control import ScanControl
 from octmargin.sweeps import SweepBook
 from octmargin.totals import Totals
 
@@ -40,6 +42,29 @@ class _After(Enum):
     """It cannot go on: the face is worth another try from its beginning."""
 
 
+class Onlooker(Protocol):
+    """Makes pictures of what is scanned, on the event loop: must neither wait nor compute there."""
+
+    def take(self, book: SweepBook, judged: Judged) -> None:
+        """A frame was judged."""
+
+    def face_done(self, book: SweepBook, verdict: Verdict) -> None:
+        """A face has its verdict."""
+
+
+class Course(Protocol):
+    """Who is told how the scan of a face goes."""
+
+    def begins(self, book: SweepBook) -> None:
+        """A sweep begins."""
+
+    def held(self) -> None:
+        """It stands still."""
+
+    def ends(self, book: SweepBook, verdict: Verdict) -> None:
+        """Its final verdict is said."""
+
+
 class FaceScanner:
     """Scans faces one after the other. `deliver` gets every outcome of the engine, on the event loop.
 
@@ -58,7 +83,7 @@ class FaceScanner:
         totals: Totals,
         policy: Policy,
         model: MarginModel,
-        gallery: Gallery | None,
+        onlookers: Sequence[Onlooker],
         recorder: Recorder | None,
         on_fault: Callable[[str, str], None],
         on_recovered: Callable[[str], None],
@@ -71,7 +96,7 @@ class FaceScanner:
         self._totals = totals
         self._policy = policy
         self._model = model
-        self._gallery = gallery
+        self._onlookers = onlookers
         self._recorder = recorder
         self._on_fault = on_fault
         self._on_recovered = on_recovered
@@ -79,43 +104,73 @@ class FaceScanner:
         """Frames that the outcomes were of."""
         self._progress = asyncio.Event()
         self._failure: Exception | None = None
+        self._sweeps = 0
+        """Begun in this session, the newest included: each has its number, also where it failed."""
         self.book: SweepBook | None = None
         """The face that is being scanned, or was scanned last."""
 
-    async def scan(self, plan: ScanPlan, stop: asyncio.Event) -> bool:
+    async def scan(self, plan: ScanPlan, control: ScanControl, course: Course) -> bool:
         """Scan a face and say its verdict; False where the console failed and it is worth another try.
 
         A console that goes away meanwhile is waited for, and the sweep goes on behind the frames that came or were
-        lost: what was seen of a face is not thrown away.
+        lost: what was seen of a face is not thrown away. So it does behind a pause.
         """
-        book = self.book = SweepBook(plan, self._policy, self._model)
+        self._sweeps += 1
+        book = self.book = SweepBook(plan, self._policy, self._model, number=self._sweeps)
         self._totals.face_begins()
-        on_stage(face=plan.face, sweep=None)
+        on_stage(face=plan.face, sweep=book.number)
         if self._recorder is not None:
             self._recorder.expect(plan.face)
-            self._recorder.note("face", {"face": plan.face, "frames": plan.frames})
-        numbered, after = await self._sweep(book, stop)
+            self._recorder.note("face", {"face": plan.face, "sweep": book.number, "frames": plan.frames})
+        course.begins(book)
+        holds = control.holds
+        numbered, after = await self._sweep(book, control.interrupted)
         await self._until_settled()
-        parts = 1
-        while parts <= _RESUMPTIONS and book.remaining is not None and not stop.is_set():
-            if not self._link.is_gone and after is _After.GOES_ON:
-                # It did not answer: the heartbeat is about to find out whether it is still there.
-                await self._link.gone_or(stop, _LIVENESS_S)
-            elif not self._link.is_gone:
-                break
-            if self._link.is_gone:
+        interruptions = 0
+        while book.remaining is not None and not control.ended.is_set():
+            if control.is_held:
                 self._desk.say(book)
-                if not await self._link.recover(stop):
+                await self.hold(control, course)
+                continue
+            if holds == control.holds:
+                # It was not we who interrupted it.
+                interruptions += 1
+                if interruptions > _RESUMPTIONS or not await self._comes_back(book, control, after):
                     break
-            parts += 1
-            more, after = await self._sweep(book, stop)
+                if control.interrupted.is_set():
+                    continue
+            holds = control.holds
+            more, after = await self._sweep(book, control.interrupted)
             await self._until_settled()
             numbered = None if numbered is None or more is None else numbered + more
-        self._close(book, numbered)
+        course.ends(book, self._close(book, numbered))
         # Where every place came, or the console was waited for often enough, that is what there is of this face.
-        is_over = book.remaining is None or parts > _RESUMPTIONS
+        is_over = book.remaining is None or interruptions > _RESUMPTIONS
         is_done = after is _After.IS_DONE and not self._link.is_gone
         return after is not _After.ANEW and (is_over or is_done)
+
+    async def hold(self, control: ScanControl, course: Course) -> None:
+        """Stand still until the sweep is to go on or to end; a console that goes away meanwhile is waited for."""
+        course.held()
+        began_s = time.monotonic()
+        while control.is_held:
+            if self._link.is_gone:
+                await self._link.recover(control.going)
+            else:
+                await self._link.gone_or(control.going)
+        self._totals.stood_still(time.monotonic() - began_s)
+
+    async def _comes_back(self, book: SweepBook, control: ScanControl, after: _After) -> bool:
+        """Wait for a console that interrupted a sweep; False where it did not, but has ended it."""
+        if not self._link.is_gone and after is _After.GOES_ON:
+            # It did not answer: the heartbeat is about to find out whether it is still there.
+            await self._link.gone_or(control.interrupted, _LIVENESS_S)
+        elif not self._link.is_gone:
+            return False
+        if self._link.is_gone:
+            self._desk.say(book)
+            await self._link.recover(control.interrupted)
+        return True
 
     async def _sweep(self, book: SweepBook, stop: asyncio.Event) -> tuple[int | None, _After]:
         """Frames that the console numbered, None where it could not be asked; and what is to come of the face."""
@@ -147,10 +202,8 @@ class FaceScanner:
         if self._failure is not None:
             raise self._failure
 
-    def _close(self, book: SweepBook, numbered: int | None) -> None:
+    def _close(self, book: SweepBook, numbered: int | None) -> Verdict:
         book.close(numbered)
-        if book.started is not None:
-            on_stage(sweep=book.started.sweep)
         self._totals.face_ends(book)
         verdict = self._desk.say(book)
         log.info(
@@ -164,8 +217,9 @@ class FaceScanner:
             lost=book.lost,
             kernels_us_per_aline=self._desk.kernels_us_per_aline(),
         )
-        if self._gallery is not None:
-            self._gallery.face_done(book, verdict)
+        for onlooker in self._onlookers:
+            onlooker.face_done(book, verdict)
+        return verdict
 
     def deliver(self, outcome: Outcome) -> None:
         """The one hand-over per frame from the engine to the event loop."""
@@ -188,14 +242,14 @@ class FaceScanner:
                 header = outcome.header
                 log.debug(
                     "frame judged",
-                    sweep=header.sweep,
+                    sweep=book.number,
                     frame=header.index,
                     sequence=header.sequence,
                     reconstruct_ms=round(outcome.reconstruct_ns / 1e6, 3),
                     assess_ms=round(outcome.assess_ns / 1e6, 3),
                 )
-                if self._gallery is not None:
-                    self._gallery.take(book, outcome)
+                for onlooker in self._onlookers:
+                    onlooker.take(book, outcome)
                 return
         self._desk.lose(book, outcome)
         log.warning(

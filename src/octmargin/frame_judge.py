@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from octmargin.buffers import aligned_zeros
 from octmargin.frames import Frame, FrameFlags, FrameHeader, LossCause, LostFrames
+from octmargin.levels import to_levels
 from octmargin.margin import Assessor, BlockFlags
 from octmargin.signal import Calibration, Reconstructor
 
@@ -20,7 +21,7 @@ _DISTRUSTED = FrameFlags.LASER_OFF | FrameFlags.SHUTTER_CLOSED | FrameFlags.TRIG
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How frames are reconstructed and judged; `picture_every` keeps the B-scan of each n-th frame (0: none).
+    """How frames are reconstructed and judged; `bscan_every` keeps the B-scan of each n-th frame (0: none).
 
     `aline_um` is the distance of A-lines, None where nobody knows.
     """
@@ -31,7 +32,7 @@ class EngineSettings:
     depth: int
     make_assessor: Callable[[], Assessor]
     aline_um: float | None = None
-    picture_every: int = 0
+    bscan_every: int = 0
     interpolation: str = "cubic"
     running_mean_frames: int | None = None
     remove_fixed_pattern: bool = False
@@ -39,13 +40,13 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One frame's result; `bscan_db` (alines, depth) only for frames whose picture is wanted."""
+    """One frame's result; `bscan`, `octmargin.levels` (alines, depth), only for frames whose B-scan is kept."""
 
     header: FrameHeader
     flags: BlockFlags
     reconstruct_ns: int
     assess_ns: int
-    bscan_db: NDArray[np.float32] | None = None
+    bscan: NDArray[np.uint8] | None = None
 
 
 Outcome = Judged | LostFrames
@@ -105,9 +106,9 @@ class FrameJudge:
             saturated=spectra.max(axis=1) >= header.pixel_format.full_scale,
         )
         assessed = time.perf_counter_ns()
-        every = self._settings.picture_every
-        picture = self._bscan_db.copy() if every and header.index % every == 0 else None
-        return Judged(header, flags, reconstructed - started, assessed - reconstructed, picture)
+        every = self._settings.bscan_every
+        bscan = to_levels(self._bscan_db) if every and header.index % every == 0 else None
+        return Judged(header, flags, reconstructed - started, assessed - reconstructed, bscan)
 
 
 def _names(flags: FrameFlags) -> str:

@@ -17,6 +17,11 @@ ALINES_PER_BLOCK = 16
 FACES = ("superior", "inferior", "medial", "lateral", "anterior", "posterior")
 """The six faces of a lumpectomy, in the order in which they are scanned unless configured otherwise."""
 
+FACE_NAME = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,30}$"
+"""Pattern of the name of a face, shave or node: fits the console's register and one level of a topic."""
+IDENTIFIER = r"^[a-z0-9][a-z0-9-]*$"
+"""Pattern of what a case, a specimen, a site or a console is known by."""
+
 
 class PixelFormat(Enum):
     """How one sample of a spectrum lies in memory; values are the PFNC codes of GenICam."""

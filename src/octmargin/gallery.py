@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from octmargin.engine import Judged
+from octmargin.levels import from_levels
 from octmargin.margin import Verdict
 from octmargin.own_thread import OwnThread
 from octmargin.pictures import Caption, bscan_image, face_sheet, save_png
@@ -29,10 +30,11 @@ log = structlog.get_logger()
 
 
 class Gallery:
-    """B-scans of the frames whose picture was kept, and a sheet for each face."""
+    """The B-scan of every n-th frame, and a sheet for each face."""
 
-    def __init__(self, folder: str, *, axial_um: float, synthetic: bool) -> None:
+    def __init__(self, folder: str, *, every: int, axial_um: float, synthetic: bool) -> None:
         self._folder = Path(folder)
+        self._every = every
         self._axial_um = axial_um
         self._synthetic = synthetic
         self._thread = OwnThread("pictures")
@@ -43,21 +45,17 @@ class Gallery:
         self.skipped = 0
 
     def take(self, book: SweepBook, judged: Judged) -> None:
-        """Remember a frame's line of the en-face picture; write its B-scan if it was kept."""
+        """Remember a frame's line of the en-face picture; write its B-scan if it is its turn."""
         if book is not self._book:
             self._book, self._key = book, None
             self._enface = np.full((book.plan.frames, book.plan.alines), np.nan, np.float32)
         assert self._enface is not None  # noqa: S101 - set together with the book
         self._enface[judged.header.index] = judged.flags.enface_db
-        if judged.bscan_db is None:
+        if judged.bscan is None or judged.header.index % self._every:
             return
         if self._key is None or judged.flags.suspicious.sum() > self._key.flags.suspicious.sum():
             self._key = judged
-        path = (
-            self._folder
-            / book.plan.face
-            / f"bscan-sweep{judged.header.sweep}-frame{judged.header.index:04d}.png"
-        )
+        path = self._folder / book.plan.face / f"bscan-sweep{book.number}-frame{judged.header.index:04d}.png"
         self._write(lambda: save_png(self._bscan(book, judged), path))
 
     def face_done(self, book: SweepBook, verdict: Verdict) -> None:
@@ -65,7 +63,6 @@ class Gallery:
         enface, key = self._enface, self._key
         if enface is None or book is not self._book:
             return
-        sweep = book.started.sweep if book.started else 0
         depth_mm = verdict.visualised_depth_mm
         parts = (
             f"{book.plan.face}: {verdict.outcome.value.replace('_', ' ')}",
@@ -84,7 +81,7 @@ class Gallery:
                 height_mm=book.plan.height_mm,
                 bscan=self._bscan(book, key) if key is not None else None,
             )
-            save_png(sheet, self._folder / f"face-{book.plan.face}-sweep{sweep}.png")
+            save_png(sheet, self._folder / f"face-{book.plan.face}-sweep{book.number}.png")
 
         self._write(write)
 
@@ -106,9 +103,9 @@ class Gallery:
             log.warning("pictures skipped, the disk or processor was too slow", count=self.skipped)
 
     def _bscan(self, book: SweepBook, judged: Judged) -> Image.Image:
-        assert judged.bscan_db is not None  # noqa: S101 - only kept frames come here
+        assert judged.bscan is not None  # noqa: S101 - only kept frames come here
         return bscan_image(
-            judged.bscan_db,
+            from_levels(judged.bscan),
             axial_um=self._axial_um,
             width_mm=book.plan.width_mm,
             surface_px=judged.flags.surface_px,

@@ -13,7 +13,7 @@ from octmargin.device import Finding
 from octmargin.words import counted, percent
 
 _SILENT_S = 3.0
-"""A daemon says health every second."""
+"""A daemon says health twice a second."""
 _OVER_BUDGET = 0.01
 """Share of frames over budget from which on it is worth a note."""
 

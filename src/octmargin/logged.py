@@ -7,13 +7,16 @@ from typing import Self
 
 from msgspec import Struct
 
-from octmargin.bus import FlagMessage, MapMessage, StateCounts, VerdictMessage
-from octmargin.frames import BlockState
+from octmargin.bus import FlagMessage, KeyView, MapMessage, StateCounts, VerdictMessage
+from octmargin.frames import BlockState, FrameHeader
 from octmargin.margin import BlockFlags
 
 
 class LoggedFlags(Struct, frozen=True, kw_only=True):
-    """Flags of one frame as they were published, and a hash of their bits before they were rounded."""
+    """Flags of one frame as they were published, and a hash of their bits before they were rounded.
+
+    `sweep` and `frame_sequence` are the console's: they tell which recorded frame it was.
+    """
 
     case_id: str
     specimen_id: str
@@ -29,10 +32,11 @@ class LoggedFlags(Struct, frozen=True, kw_only=True):
     bits: str
 
     @classmethod
-    def of(cls, message: FlagMessage, flags: BlockFlags) -> Self:
+    def of(cls, message: FlagMessage, header: FrameHeader, flags: BlockFlags) -> Self:
         """From what was published and what it was made of."""
-        names = (name for name in cls.__struct_fields__ if name != "bits")
-        return cls(bits=bits_of(flags), **{name: getattr(message, name) for name in names})
+        names = (name for name in cls.__struct_fields__ if name not in ("sweep", "bits"))
+        said = {name: getattr(message, name) for name in names}
+        return cls(sweep=header.sweep, bits=bits_of(flags), **said)
 
 
 class LoggedMap(Struct, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class LoggedVerdict(Struct, frozen=True, kw_only=True):
     clusters: int
     counts: StateCounts
     reasons: list[str]
+    key_views: list[KeyView] = []
+    """What readers decided on; not compared, for the clusters are. Older logs have none."""
 
     @classmethod
     def of(cls, message: VerdictMessage) -> Self:

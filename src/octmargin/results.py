@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from octmargin.bus import (
+    MOST_KEY_VIEWS,
     FlagMessage,
+    KeyView,
     MapMessage,
     Publisher,
     VerdictMessage,
@@ -23,7 +25,7 @@ from octmargin.engine import Judged
 from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram
 from octmargin.logged import LoggedFlags, LoggedMap, LoggedVerdict
-from octmargin.margin import Verdict
+from octmargin.margin import Cluster, Verdict
 from octmargin.sweeps import SweepBook
 
 MAP_INTERVAL_S = 0.5
@@ -40,20 +42,21 @@ class ResultDesk:
         self,
         publisher: Publisher,
         *,
-        case_id: str,
-        specimen_id: str,
         synthetic: bool,
         note: Callable[[str, Any], None] | None = None,
     ) -> None:
         self._publisher = publisher
         self._note = note
-        self._case_id = case_id
-        self._specimen_id = specimen_id
+        self._case_id = self._specimen_id = ""
         self._synthetic = synthetic
         self._next_map_s = 0.0
         self.latency = LatencyHistogram()
         self.alines_judged = 0
         self._kernels_ns = 0
+
+    def turn_to(self, case_id: str, specimen_id: str) -> None:
+        """What comes from now on is of this specimen; while nothing is scanned."""
+        self._case_id, self._specimen_id = case_id, specimen_id
 
     def take(self, book: SweepBook, judged: Judged) -> None:
         """A frame was judged: into the book, and its flags onto the bus."""
@@ -63,7 +66,7 @@ class ResultDesk:
         message = self._flag_message(book, judged)
         self._publisher.publish_flag(message)
         if self._note is not None:
-            self._note("flags", LoggedFlags.of(message, judged.flags))
+            self._note("flags", LoggedFlags.of(message, judged.header, judged.flags))
         self.latency.add((time.time_ns() - judged.header.received_at_ns) / 1e6)
         self._say_map_now_and_then(book)
 
@@ -105,7 +108,7 @@ class ResultDesk:
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
-            sweep=header.sweep,
+            sweep=book.number,
             frame_index=header.index,
             frame_sequence=header.sequence,
             received_at_ns=header.received_at_ns,
@@ -124,7 +127,7 @@ class ResultDesk:
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
-            sweep=_sweep(book),
+            sweep=book.number,
             frames=state.shape[0],
             blocks=state.shape[1],
             grid=grid_letters(state),
@@ -138,7 +141,7 @@ class ResultDesk:
             case_id=self._case_id,
             specimen_id=self._specimen_id,
             face=book.plan.face,
-            sweep=_sweep(book),
+            sweep=book.number,
             verdict=verdict.outcome.value,
             provisional=not book.is_closed,
             coverage=round(verdict.coverage, 4),
@@ -147,11 +150,28 @@ class ResultDesk:
             clusters=len(verdict.clusters),
             counts=count_states(book.state),
             reasons=list(verdict.reasons),
+            key_views=key_views(verdict.clusters),
         )
 
 
-def _sweep(book: SweepBook) -> int:
-    return book.started.sweep if book.started is not None else 0
+def key_views(clusters: Iterable[Cluster]) -> list[KeyView]:
+    """Where to look first: by evidence, then by size; no more than `MOST_KEY_VIEWS`."""
+    ordered = sorted(clusters, key=lambda cluster: (-cluster.evidence, -cluster.blocks))
+    return [
+        KeyView(
+            number=number,
+            first_frame=cluster.first_frame,
+            last_frame=cluster.last_frame,
+            first_block=cluster.first_block,
+            last_block=cluster.last_block,
+            frame=cluster.peak_frame,
+            block=cluster.peak_block,
+            evidence=round(cluster.evidence, 3),
+            distance_mm=_or_none(cluster.nearest_distance_mm),
+            blocks=cluster.blocks,
+        )
+        for number, cluster in enumerate(ordered[:MOST_KEY_VIEWS], start=1)
+    ]
 
 
 def _or_none(value: float) -> float | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from octmargin.bus import (
     Description,
     ModelDescription,
     ScanDescription,
+    Specimen,
     utc_from_ns,
 )
 from octmargin.config import DEFAULT_DEPTH, CalibrationSection, Config, EngineSection, JudgingSection
@@ -30,7 +33,9 @@ from octmargin.errors import CalibrationError, ConfigError
 from octmargin.frames import ALINES_PER_BLOCK, ConsoleInfo, ScanPlan
 from octmargin.interruptible import StandstillError, within
 from octmargin.margin import Assessor, MarginModel, RuleModel
+from octmargin.places import Places
 from octmargin.signal import Calibration
+from octmargin.stage import CaseSession, Conventions, Stage
 
 _FOLDER_S = 1.0
 """So long a folder may take to tell whether it can be written."""
@@ -143,6 +148,21 @@ def check_scan(config: Config, capabilities: dict[str, Any]) -> None:
             raise ConfigError(f"scan.{key} is {wanted:g}, but the console offers at most {limit:g}; lower it")
 
 
+def first_case(config: Config, capabilities: dict[str, Any]) -> CaseSession:
+    """The case as it begins: with the specimen of the configuration, or with none where scanning is on command."""
+    case = config.case
+    stage = Stage(case.case_id)
+    if config.scan.begin == "at-once":
+        specimen = Specimen(
+            kind=case.kind, laterality=case.laterality, orientation=case.orientation, label=case.label
+        )
+        stage = Stage(case.case_id, case.specimen_id, specimen, config.scan.faces)
+    conventions = Conventions(
+        faces=config.scan.faces, offered=tuple(capabilities["faces"]), scheme=config.case.scheme
+    )
+    return CaseSession(stage, conventions, draw_id=lambda: f"s-{secrets.token_hex(4)}")
+
+
 def make_assessor(judging: JudgingSection, rolloff_db_per_mm: float = 0.0) -> Assessor:
     """Make an assessor as configured.
 
@@ -167,7 +187,7 @@ def engine_settings(
     calibration: Calibration,
     axial_um: float,
     *,
-    picture_every: int = 0,
+    bscan_every: int = 0,
 ) -> EngineSettings:
     """How frames of `plan` are reconstructed and judged."""
     return EngineSettings(
@@ -177,7 +197,7 @@ def engine_settings(
         depth=kept_depth(engine.depth, plan.samples),
         make_assessor=lambda: make_assessor(judging, calibration.rolloff_db_per_mm(axial_um)),
         aline_um=1000 * plan.width_mm / plan.alines,
-        picture_every=picture_every,
+        bscan_every=bscan_every,
         interpolation=engine.interpolation,
         running_mean_frames=engine.running_mean_frames,
         remove_fixed_pattern=engine.remove_fixed_pattern,
@@ -189,12 +209,18 @@ def describe(
     info: ConsoleInfo,
     plan: ScanPlan,
     calibration: Calibration,
+    axial_um: float,
     *,
     session: str,
     synthetic: bool,
+    display_url: str = "",
 ) -> Description:
-    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy."""
+    """Who publishes, with what: software, model, calibration, configuration, console, geometry, policy.
+
+    No paths, and no names of files of measured spectra: they may be named after a patient.
+    """
     model = make_assessor(config).model
+    places = Places(config)
     return Description(
         acquired_at=utc_from_ns(time.time_ns()),
         synthetic=synthetic,
@@ -204,7 +230,7 @@ def describe(
             name=model.identity.name, version=model.identity.version, hash=model.identity.fingerprint
         ),
         calibration=CalibrationDescription(
-            id=config.calibration.file or f"factory, console {info.serial}",
+            id=places.without(config.calibration.file or f"factory, console {info.serial}"),
             hash=calibration_fingerprint(calibration),
         ),
         configuration_hash=config.fingerprint(),
@@ -214,9 +240,9 @@ def describe(
             serial=info.serial,
             firmware=info.firmware,
             driver=info.driver,
-            address=info.address,
+            address=places.without(info.address),
             simulated=bool(info.capabilities.get("simulated", True)),
-            source=str(info.capabilities.get("source", "")),
+            source=_source(info.capabilities, synthetic=synthetic),
         ),
         scan=ScanDescription(
             samples=plan.samples,
@@ -229,7 +255,15 @@ def describe(
         ),
         policy=msgspec.to_builtins(config.policy)
         | asdict(config.policy.operating_point(model.operating_point)),
+        axial_um=axial_um,
+        depth=kept_depth(config.engine.depth, plan.samples),
+        display_url=display_url,
     )
+
+
+def _source(capabilities: Mapping[str, Any], *, synthetic: bool) -> str:
+    source = str(capabilities.get("source", ""))
+    return source if synthetic or not source else "measured spectra"
 
 
 def calibration_fingerprint(calibration: Calibration) -> str:

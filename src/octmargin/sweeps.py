@@ -20,11 +20,15 @@ class SweepBook:
     """Collects the outcomes of one sweep into its map; pure, lives on the event loop.
 
     Outcomes come until the engine is through; then `close` says how many frames the console numbered, and
-    processed + lost = numbered, exactly. `model` gathers the evidence, as in `SweepMap`.
+    processed + lost = numbered, exactly. `model` gathers the evidence, as in `SweepMap`. `number` is the daemon's own,
+    by which the bus knows the sweep: the parts of one that was interrupted have numbers of their own on the link.
     """
 
-    def __init__(self, plan: ScanPlan, policy: Policy, model: MarginModel | None = None) -> None:
+    def __init__(
+        self, plan: ScanPlan, policy: Policy, model: MarginModel | None = None, *, number: int = 0
+    ) -> None:
         self.plan = plan
+        self.number = number
         self._started: SweepStarted | None = None
         self._first_index = 0
         """Place of the first frame of the sweep that the console numbered last."""

@@ -25,6 +25,11 @@ class Totals:
         """A sweep begins."""
         self._face_began_s = time.monotonic()
 
+    def stood_still(self, seconds: float) -> None:
+        """So long a sweep was paused: no time of scanning."""
+        if self._face_began_s is not None:
+            self._face_began_s += seconds
+
     def face_ends(self, book: SweepBook) -> None:
         """A sweep has ended and its book is complete."""
         self._sent += book.numbered or 0

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from octmargin.bus.connection import BrokerSettings
-from octmargin.bus.messages import STATE_LETTERS, MapMessage, Priority
+from octmargin.bus.messages import STATE_LETTERS, CaseMessage, MapMessage, Priority
 from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.tally import FaceResults, Tally
 from octmargin.bus.topics import Topics
@@ -116,7 +116,7 @@ def _header(tally: Tally, now: datetime, topics: Topics) -> Panel:
             )
         )
     if tally.case is not None:
-        lines.append(Text(f"case {tally.case.case_id}, specimen {tally.case.specimen_id}"))
+        lines.append(Text(_on_stage(tally.case)))
     return Panel(
         Group(*lines),
         title=Text(f"{topics.site}/{topics.console}: {tally.state or 'unknown'}"),
@@ -126,13 +126,25 @@ def _header(tally: Tally, now: datetime, topics: Topics) -> Panel:
     )
 
 
+def _on_stage(case: CaseMessage) -> str:
+    specimen = case.specimen
+    if specimen is None:
+        return f"case {case.case_id}, no specimen registered"
+    side = "side unknown" if specimen.laterality == "unknown" else specimen.laterality
+    face = f" {case.face}" if case.face else ""
+    about = ", ".join(part for part in (specimen.kind, side, specimen.label, specimen.orientation) if part)
+    return f"case {case.case_id}, specimen {case.specimen_id} ({about}): {case.phase}{face}"
+
+
 def _alarms(tally: Tally) -> RenderableType | None:
     if not tally.alarms:
         return None
     return Group(
         *(
             Text(
-                f"{alarm.priority.upper()} {alarm.text}: {alarm.remedy}", style=_ALARM_COLOURS[alarm.priority]
+                f"{alarm.priority.upper()} {alarm.text}: {alarm.remedy}"
+                f"{f' (known to {alarm.acknowledged_by})' if alarm.acknowledged_by else ''}",
+                style=_ALARM_COLOURS[alarm.priority],
             )
             for alarm in tally.alarms.values()
         )

@@ -211,6 +211,23 @@ def test_pathology_comes_from_a_file_once(desk: Desk, tmp_path: Path) -> None:
     assert "pathology: close, DCIS, 1.5 mm" in desk("show case-7")
 
 
+def test_pathology_comes_from_fhir_for_a_case_that_is_named(desk: Desk, tmp_path: Path) -> None:
+    scanned(desk, tmp_path)
+    file = tmp_path / "pathology.json"
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "margin"},
+        "specimen": {"identifier": {"value": "s-1"}},
+        "bodySite": {"text": "medial"},
+        "valueCodeableConcept": {"text": "negative"},
+    }
+    file.write_text(json.dumps(observation), encoding="utf-8")
+    assert "give it as --case" in desk(f"import-pathology {file}", expect=InputError)
+    assert "1 result new" in desk(f"import-pathology {file} --case case-7")
+    assert "1 known already" in desk(f"import-pathology {file} --case case-7")
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

@@ -12,7 +12,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,15 @@ import pytest
 import structlog
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from tests.system.room import FACES, FRAMES, Room, balanced
 from tests.unit.bus.conftest import silent_port
 
 from octmargin.archive import Recording, RecordingWriter, zarr_folder
-from octmargin.bus import BrokerSettings, EmbeddedBroker, RecordingCounts, Subscriber, Tally, Topics
+from octmargin.bus import EmbeddedBroker, RecordingCounts, Topics
 from octmargin.bus.events import FlagReceived, VerdictReceived
 from octmargin.config import (
-    CaseSection,
-    Config,
-    DeviceSection,
-    EngineSection,
     ModelSection,
     RecordingSection,
-    ScanSection,
 )
 from octmargin.daemon import Daemon
 from octmargin.errors import ConfigError, DeviceBusyError, DeviceTimeoutError, InputError, OctMarginError
@@ -54,11 +49,7 @@ from octmargin_simulator.faults import FaultScript, FaultyConsole
 from octmargin_simulator.faults.script import Unplug, Vanish
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
-from octmargin_simulator.source import FrameSource
 from octmargin_simulator.usb_device import UsbConsole
-
-FACES = ("superior", "medial")
-FRAMES = 10
 
 
 @pytest.fixture(scope="module")
@@ -72,69 +63,11 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield running
 
 
-class Room:
-    """A console, a broker, a daemon on both, and what a subscriber hears."""
-
-    def __init__(self, phantom: FrameSource, broker: EmbeddedBroker, console: Console | None = None) -> None:
-        self.console = console or Console(phantom, Personality(serial="ROOM-1"))
-        self.served = UsbConsole(self.console)
-        self.phantom = phantom
-        self.settings = BrokerSettings(host=broker.host, port=broker.port, reconnect_min_s=0.05)
-        self.tally = Tally()
-        self.alarms_heard: set[str] = set()
-        self._heard = asyncio.Event()
-
-    def config(self, *, passes: int = 1, line_rate_hz: float = 6400.0) -> Config:
-        return Config(
-            site="t",
-            console="c",
-            device=DeviceSection(driver="usb", address=self.served.address),
-            broker=self.settings,
-            scan=ScanSection(faces=FACES, passes=passes, line_rate_hz=line_rate_hz),
-            engine=EngineSection(depth=320),
-            case=CaseSection(case_id="case-7", specimen_id="s-1"),
-            # What was set on the phantom's layers.
-            model=ModelSection(name="rule-1"),
-        )
-
-    @asynccontextmanager
-    async def listening(self, heard: list[Any] | None = None) -> AsyncIterator[None]:
-        async def listen() -> None:
-            async for event in subscriber:
-                if heard is not None and isinstance(event, FlagReceived | VerdictReceived):
-                    heard.append(event)
-                self.tally.add(event)
-                self.alarms_heard.update(self.tally.alarms)
-                self._heard.set()
-
-        async with Subscriber(self.settings, Topics("t", "c")) as subscriber:
-            task = asyncio.create_task(listen())
-            yield
-            subscriber.stop()
-            await task
-
-    async def until(self, condition: Callable[[Tally], bool]) -> None:
-        async with asyncio.timeout(40):
-            while not condition(self.tally):
-                self._heard.clear()
-                await self._heard.wait()
-
-    def close(self) -> None:
-        self.served.close()
-        self.console.close()
-
-
 @pytest.fixture
 async def room(phantom: LayeredPhantom, broker: EmbeddedBroker) -> AsyncIterator[Room]:
     room = Room(phantom, broker)
     yield room
     await asyncio.to_thread(room.close)
-
-
-def balanced(tally: Tally) -> bool:
-    assert tally.health is not None
-    frames = tally.health.frames
-    return frames.sent == frames.processed + frames.lost
 
 
 async def test_a_daemon_without_a_broker_does_not_wait_for_it_at_the_end(
@@ -613,10 +546,13 @@ async def test_an_interrupted_sweep_goes_on_where_it_was(
     console = FaultyConsole(phantom, script, Personality(serial="ROOM-1"))
     room = Room(phantom, broker, console)
     console.plug_into(room.served)
-    async with room.listening():
+    heard: list[FlagReceived | VerdictReceived] = []
+    async with room.listening(heard):
         await Daemon(room.config(line_rate_hz=1280.0)).run()
         await room.until(lambda tally: tally.state == "disconnected")
     await asyncio.to_thread(room.close)
+    sweeps = {(event.message.face, event.message.sweep) for event in heard}
+    assert sweeps == {(FACES[0], 1), (FACES[1], 2)}, "both parts of a sweep have its number"
     assert balanced(room.tally)
     assert room.tally.health is not None
     frames = room.tally.health.frames
@@ -756,7 +692,7 @@ async def test_a_sweep_that_fails_to_start_leaves_nothing_to_the_next_face(
         return status
 
     monkeypatch.setattr(ConsoleControl, "begin_sweep", begin_and_fail)
-    monkeypatch.setattr("octmargin.daemon.PAUSE_S", 0.1)
+    monkeypatch.setattr("octmargin.scan_loop.PAUSE_S", 0.1)
     async with room.listening():
         await Daemon(room.config(line_rate_hz=6400.0)).run()
         await room.until(lambda tally: tally.state == "disconnected")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.system.test_daemon import FRAMES, Room, balanced
+from tests.system.room import FRAMES, Room, balanced
 
 from octmargin.bus import EmbeddedBroker
 from octmargin.daemon import Daemon

@@ -19,7 +19,7 @@ import zarr
 from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.system.test_daemon import FACES, FRAMES, Room
+from tests.system.room import FACES, FRAMES, Room
 from typer.testing import CliRunner
 
 from octmargin.archive import Recording

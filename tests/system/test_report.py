@@ -255,11 +255,6 @@ def test_the_coding_sheet_comes_as_json_and_csv(record: Path, tmp_path: Path) ->
 # ---- pictures that would be of something else
 
 
-def specimen_of(record: Path) -> object:
-    with CaseStore.open(record) as store:
-        return store.case(CASE).specimens[0]
-
-
 def missing(record: Path, recordings: Path) -> dict[str, str]:
     with CaseStore.open(record) as store:
         specimen = store.case(CASE).specimens[0]
@@ -315,9 +310,24 @@ def test_a_frame_that_is_damaged_since_is_a_hole_and_its_key_view_is_missed(
         if path.is_file() and path.relative_to(tmp_path).as_posix().endswith("c/4/0/0")
     )  # fmt: skip
     chunk.write_bytes(chunk.read_bytes()[:-40] + b"\0" * 40)
-    why = missing(record, tmp_path / "damaged")
-    assert why["superior"] == ""
-    assert "frame 4" in why["medial"]
+    with CaseStore.open(record) as store:
+        specimen = store.case(CASE).specimens[0]
+    drawn = draw_pictures(specimen, key_views=3, recordings=tmp_path / "damaged")
+    assert drawn["superior"].missing == ""
+    assert drawn["medial"].missing.startswith("key view 1: frame 4 of medial")
+    assert drawn["medial"].enface is not None
+    assert drawn["medial"].key_views == {}
+
+
+def test_a_key_view_outside_of_what_was_scanned_gives_no_picture(record: Path, recording: Path) -> None:
+    with CaseStore.open(record) as store:
+        specimen = store.case(CASE).specimens[0]
+    beyond = tuple(
+        msgspec.structs.replace(one, key_views=(key_view(1, frame=FRAMES, last_frame=FRAMES),))
+        for one in specimen.sweeps
+    )
+    drawn = draw_pictures(msgspec.structs.replace(specimen, sweeps=beyond), key_views=3)
+    assert all("has no frame for key view 1" in one.missing for one in drawn.values())
 
 
 # ---- from an export
@@ -379,7 +389,7 @@ def test_an_export_that_was_changed_is_refused(
     assert count
     export.write_text(changed, encoding="utf-8")
     assert "was changed" in refused(export, "-o", tmp_path / "out")
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_case_that_does_not_follow_from_its_events_is_refused(export: Path, tmp_path: Path) -> None:

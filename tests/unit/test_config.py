@@ -56,6 +56,21 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
             "[case]\ncase_id = 'Jane Doe'",
             r'key "case.case_id" takes small letters without accents, digits and -',
         ),
+        ("[case]\ncase_id = 'jane-doe'", r'case.case_id "jane-doe" may be a patient\'s: it has no digit'),
+        (
+            "[case]\nspecimen_id = 's-0412345'",
+            r'case.specimen_id .* "0412345" reads as a number of a patient',
+        ),
+        ("[case]\ncase_id = 'c-12-05-1954'", r'case.case_id .* "12-05-1954" reads as a date; give an opaque'),
+        (
+            "[case]\nid_pattern = 'n-[0-9]{8}'",
+            r'case.case_id "case-0" is not of the site\'s scheme, case.id_pattern',
+        ),
+        (
+            "[case]\nlabel = 'Doe, 12.5.1954'",
+            r'case.label goes on the bus: "12.5.1954" reads as a date; leave',
+        ),
+        ("[case]\nid_pattern = '('", r"case.id_pattern '\(' is no regular expression: .*; correct it"),
         ("[broker]\nhost = 'mqtt://or'", r'broker.host is "mqtt://or"; give a name or an address alone'),
         ("[broker]\nhost = 'or:1883'", r'broker.host is "or:1883"; .* the port as broker.port'),
         ("[scan]\nfaces = []", r'key "scan.faces": expected `array` of length >= 1'),
@@ -73,6 +88,11 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, addition: str, message: 
         load_config(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_sites_own_scheme_of_identifiers_is_taken(tmp_path: Path) -> None:
+    scheme = "[case]\nid_pattern = '[a-z]-[0-9]{8}'\ncase_id = 'n-20410507'\nspecimen_id = 's-00000001'"
+    assert load_config(written(tmp_path, MINIMAL + scheme)).case.case_id == "n-20410507"
 
 
 def test_what_a_name_takes_is_said_in_words(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from octmargin.engine import Engine, EngineSettings, Judged, Outcome
 from octmargin.errors import InputError
 from octmargin.frames import FrameFlags, FrameHeader, LossCause, LostFrames, PixelFormat
+from octmargin.levels import to_levels
 from octmargin.margin import Assessor
 from octmargin.ring import FrameRing
 from octmargin.signal import Calibration, Reconstructor
@@ -30,7 +31,7 @@ def phantom() -> LayeredPhantom:
 def settings(phantom: LayeredPhantom) -> EngineSettings:
     factory = phantom.factory_calibration
     calibration = Calibration.from_polynomial(factory["k_map"], factory["dispersion_rad"], samples=SAMPLES)
-    return EngineSettings(calibration, factory["axial_um"], SAMPLES, 320, Assessor, picture_every=2)
+    return EngineSettings(calibration, factory["axial_um"], SAMPLES, 320, Assessor, bscan_every=2)
 
 
 class Bench:
@@ -72,7 +73,7 @@ def test_every_frame_is_judged_once_by_any_number_of_threads(
     judged = [o for o in outcomes if isinstance(o, Judged)]
     assert sorted(o.header.sequence for o in judged) == list(range(FRAMES))
     assert all(o.flags.blocks == ALINES // 16 for o in judged)
-    assert {o.header.index for o in judged if o.bscan_db is not None} == {0, 2, 4}
+    assert {o.header.index for o in judged if o.bscan is not None} == {0, 2, 4}
 
 
 def test_threads_give_the_same_flags(settings: EngineSettings, phantom: LayeredPhantom) -> None:
@@ -95,7 +96,7 @@ def test_spectra_are_reconstructed_as_configured_from_the_first_frame_on(
         "running_mean_frames": 4,
         "remove_fixed_pattern": remove_fixed_pattern,
     }
-    bench = Bench(dataclasses.replace(settings, picture_every=1, **options))
+    bench = Bench(dataclasses.replace(settings, bscan_every=1, **options))
     bench.engine.warm_up(ALINES, PixelFormat.MONO12)
     spectra = [phantom.frame("superior", index) for index in range(3)]
     expected = Reconstructor(settings.calibration, samples=SAMPLES, depth=320, **options)
@@ -103,7 +104,7 @@ def test_spectra_are_reconstructed_as_configured_from_the_first_frame_on(
         bench.feed(frame, sequence)
     for outcome, frame in zip(bench.finish(), spectra, strict=True):
         assert isinstance(outcome, Judged)
-        np.testing.assert_array_equal(outcome.bscan_db, expected.process(frame))
+        np.testing.assert_array_equal(outcome.bscan, to_levels(expected.process(frame)))
 
 
 def test_losses_are_handed_on(settings: EngineSettings) -> None:

@@ -26,7 +26,7 @@ def disk() -> Iterator[threading.Event]:
 
 
 def gallery() -> Gallery:
-    return Gallery("pictures", axial_um=4.0, synthetic=True)
+    return Gallery("pictures", every=8, axial_um=4.0, synthetic=True)
 
 
 async def test_a_disk_that_stands_still_does_not_hold_up_the_end(
@@ -93,7 +93,7 @@ import octmargin.gallery as g
 
 async def main():
     g._STANDSTILL_S = 0.1
-    pictures = g.Gallery("pictures", axial_um=4.0, synthetic=True)
+    pictures = g.Gallery("pictures", every=8, axial_um=4.0, synthetic=True)
     pictures._write(threading.Event().wait)
     await pictures.finish()
     print(pictures.skipped, flush=True)

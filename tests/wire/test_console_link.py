@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 from tests.wire.conftest import Bench, ring_for, take_all
 
-from octmargin.device import Driver, SweepEnded
+from octmargin.device import Driver, PedalPressed, SweepEnded
 from octmargin.errors import CommandRefusedError, DeviceBusyError, LocalProtocolError
 from octmargin.frames import LossCause
 from octmargin.link import registers as reg
@@ -158,3 +159,41 @@ async def test_a_silent_host_stops_the_sweep(bench: Bench) -> None:
             await asyncio.sleep(0.01)
     assert bench.console.status.faults == Faults.HEARTBEAT_LOST
     assert bench.console.status.frames_numbered < bench.source.frames
+
+
+async def tells_of_the_pedal(driver: Driver) -> bool:
+    """Whether a driver says within three heartbeats that the pedal was pressed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            async for event in driver.events():
+                if isinstance(event, PedalPressed):
+                    return True
+    return False
+
+
+async def test_a_press_of_the_pedal_is_told_once_and_a_bounce_is_no_second_one(
+    bench: Bench, driver: Driver
+) -> None:
+    for _ in range(3):
+        bench.console.press_pedal()
+    assert await tells_of_the_pedal(driver)
+    bench.console.press_pedal()
+    assert await tells_of_the_pedal(driver)
+    assert not await tells_of_the_pedal(driver)
+
+
+async def test_a_press_from_before_the_host_came_counts_for_nothing(bench: Bench) -> None:
+    bench.console.press_pedal()
+    driver = bench.driver_class(bench.address)
+    await driver.open()
+    assert not await tells_of_the_pedal(driver)
+    await driver.close()
+
+
+async def test_a_console_of_before_has_no_pedal_and_is_used_all_the_same(bench: Bench) -> None:
+    bench.console._memory.store(reg.OCT_PROTOCOL, 0x0001_0001)
+    driver = bench.driver_class(bench.address)
+    await driver.open()
+    bench.console.press_pedal()
+    assert not await tells_of_the_pedal(driver)
+    await driver.close()

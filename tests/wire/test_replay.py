@@ -142,7 +142,7 @@ async def test_it_says_which_file_it_plays_and_whether_it_is_synthetic(tmp_path:
         await driver.open()
         info = await driver.identify()
         await driver.close()
-        assert info.model == "replay of s.npy"
+        assert info.model == "replay"
         assert info.capabilities["synthetic"] is synthetic
         assert info.capabilities["max_frames"] == FRAMES
 

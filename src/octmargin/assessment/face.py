@@ -69,7 +69,7 @@ class FaceAssessor:
         self._free: SimpleQueue[FrameJudge] = SimpleQueue()
         for _ in range(threads):
             self._free.put(FrameJudge(settings))
-        self._picture_judge = FrameJudge(replace(settings, picture_every=1))
+        self._picture_judge = FrameJudge(replace(settings, bscan_every=1))
 
     def assess(self, face: str, progress: Progress | None = None) -> AssessedFace:
         """Judge every frame of `face`; a frame that is missing or damaged becomes a hole of the map.

@@ -16,6 +16,7 @@ from octmargin.assessment.findings import Finding
 from octmargin.assessment.key_bscan import key_bscan_image
 from octmargin.frame_judge import Judged
 from octmargin.frames import BlockState
+from octmargin.levels import from_levels
 from octmargin.picture_style import BACKGROUND, TEXT, font
 from octmargin.pictures import Caption, bscan_image, enface_image, face_sheet, map_image, save_png
 from octmargin.words import percent
@@ -144,9 +145,9 @@ def _suspicious(assessed: AssessedFace, frame: int) -> NDArray[np.bool_]:
 
 
 def _bscan(assessed: AssessedFace, judged: Judged, axial_um: float) -> Image.Image:
-    assert judged.bscan_db is not None  # noqa: S101 - `look` keeps it
+    assert judged.bscan is not None  # noqa: S101 - `look` keeps it
     return bscan_image(
-        judged.bscan_db,
+        from_levels(judged.bscan),
         axial_um=axial_um,
         width_mm=assessed.plan.width_mm,
         surface_px=judged.flags.surface_px,

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from octmargin.assessment.findings import Finding
 from octmargin.frame_judge import Judged
 from octmargin.frames import ALINES_PER_BLOCK, BlockState
+from octmargin.levels import from_levels
 from octmargin.margin import BlockFlags
 from octmargin.picture_style import BACKGROUND, TEXT, font
 from octmargin.pictures import STATE_COLOURS, SURFACE, Caption, draw_surface, grey_levels
@@ -37,11 +38,11 @@ def key_bscan_image(
     Above: a bar over each of these blocks, those of `finding` filled and numbered. In it: the surface, the
     depth of the nearest suspicious feature of each suspicious block, and how deep each block was seen.
     """
-    assert judged.bscan_db is not None  # noqa: S101 - the caller asked for it
-    alines, depth = judged.bscan_db.shape
+    assert judged.bscan is not None  # noqa: S101 - the caller asked for it
+    alines, depth = judged.bscan.shape
     depth_mm = depth * axial_um / 1000
     height = round(min(max(_WIDTH * depth_mm / width_mm, _LEAST_HEIGHT), _MOST_HEIGHT))
-    tissue = Image.fromarray(grey_levels(judged.bscan_db).T)
+    tissue = Image.fromarray(grey_levels(from_levels(judged.bscan)).T)
     image = Image.new("RGB", (_LEFT + _WIDTH + _RIGHT, _TOP + height + _BOTTOM), BACKGROUND)
     image.paste(tissue.resize((_WIDTH, height), Image.Resampling.BILINEAR), (_LEFT, _TOP))
     draw = ImageDraw.Draw(image)

@@ -34,6 +34,8 @@ class EnginePlan:
     frames: int = 200
     ring_frames: int = 16
     line_rate_hz: float | None = None
+    bscans: bool = False
+    """Whether the B-scan of every frame is kept, as for a display."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class _EngineBench:
         self._plan = plan
         self._threads = threads
         self._ring = FrameRing(plan.ring_frames, frame.raw.nbytes)
-        settings = EngineSettings(frame.calibration, AXIAL_UM, plan.samples, plan.depth, Assessor)
+        settings = EngineSettings(
+            frame.calibration, AXIAL_UM, plan.samples, plan.depth, Assessor, bscan_every=int(plan.bscans)
+        )
         cursor = self._ring.cursor("engine", holding=threads)
         self._engine = Engine(cursor, settings, self._deliver, threads=threads)
         self._put_ns = [0] * plan.frames

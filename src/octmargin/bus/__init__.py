@@ -2,8 +2,10 @@
 
 from octmargin.bus.broker import EmbeddedBroker
 from octmargin.bus.connection import BrokerSettings, TlsSettings, check_credentials
+from octmargin.bus.decisions import Decision, DecisionMessage, Mark
 from octmargin.bus.events import Event, VerdictReceived
 from octmargin.bus.messages import (
+    MOST_KEY_VIEWS,
     CalibrationDescription,
     CaseMessage,
     ConsoleDescription,
@@ -11,11 +13,13 @@ from octmargin.bus.messages import (
     FlagMessage,
     FrameCounts,
     Health,
+    KeyView,
     LatencyMs,
     MapMessage,
     ModelDescription,
     RecordingCounts,
     ScanDescription,
+    Specimen,
     State,
     StateCounts,
     VerdictMessage,
@@ -31,23 +35,29 @@ from octmargin.bus.tally import Tally
 from octmargin.bus.topics import Topics
 
 __all__ = [
+    "MOST_KEY_VIEWS",
     "BrokerSettings",
     "CalibrationDescription",
     "CaseMessage",
     "ConsoleDescription",
+    "Decision",
+    "DecisionMessage",
     "Description",
     "EmbeddedBroker",
     "Event",
     "FlagMessage",
     "FrameCounts",
     "Health",
+    "KeyView",
     "LatencyMs",
     "MapMessage",
+    "Mark",
     "ModelDescription",
     "OutboxStore",
     "Publisher",
     "RecordingCounts",
     "ScanDescription",
+    "Specimen",
     "State",
     "StateCounts",
     "Subscriber",

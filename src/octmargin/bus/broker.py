@@ -47,8 +47,8 @@ class EmbeddedBroker:
     """MQTT 5 broker on `host:port` while entered, and MQTT 3.1.1 over WebSockets on `websocket_port`.
 
     Port 0 takes a free one. Entering blocks until it listens, a second at most as a rule: in asyncio,
-    enter it in a thread. It keeps nothing on disk, knows no passwords, and ends with this process.
-    `BrokerError` says why it cannot start.
+    enter it in a thread. It keeps nothing on disk, knows no passwords, and ends with this process. Since whoever
+    reaches it may say anything, it listens on this machine alone. `BrokerError` says why it cannot start.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, websocket_port: int | None = None) -> None:
@@ -84,6 +84,11 @@ class EmbeddedBroker:
     ) -> None:
         self.close()
 
+    @property
+    def is_running(self) -> bool:
+        """False too where its process ended by itself."""
+        return self._broker is not None and self._broker.is_running
+
     def close(self) -> None:
         """Stop the broker and free its ports; harmless when it does not run."""
         if self._broker is not None:
@@ -107,10 +112,18 @@ class EmbeddedBroker:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def _choose_ports(self, port: int, websocket_port: int | None) -> tuple[int, int | None]:
+        self._require_this_machine()
         return (
             port or _free_port(self.host),
             _free_port(self.host) if websocket_port == 0 else websocket_port,
         )
+
+    def _require_this_machine(self) -> None:
+        if not ipaddress.ip_address(_ip_address(self.host).strip("[]")).is_loopback:
+            raise BrokerError(
+                f"the embedded broker has neither users nor rights, and {self.host} can be reached from elsewhere; "
+                "set broker.host to 127.0.0.1, or run a broker such as mosquitto (`octmargin broker init`)"
+            )
 
     def _cannot_listen(self, error: OSError) -> BrokerError:
         if isinstance(error, socket.gaierror):

@@ -6,6 +6,7 @@ from typing import get_args
 
 import msgspec
 
+from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.messages import (
     SCHEMA,
     UNSTAMPED,
@@ -28,6 +29,7 @@ MESSAGES: dict[Kind, type[Message]] = {
     Kind.FLAG: FlagMessage,
     Kind.MAP: MapMessage,
     Kind.VERDICT: VerdictMessage,
+    Kind.DECISION: DecisionMessage,
     Kind.HEALTH: Health,
     Kind.ALARM: Alarm,
 }

@@ -19,7 +19,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 _SOCKET_OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """Small messages leave at once: with Nagle's algorithm each waits for the acknowledgement of the one before it, which a
 host at the other end may hold back for 40 ms."""
-_NOT_AUTHORISED = (134, 135)
+NOT_AUTHORISED = (134, 135)
 """MQTT 5 reason codes of CONNACK: bad user name or password; not authorised."""
 
 
@@ -96,7 +96,7 @@ class Connector:
         settings = self.settings
         if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
             reason = str(error.rc)
-            if error.rc.value in _NOT_AUTHORISED:
+            if error.rc.value in NOT_AUTHORISED:
                 who = f"user {settings.username!r}" if settings.username else "a client without user name"
                 return BrokerError(
                     f"the MQTT broker at {settings.address} refuses {who} ({reason}); "
@@ -137,6 +137,14 @@ def _read_password(settings: BrokerSettings) -> str | None:
             f"broker.password_file {str(path)!r} cannot be read ({_reason(error)}); "
             "name a text file with the password in its first line"
         ) from None
+
+
+def server_trust(tls: TlsSettings | None) -> ssl.SSLContext | None:
+    """TLS to the broker for somebody else: the broker is checked, and no certificate of ours is shown.
+
+    None without TLS; `ConfigError` where the authority's file cannot be used.
+    """
+    return _tls_context(None if tls is None else TlsSettings(ca_file=tls.ca_file))
 
 
 def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from octmargin.bus.codec import decode, decode_state
+from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.messages import (
     Alarm,
     CaseMessage,
@@ -90,6 +91,13 @@ class VerdictReceived(BusEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionReceived(BusEvent):
+    """`decision/<face>`."""
+
+    message: DecisionMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReceived(BusEvent):
     """`health`."""
 
@@ -124,6 +132,7 @@ _EVENTS: dict[Kind, Callable[..., Event]] = {
     Kind.FLAG: FlagReceived,
     Kind.MAP: MapReceived,
     Kind.VERDICT: VerdictReceived,
+    Kind.DECISION: DecisionReceived,
     Kind.HEALTH: HealthReceived,
     Kind.ALARM: AlarmReceived,
 }
@@ -147,7 +156,7 @@ def to_event(address: Address, payload: bytes, retained: bool, received_at_ns: i
 def _require_own_name(message: Message, address: Address) -> None:
     """Raise `MessageError` where a message on one face would pass for one on another."""
     match message:
-        case MapMessage() | VerdictMessage():
+        case MapMessage() | VerdictMessage() | DecisionMessage():
             said = message.face
         case Alarm():
             said = message.id

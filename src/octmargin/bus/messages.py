@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import Meta, Struct
 
@@ -25,6 +25,11 @@ State = Literal["init", "ready", "alert", "disconnected", "lost"]
 Word = Literal["suspicious", "nothing_suspicious", "indeterminate"]
 LifecycleWord = Literal["starting", "ready", "acquiring", "degraded", "faulted", "stopping"]
 Priority = Literal["high", "medium", "low"]
+SpecimenKind = Literal["lumpectomy", "shave", "node"]
+Laterality = Literal["left", "right", "unknown"]
+"""`unknown` where nobody said it: never guessed."""
+Phase = Literal["idle", "scanning", "paused", "closed"]
+Colour = Annotated[str, Meta(min_length=1, max_length=32)]
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, UTC.")]
 Sequence64 = Annotated[
@@ -36,6 +41,8 @@ Millimetres = Annotated[float, Meta(ge=0)]
 Identifier = Annotated[str, Meta(max_length=64, description="Opaque; never a patient's name or number.")]
 
 
+MOST_KEY_VIEWS = 16
+"""Of one verdict; `clusters` counts all."""
 STATE_LETTERS = ".LPNS"
 """Letter of each `BlockState` in a map's grid."""
 
@@ -107,15 +114,67 @@ class Description(Message, frozen=True, kw_only=True):
     console: ConsoleDescription
     scan: ScanDescription
     policy: Annotated[dict[str, Any], Meta(description="What counts as a margin, and the coverage it needs.")]
+    axial_um: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Depth pixel in tissue, µm; null where not said."),
+    ] = None
+    depth: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Depth pixels of a B-scan; null where not said.")
+    ] = None
+    display_url: Annotated[
+        str, Meta(description="Where this daemon serves a display; empty where it does not.")
+    ] = ""
     notice: str = NOTICE
 
 
+class Specimen(Struct, frozen=True, kw_only=True):
+    """What kind of specimen it is and how it lay in the body."""
+
+    kind: SpecimenKind
+    laterality: Annotated[Laterality, Meta(description="`unknown` where nobody said it.")]
+    orientation: Annotated[
+        str, Meta(max_length=200, description="What its sutures or ink say; may be empty.")
+    ] = ""
+    label: Annotated[
+        str, Meta(max_length=64, description="What people call it; never a patient's name or number.")
+    ] = ""
+
+
 class CaseMessage(Message, frozen=True, kw_only=True):
-    """What is on the stage: results of any other specimen are not about it."""
+    """What is on the stage, and what is being done with it: results of any other specimen are not about it."""
 
     case_id: Identifier
-    specimen_id: Identifier
+    specimen_id: Annotated[
+        str, Meta(max_length=64, description="Opaque; empty where no specimen is registered.")
+    ]
+    specimen: Annotated[Specimen | None, Meta(description="Null where no specimen is registered.")]
     faces: Annotated[list[str], Meta(description="The faces that are planned, in scanning order.")]
+    phase: Annotated[
+        Phase,
+        Meta(description="`closed` also where no specimen is registered: only `register` is taken then."),
+    ]
+    face: Annotated[str | None, Meta(description="The face that is selected, or being scanned.")]
+    sweeps: Annotated[dict[str, Count], Meta(description="The newest sweep over each face that has one.")]
+    ink: Annotated[dict[str, Colour], Meta(description="The site's convention: colour of the ink by face.")]
+    sutures: Annotated[
+        str, Meta(max_length=200, description="The site's convention, in words; may be empty.")
+    ]
+
+    def is_about(self, result: OfSpecimen) -> bool:
+        """Whether a result is of the specimen on the stage."""
+        return (result.case_id, result.specimen_id) == (self.case_id, self.specimen_id)
+
+
+class OfSpecimen(Protocol):
+    """A message on one specimen."""
+
+    @property
+    def case_id(self) -> str:
+        """Opaque."""
+
+    @property
+    def specimen_id(self) -> str:
+        """Opaque."""
 
 
 class FlagMessage(Message, frozen=True, kw_only=True):
@@ -192,6 +251,25 @@ class MapMessage(Message, frozen=True, kw_only=True):
             raise ValueError("the counts are not those of the grid")
 
 
+class KeyView(Struct, frozen=True, kw_only=True):
+    """One cluster of suspicious blocks, and where in it to look; ranges are inclusive, counted from 0."""
+
+    number: Annotated[
+        int, Meta(ge=1, description="Its place among the key views of this sweep, most suspicious first.")
+    ]
+    first_frame: Count
+    last_frame: Count
+    first_block: Count
+    last_block: Count
+    frame: Annotated[int, Meta(ge=0, description="The B-scan to look at: where the evidence is highest.")]
+    block: Annotated[int, Meta(ge=0, description="The block to look at in it.")]
+    evidence: Annotated[float, Meta(ge=0, le=1, description="The highest of its blocks.")]
+    distance_mm: Annotated[
+        Millimetres | None, Meta(description="Of the nearest suspicious feature from the surface.")
+    ]
+    blocks: Annotated[int, Meta(ge=1, description="Blocks that belong to it.")]
+
+
 class VerdictMessage(Message, frozen=True, kw_only=True):
     """What the algorithm says of one face, always with how much of it was seen and how deep."""
 
@@ -212,6 +290,10 @@ class VerdictMessage(Message, frozen=True, kw_only=True):
     clusters: Annotated[int, Meta(ge=0, description="Connected groups of suspicious blocks.")]
     counts: StateCounts
     reasons: Annotated[list[str], Meta(description="Why, in words for a person.")]
+    key_views: Annotated[
+        list[KeyView],
+        Meta(max_length=MOST_KEY_VIEWS, description="The most suspicious of the clusters, those first."),
+    ] = []
     late: Annotated[
         bool,
         Meta(description="True where a later run says it, which found it waiting: history, not the present."),
@@ -267,7 +349,7 @@ class LatencyMs(Struct, frozen=True, kw_only=True):
 
 
 class Health(Message, frozen=True, kw_only=True):
-    """How the daemon does, once a second; its absence is a fault."""
+    """How the daemon does, twice a second; its absence is a fault."""
 
     state: State
     frames: FrameCounts
@@ -300,6 +382,9 @@ class Alarm(Message, frozen=True, kw_only=True):
     text: str
     remedy: str
     active: bool
+    acknowledged_by: Annotated[
+        str, Meta(max_length=64, description="Who knows of it; empty where nobody said so. It stays active.")
+    ] = ""
 
 
 def utc_from_ns(nanoseconds: int) -> datetime:

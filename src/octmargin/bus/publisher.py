@@ -8,17 +8,19 @@ import math
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiomqtt
 import msgspec
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from octmargin.bus.codec import decode, encode
+from octmargin.bus.codec import encode
 from octmargin.bus.connection import BrokerSettings, Connector
+from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.messages import (
     Alarm,
     CaseMessage,
@@ -37,21 +39,38 @@ from octmargin.bus.messages import (
     State,
     VerdictMessage,
 )
+from octmargin.bus.orders import REPLY_EXPIRY_S, Reply
 from octmargin.bus.outbox import Leftovers, Outbox, Parcel
+from octmargin.bus.rights import Sender, all_commands, reply_topic
 from octmargin.bus.store import OutboxStore
 from octmargin.bus.topics import Kind, Topics
 from octmargin.bus.transmitter import Sealed, Transmitter
 from octmargin.bus.validity import Validity
-from octmargin.errors import BrokerError, ConfigError, MessageError
+from octmargin.errors import BrokerError, ConfigError
 
 _OPENING_S = 5.0
 _CLOSING_S = 1.0
 """For how long a disk may hold up the start and the end."""
 
 
+def _what_we_say(topics: Topics) -> Iterator[str]:
+    """Filters for what an earlier run may have left behind, and for the word that says that we are heard."""
+    yield topics.state
+    for kind in Kind:
+        if kind.named:
+            yield f"{topics.base}/{kind.value}/+"
+
+
 def utc_now() -> datetime:
     """Wall clock, UTC."""
     return datetime.now(UTC)
+
+
+class CommandTaker(Protocol):
+    """Whoever takes commands."""
+
+    def take(self, topic: str, payload: bytes, *, retained: bool) -> None:
+        """Something came on a topic of a command; nothing that it does may raise."""
 
 
 class Publisher:
@@ -86,6 +105,7 @@ class Publisher:
             else None
         )
         """Where messages wait beyond the end of the process."""
+        self._of_commands = f"{topics.base}/cmd/"
         self._outbox = Outbox(settings.outbox_frames, self.store, settings.outbox_file_frames)
         self._retained: dict[str, Parcel] = {}
         self.left_on_disk: int | None = None
@@ -108,8 +128,14 @@ class Publisher:
             self,
             client_id=settings.client_id or f"octmargin-{topics.site}-{topics.console}",
             will=aiomqtt.Will(topics.state, b"lost", qos=1, retain=True),
-            listen_to=(topics.state, *(f"{topics.base}/{kind.value}/+" for kind in Kind if kind.named)),
+            listen_to=(
+                *((topic, SubscribeOptions(qos=0)) for topic in _what_we_say(topics)),
+                # As it was published: a command that is retained must be known for one, though it comes live.
+                (all_commands(topics), SubscribeOptions(qos=1, retainAsPublished=True)),
+            ),
         )
+        self.commands: CommandTaker | None = None
+        """Is told of all that comes on the topics of commands."""
 
     async def __aenter__(self) -> Self:
         if self.store is not None:
@@ -198,6 +224,16 @@ class Publisher:
         """Say the verdict on a face; replaces one that still waits, and is never dropped."""
         self._put(self.topics.verdict(verdict.face), Kind.VERDICT, verdict)
 
+    def publish_decision(self, decision: DecisionMessage) -> None:
+        """Say everything that readers said of a face; replaces what still waits."""
+        self._put(self.topics.decision(decision.face), Kind.DECISION, decision)
+
+    def forget_results(self) -> None:
+        """Take back what was said of faces: another specimen is on the stage. Final verdicts that wait come first."""
+        for topic, parcel in list(self._retained.items()):
+            if parcel.kind in (Kind.MAP, Kind.VERDICT, Kind.DECISION):
+                self._put(topic, parcel.kind, None)
+
     def publish_health(
         self,
         frames: FrameCounts,
@@ -211,7 +247,7 @@ class Publisher:
         reasons: list[str],
         synthetic: bool,
     ) -> Health:
-        """Say how the daemon does, with the publisher's own counters, every second; gives what is said."""
+        """Say how the daemon does, with the publisher's own counters; gives what is said."""
         health = Health(
             acquired_at=self._clock(),
             synthetic=synthetic,
@@ -234,7 +270,8 @@ class Publisher:
     def raise_alarm(
         self, alarm_id: str, priority: Priority, text: str, remedy: str, *, synthetic: bool = False
     ) -> None:
-        """Say a technical fault until it is cleared."""
+        """Say a technical fault until it is cleared; one that is said again in the same words stays acknowledged."""
+        before = self._alarm(alarm_id)
         alarm = Alarm(
             acquired_at=self._clock(),
             synthetic=synthetic,
@@ -243,16 +280,31 @@ class Publisher:
             text=text,
             remedy=remedy,
             active=True,
+            acknowledged_by=before.acknowledged_by if before is not None and before.text == text else "",
         )
         self._put(self.topics.alarm(alarm_id), Kind.ALARM, alarm)
 
+    def acknowledge_alarm(self, alarm_id: str, by: str) -> bool:
+        """Say that somebody knows of a fault, which stays; False where there is none of this id."""
+        alarm = self._alarm(alarm_id)
+        if alarm is None:
+            return False
+        known = msgspec.structs.replace(alarm, acknowledged_by=by, acquired_at=self._clock())
+        self._put(self.topics.alarm(alarm_id), Kind.ALARM, known)
+        return True
+
     def clear_alarm(self, alarm_id: str) -> None:
         """Say that a fault is over; nothing happens where it is not raised."""
-        topic = self.topics.alarm(alarm_id)
-        raised = self._retained.get(topic)
-        if raised is not None and isinstance(raised.content, Alarm) and raised.content.active:
-            over = msgspec.structs.replace(raised.content, active=False, acquired_at=self._clock())
-            self._put(topic, Kind.ALARM, over)
+        raised = self._alarm(alarm_id)
+        if raised is not None:
+            over = msgspec.structs.replace(raised, active=False, acquired_at=self._clock())
+            self._put(self.topics.alarm(alarm_id), Kind.ALARM, over)
+
+    def _alarm(self, alarm_id: str) -> Alarm | None:
+        """The alarm of this id while it is active."""
+        raised = self._retained.get(self.topics.alarm(alarm_id))
+        alarm = raised.content if raised is not None else None
+        return alarm if isinstance(alarm, Alarm) and alarm.active else None
 
     @property
     def flag_counts(self) -> FlagCounts:
@@ -275,6 +327,16 @@ class Publisher:
     def unsaid(self) -> int:
         """Flags and final verdicts that the broker does not have."""
         return self._outbox.history
+
+    def answer(self, sender: Sender, reply: Reply) -> None:
+        """Answer a command; given up where the broker is away for longer than anybody waits."""
+        payload = msgspec.json.encode(reply)
+        self._transmitter.answers.put(reply_topic(self.topics, sender), payload, REPLY_EXPIRY_S)
+
+    @property
+    def answers_given_up(self) -> int:
+        """Answers to commands that could not be said in time, or that the broker refused."""
+        return self._transmitter.answers.given_up
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the broker has acknowledged everything; False where `timeout_s` is not enough."""
@@ -338,10 +400,13 @@ class Publisher:
     def on_heard(self, message: aiomqtt.Message) -> None:
         """Hear what the bus says in our name."""
         topic, payload = str(message.topic), bytes(message.payload)
-        if topic == self.topics.state:
+        if topic.startswith(self._of_commands):
+            if self.commands is not None:
+                self.commands.take(topic, payload, retained=message.retain)
+        elif topic == self.topics.state:
             self._heard_state(payload, remembered=message.retain)
         elif message.retain and payload and topic not in self._retained:
-            self._clear_leftover(topic, payload)
+            self._clear_leftover(topic)
 
     def _heard_state(self, payload: bytes, *, remembered: bool) -> None:
         if payload == b"lost" and self._state != "lost":
@@ -350,16 +415,10 @@ class Publisher:
         elif payload == self._state.encode("ascii") and not remembered:
             self._heard_itself.set()
 
-    def _clear_leftover(self, topic: str, payload: bytes) -> None:
-        """Take away what an earlier run left behind: nobody vouches for it any more."""
+    def _clear_leftover(self, topic: str) -> None:
+        """Take away what an earlier run left behind, or we ourselves took back while the connection broke."""
         address = self.topics.parse(topic)
-        if address is None:
-            return
-        try:
-            ours = decode(address.kind, payload).session == self.session
-        except MessageError:
-            ours = False
-        if not ours:
+        if address is not None:
             self._put(topic, address.kind, None)
 
     def _put(self, topic: str, kind: Kind, content: Message | State | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from octmargin.bus.topics import Topics, require_name
+from octmargin.bus.topics import Topics, require_name, why_not_a_name
 
 
 class Role(StrEnum):
@@ -68,7 +68,7 @@ def parse_command(topics: Topics, topic: str) -> CommandAddress | None:
     """Meaning of a topic; None where it is no command to this console, or of a role that gives none."""
     prefix = f"{topics.base}/cmd/"
     levels = topic.removeprefix(prefix).split("/") if topic.startswith(prefix) else []
-    if len(levels) != 3 or not all(levels):
+    if len(levels) != 3 or any(why_not_a_name(level) for level in levels):
         return None
     role, user, command = levels
     if role not in {each.value for each in Role if each.commands}:

@@ -83,12 +83,15 @@ class Subscriber:
             await self._running
 
     async def _serve(self, client: Client) -> None:
-        granted = await client.subscribe(self.topics.everything, qos=1)
-        if any(isinstance(code, ReasonCode) and code.is_failure for code in granted):
-            raise BrokerError(
-                f"the MQTT broker at {self._settings.address} refuses to let us read "
-                f"{self.topics.everything} ({granted[0]}); give its user the right to"
-            )
+        # All topics by one filter come in the order in which they were said. A broker that judges filters as they are
+        # refuses that to who may not read commands.
+        if await self._refused(client, (self.topics.everything,)):
+            refusal = await self._refused(client, self.topics.shown)
+            if refusal:
+                raise BrokerError(
+                    f"the MQTT broker at {self._settings.address} refuses to let us read "
+                    f"{' and '.join(self.topics.shown)} ({refusal}); give its user the right to"
+                )
         self._events.put_nowait(Connected(received_at_ns=self._clock_ns()))
         self._link.prove()
         self._subscribed.set()
@@ -100,6 +103,11 @@ class Subscriber:
             event = to_event(address, bytes(message.payload), message.retain, self._clock_ns())
             self.malformed += isinstance(event, Malformed)
             self._events.put_nowait(event)
+
+    async def _refused(self, client: Client, asked: tuple[str, ...]) -> str:
+        """Ask for topics; says why one of the filters is refused, empty where none is."""
+        granted = await client.subscribe([(each, 1) for each in asked])
+        return next((str(code) for code in granted if isinstance(code, ReasonCode) and code.is_failure), "")
 
     def _lost(self, reason: str) -> None:
         self._events.put_nowait(ConnectionLost(received_at_ns=self._clock_ns(), reason=reason))

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 
+from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.events import (
     AlarmReceived,
     CaseChanged,
     Cleared,
     Connected,
     ConnectionLost,
+    DecisionReceived,
     Described,
     Event,
     FlagReceived,
@@ -42,7 +44,7 @@ from octmargin.bus.messages import (
 from octmargin.bus.topics import Address, Kind
 
 SILENCE_LIMIT_S = 5.0
-"""Health comes every second; after this long without any live message the daemon counts as gone."""
+"""Health comes twice a second; after this long without any live message the daemon counts as gone."""
 
 _LATENCY_SAMPLES = 10_000
 _RATE_WINDOW_S = 2.0
@@ -52,11 +54,15 @@ _SESSIONS_REMEMBERED = 64
 
 @dataclass(slots=True)
 class FaceResults:
-    """The last that was said of a face; `unreadable` tells why the last verdict or map could not be read."""
+    """The last that was said of a face; `unreadable` tells why the last verdict or map could not be read.
+
+    `decision` is what readers said, apart from the algorithm's: nothing of it makes a verdict stale or good.
+    """
 
     verdict: VerdictMessage | None = None
     map: MapMessage | None = None
     unreadable: dict[Kind, str] = field(default_factory=dict)
+    decision: DecisionMessage | None = None
 
 
 @dataclass(slots=True)
@@ -156,7 +162,9 @@ class Tally:
     @property
     def synthetic(self) -> bool:
         """True where anything that is shown comes from computed spectra."""
-        results = [result for face in self.faces.values() for result in (face.verdict, face.map)]
+        results = [
+            result for face in self.faces.values() for result in (face.verdict, face.map, face.decision)
+        ]
         shown = (self.description, self.case, self.health, self.last_flag, *self.alarms.values(), *results)
         return any(message is not None and message.synthetic for message in shown)
 
@@ -184,8 +192,8 @@ class Tally:
                 self.late += 1
             case FlagReceived() | HealthReceived():
                 self._take_live(event)
-            case MapReceived() | VerdictReceived():
-                self._take_result(event.message)
+            case MapReceived() | VerdictReceived() | DecisionReceived():
+                self._take_of_face(event.message)
             case AlarmReceived():
                 self._take_alarm(event.message)
             case Cleared():
@@ -207,6 +215,13 @@ class Tally:
         """
         return self._why_not_live(now) or (self._why_not_valid(self.faces.get(face), now) if face else None)
 
+    def decision_of(self, face: str) -> DecisionMessage | None:
+        """What readers said of a face of the specimen on the stage, in this run; None where they said nothing."""
+        decision = self.faces.get(face, FaceResults()).decision
+        if decision is None or self.case is None or decision.session != self._session:
+            return None
+        return decision if self.case.is_about(decision) else None
+
     def _why_not_live(self, now: datetime) -> str | None:
         if self.disconnected_because:
             return self.disconnected_because
@@ -227,7 +242,7 @@ class Tally:
             return next(iter(face.unreadable.values()), "no result")
         if any(result.session != self._session for result in results):
             return "from an earlier run"
-        if self.case and any(result.specimen_id != self.case.specimen_id for result in results):
+        if self.case and any(not self.case.is_about(result) for result in results):
             return "of another specimen"
         over_s = max((now - result.valid_until).total_seconds() for result in results)
         if over_s > 0:
@@ -247,13 +262,16 @@ class Tally:
         """Whether an earlier run said it: it waited on that run's disk, or at the broker."""
         return not event.retained and (event.message.late or event.message.session in self._past)
 
-    def _take_result(self, result: MapMessage | VerdictMessage) -> None:
-        face = self._face(result.face)
-        if isinstance(result, MapMessage):
-            face.map = result
+    def _take_of_face(self, said: MapMessage | VerdictMessage | DecisionMessage) -> None:
+        face = self._face(said.face)
+        if isinstance(said, DecisionMessage):
+            face.decision = said
+            return
+        if isinstance(said, MapMessage):
+            face.map = said
             face.unreadable.pop(Kind.MAP, None)
         else:
-            face.verdict = result
+            face.verdict = said
             face.unreadable.pop(Kind.VERDICT, None)
 
     def _take_live(self, event: FlagReceived | HealthReceived) -> None:
@@ -300,6 +318,8 @@ class Tally:
                 self._face(address.name).map = None
             case Kind.VERDICT:
                 self._face(address.name).verdict = None
+            case Kind.DECISION:
+                self._face(address.name).decision = None
             case Kind.ALARM:
                 self.alarms.pop(address.name, None)
             case _:

@@ -23,13 +23,14 @@ class Kind(Enum):
     FLAG = "flag"
     MAP = "map"
     VERDICT = "verdict"
+    DECISION = "decision"
     HEALTH = "health"
     ALARM = "alarm"
 
     @property
     def named(self) -> bool:
         """True where one more level names the face or the alarm."""
-        return self in (Kind.MAP, Kind.VERDICT, Kind.ALARM)
+        return self in (Kind.MAP, Kind.VERDICT, Kind.DECISION, Kind.ALARM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ DELIVERY: dict[Kind, Delivery] = {
     Kind.FLAG: Delivery(qos=1, retain=False, expires=True, every_one_counts=True),
     Kind.MAP: Delivery(qos=1, retain=True, expires=True),
     Kind.VERDICT: Delivery(qos=1, retain=True, expires=True),
-    # Once a second and replaced by the next: not worth an acknowledgement, and never retained, so that
+    # What a person said does not become untrue with time; it tells of which sweep it is.
+    Kind.DECISION: Delivery(qos=1, retain=True, expires=False),
+    # Twice a second and replaced by the next: not worth an acknowledgement, and never retained, so that
     # a health message is always a sign of life and never a memory of one.
     Kind.HEALTH: Delivery(qos=0, retain=False, expires=True),
     Kind.ALARM: Delivery(qos=1, retain=True, expires=True),
@@ -59,7 +62,7 @@ DELIVERY: dict[Kind, Delivery] = {
 
 def require_name(what: str, name: str) -> str:
     """Return `name` if it can be one level of a topic; else raise `ConfigError` that says why not."""
-    reason = _why_not_a_name(name)
+    reason = why_not_a_name(name)
     if reason:
         raise ConfigError(
             f"{what} {name!r} cannot be part of an MQTT topic: {reason}; use letters, digits, '-', '_' or '.'"
@@ -67,7 +70,8 @@ def require_name(what: str, name: str) -> str:
     return name
 
 
-def _why_not_a_name(name: str) -> str:
+def why_not_a_name(name: str) -> str:
+    """Why `name` cannot be one level of a topic; empty where it can."""
     if not name:
         return "it is empty"
     if len(name) > _MAX_NAME_CHARS:
@@ -82,7 +86,7 @@ def _why_not_a_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a topic of a console's tree means: its kind and, for a map, verdict or alarm, the name."""
+    """What a topic of a console's tree means: its kind and, for a map, verdict, decision or alarm, the name."""
 
     kind: Kind
     name: str = ""
@@ -106,8 +110,13 @@ class Topics:
 
     @property
     def everything(self) -> str:
-        """Filter that a subscriber uses for the whole tree."""
+        """Filter for the whole tree, commands and replies among it."""
         return f"{self.base}/#"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Filters for everything that is to be shown, and nothing that is between a display and the daemon."""
+        return f"{self.base}/+", f"{self.base}/+/+"
 
     @property
     def state(self) -> str:
@@ -131,7 +140,7 @@ class Topics:
 
     @property
     def health(self) -> str:
-        """Counters and latencies, once a second."""
+        """Counters and latencies, twice a second."""
         return self.of(Kind.HEALTH)
 
     def map(self, face: str) -> str:
@@ -141,6 +150,10 @@ class Topics:
     def verdict(self, face: str) -> str:
         """Verdict on a face."""
         return self.of(Kind.VERDICT, face)
+
+    def decision(self, face: str) -> str:
+        """What readers said of a face."""
+        return self.of(Kind.DECISION, face)
 
     def alarm(self, alarm_id: str) -> str:
         """One technical fault."""
@@ -162,6 +175,6 @@ class Topics:
             kind = Kind(head)
         except ValueError:
             return None
-        if kind.named != bool(slash) or (kind.named and _why_not_a_name(name)):
+        if kind.named != bool(slash) or (kind.named and why_not_a_name(name)):
             return None
         return Address(kind, name)

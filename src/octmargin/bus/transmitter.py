@@ -9,7 +9,9 @@ from typing import Protocol
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from octmargin.bus.answers import Answers
 from octmargin.bus.client import Client
 from octmargin.bus.connection import Connector
 from octmargin.bus.outbox import Outbox, Parcel
@@ -75,11 +77,12 @@ class Transmitter:
         *,
         client_id: str,
         will: aiomqtt.Will,
-        listen_to: tuple[str, ...],
+        listen_to: tuple[tuple[str, SubscribeOptions], ...],
     ) -> None:
         self.link = ReconnectingClient(
             connector,
-            lambda: connector.client(client_id, will, WINDOW),
+            # And an answer to a command.
+            lambda: connector.client(client_id, will, WINDOW + 1),
             self._serve,
             sender.on_lost,
             patient=store is not None,
@@ -88,6 +91,7 @@ class Transmitter:
         self._store = store
         self._sender = sender
         self._listen_to = listen_to
+        self.answers = Answers()
         self._something_waits = asyncio.Event()
         self._room_for_more = asyncio.Event()
         self._all_acknowledged = asyncio.Event()
@@ -98,10 +102,11 @@ class Transmitter:
         self._room_for_more.set()
 
     async def drained(self) -> None:
-        """Return when the broker has acknowledged everything."""
+        """Return when the broker has acknowledged everything, answers among it."""
         while not self._outbox.empty:
             self._all_acknowledged.clear()
             await self._all_acknowledged.wait()
+        await self.answers.sent()
 
     async def _serve(self, client: Client) -> None:
         self._sender.on_connected()
@@ -112,13 +117,14 @@ class Transmitter:
                 tasks.create_task(self._listen(client))
                 if self._store is not None:
                     tasks.create_task(self._read_back(self._store))
+                tasks.create_task(self.answers.send(client))
                 for _ in range(WINDOW):
                     tasks.create_task(self._send(client))
         finally:
             self._outbox.restore()
 
     async def _listen(self, client: Client) -> None:
-        await client.subscribe([(topic, 0) for topic in self._listen_to])
+        await client.subscribe(list(self._listen_to))
         async for message in client.messages:
             self._sender.on_heard(message)
 

@@ -21,7 +21,7 @@ class Validity(Struct, frozen=True, forbid_unknown_fields=True):
     result_s: Seconds = 1800.0
     health_s: Seconds = 5.0
     standing_s: Seconds = 86_400.0
-    """Description, case and active alarm: true until replaced, so this is only an upper bound."""
+    """Description, case, decisions and active alarm: true until replaced, so this is only an upper bound."""
     cleared_alarm_s: Seconds = 60.0
 
     def until(self, kind: Kind, message: Message, now: datetime) -> datetime:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from octmargin.case.record.model import DecisionWord, KeyView, Laterality, StateCounts, Verdict, Versions
 
@@ -54,10 +54,19 @@ class LoggedDaemon(Struct, frozen=True, kw_only=True):
         )
 
 
+class LoggedSpecimen(Struct, frozen=True, kw_only=True):
+    """Where the specimen on the stage came from, as the stage was told."""
+
+    laterality: Laterality = "unknown"
+    orientation: str = ""
+
+
 class LoggedBeginning(Struct, frozen=True, kw_only=True):
     """The first entry of a daemon's recording."""
 
+    at: datetime
     description: LoggedDaemon
+    specimen: LoggedSpecimen | None = None
 
 
 class LoggedFace(Struct, frozen=True, kw_only=True):
@@ -76,7 +85,7 @@ class LoggedStates(Struct, frozen=True, kw_only=True):
     specimen_id: str
     face: str
     frame_index: int
-    state: list[int]
+    state: list[Annotated[int, Meta(ge=0, le=4)]]
 
 
 class LoggedLoss(Struct, frozen=True, kw_only=True):
@@ -116,6 +125,7 @@ class LoggedCommand(Struct, frozen=True, kw_only=True):
     """What somebody asked of the daemon, and what became of it."""
 
     at: datetime
+    answered_at: datetime | None = None
     command: str
     role: str
     user: str
@@ -126,16 +136,14 @@ class LoggedCommand(Struct, frozen=True, kw_only=True):
     specimen_id: str | None = None
     """What was on the stage; None where the log does not say."""
 
+    @property
+    def done_at(self) -> datetime:
+        """When it was answered; when it was logged, where that is not known."""
+        return self.answered_at or self.at
+
     def is_about(self, case_id: str, specimen_id: str) -> bool:
         """Whether it may be about this specimen."""
         return self.case_id in (None, case_id) and self.specimen_id in (None, specimen_id)
-
-
-class RegisterArguments(Struct, frozen=True, kw_only=True):
-    """Of `register`: where the specimen on the stage came from."""
-
-    laterality: Laterality = "unknown"
-    orientation: str = ""
 
 
 class DecideArguments(Struct, frozen=True, kw_only=True):

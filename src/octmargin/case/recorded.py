@@ -19,9 +19,9 @@ from octmargin.case.log_entries import (
     LoggedFinding,
     LoggedGrid,
     LoggedLoss,
+    LoggedSpecimen,
     LoggedStates,
     MarkArguments,
-    RegisterArguments,
 )
 from octmargin.case.record.model import Decision, Mark, StateCounts, Statement, SweepRecord
 from octmargin.errors import InputError
@@ -90,7 +90,7 @@ class _Reading:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._daemon: LoggedDaemon | None = None
+        self._began: LoggedBeginning | None = None
         self._missed = 0
         self._open: dict[str, _Scan] = {}
         """By face, those without a verdict so far."""
@@ -102,7 +102,7 @@ class _Reading:
         self._missed += msgspec.convert(entry.get("missed", 0), int)
         kind, face = entry.get("kind"), str(entry.get("face"))
         if kind == "began" and "description" in entry:
-            self._daemon = msgspec.convert(entry, LoggedBeginning).description
+            self._began = msgspec.convert(entry, LoggedBeginning)
         elif kind == "command":
             self._commands.append(msgspec.convert(entry, LoggedCommand))
         elif kind == "face":
@@ -120,7 +120,7 @@ class _Reading:
     def result(self) -> Recorded:
         for face in list(self._open):
             self._cut_short(face)
-        if self._daemon is None:
+        if self._began is None:
             raise InputError(
                 f"{self._recording.path}: has no log of what was said of it live; only `octmargin run` writes one"
             )
@@ -131,14 +131,15 @@ class _Reading:
             )
         ((case_id, specimen_id),) = self._places
         about = [command for command in self._commands if command.is_about(case_id, specimen_id)]
-        said_of = _Sayings(self._daemon.instance_id, about)
+        daemon = self._began.description
+        said_of = _Sayings(daemon.instance_id, about)
         return Recorded(
             case_id=case_id,
             specimen_id=specimen_id,
-            sweeps=tuple(self._sweep(self._daemon, scan, finding) for scan, finding in self._told),
+            sweeps=tuple(self._sweep(daemon, scan, finding) for scan, finding in self._told),
             decisions=tuple(said_of.decisions()),
             marks=tuple(said_of.marks()),
-            statements=tuple(said_of.statements(specimen_id)),
+            statements=(*said_of.statements(specimen_id), *_at_the_beginning(self._began)),
         )
 
     def _cut_short(self, face: str) -> None:
@@ -209,6 +210,18 @@ def _without_beginning(entry: dict[str, Any]) -> LoggedFace:
     return msgspec.convert({**entry, "sweep": None}, LoggedFace)
 
 
+def _at_the_beginning(began: LoggedBeginning) -> Iterator[Statement]:
+    specimen = began.specimen
+    if specimen is not None and (specimen.laterality != "unknown" or specimen.orientation):
+        yield Statement(
+            source="stage",
+            at=began.at,
+            by="octmargin run",
+            laterality=specimen.laterality,
+            orientation=specimen.orientation,
+        )
+
+
 class _Sayings:
     """What people said by commands that were carried out."""
 
@@ -228,13 +241,13 @@ class _Sayings:
             yield Mark(**self._by(number, command), **msgspec.structs.asdict(said))
 
     def statements(self, specimen_id: str) -> Iterator[Statement]:
-        for _, command, said in self._of("register", RegisterArguments):
+        for _, command, said in self._of("register", LoggedSpecimen):
             # Asked for while another specimen was on the stage, it may have waited for this recording.
             if f"specimen {specimen_id} is on the stage" == command.reason:
                 yield Statement(
                     source="stage",
-                    at=command.at,
-                    by=_who(command),
+                    at=command.done_at,
+                    by=f"{command.role}/{command.user}",
                     laterality=said.laterality,
                     orientation=said.orientation,
                 )
@@ -250,10 +263,6 @@ class _Sayings:
             "id": kept[1] if kept else f"command-{number}",
             "by": command.user,
             "role": command.role,
-            "at": command.at,
+            "at": command.done_at,
             "session": self._session,
         }
-
-
-def _who(command: LoggedCommand) -> str:
-    return f"{command.role}/{command.user}"

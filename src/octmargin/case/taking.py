@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from octmargin.case.record.events import Decided, Marked, SpecimenBody, Stated, Swept
-from octmargin.case.record.model import Decision, Mark, SpecimenRecord
+from octmargin.case.record.model import Decision, Mark, SpecimenRecord, Statement
 from octmargin.case.record.store import CaseStore
 from octmargin.case.recorded import Recorded
 from octmargin.errors import CaseRefusedError
@@ -41,9 +41,13 @@ def _new_to(known: SpecimenRecord, recorded: Recorded) -> Taken:
     scanned = {sweep.key for sweep in (*known.sweeps, *recorded.sweeps)}
     told = {(one.session, one.id) for one in known.decisions}
     told |= {(one.session, one.id) for one in known.marks}
-    entered: list[SpecimenBody] = [
-        Stated(specimen_id=name, statement=one) for one in recorded.statements if one not in known.statements
-    ]
+    said_before = {_content(one) for one in known.statements}
+    entered: list[SpecimenBody] = []
+    for one in recorded.statements:
+        # Said again, also in another recording, it is nothing new.
+        if _content(one) not in said_before:
+            said_before.add(_content(one))
+            entered.append(Stated(specimen_id=name, statement=one))
     entered += [
         Swept(specimen_id=name, sweep=one)
         for one in recorded.sweeps
@@ -61,3 +65,7 @@ def _new_to(known: SpecimenRecord, recorded: Recorded) -> Taken:
                 else Marked(specimen_id=name, mark=said)
             )
     return Taken(tuple(entered), tuple(left_out))
+
+
+def _content(statement: Statement) -> tuple[str, str, str]:
+    return statement.source, statement.laterality, statement.orientation

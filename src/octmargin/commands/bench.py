@@ -77,11 +77,14 @@ def engine(
         float | None,
         typer.Option(min=1.0, help="Feed at so many A-lines per second and lose what is too much."),
     ] = None,
+    bscans: Annotated[
+        bool, typer.Option("--bscans", help="Keep the B-scan of every frame, as for a display.")
+    ] = False,
     json_path: JsonFile = None,
 ) -> None:
     """Raw frames in the ring to flags out, with 1 and 2 engine threads: rate, losses, latency."""
     _check_json(json_path)
-    plan = EnginePlan(samples, alines, depth or samples // 2, frames, ring_frames, line_rate_hz)
+    plan = EnginePlan(samples, alines, depth or samples // 2, frames, ring_frames, line_rate_hz, bscans)
     with compiling_told(_say):
         report = measure_engine(plan)
     show_engine(report, _console())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,16 +11,22 @@ from typing import Annotated
 
 import typer
 
+from octmargin.bus.broker import EmbeddedBroker
 from octmargin.bus.rights import Role
-from octmargin.errors import ConfigError
+from octmargin.errors import BrokerError, ConfigError
+from octmargin.site.export import export_for_emqx
 from octmargin.site.settings import Auth
+from octmargin.systemd import notify
 
-broker = typer.Typer(no_args_is_help=True, help="Prepare a site's MQTT broker.")
+_LOOK_S = 1.0
+"""How often the embedded broker is looked at."""
+
+broker = typer.Typer(no_args_is_help=True, help="Prepare a site's MQTT broker, or run one for this machine.")
 
 
 @broker.callback()
 def _group() -> None:
-    """Prepare a site's MQTT broker."""
+    """Prepare a site's MQTT broker, or run one for this machine."""
 
 
 @broker.command()
@@ -79,7 +87,7 @@ def init(
     """Write CA, certificates, users, rights and mosquitto's configuration; add to what is there, never overwrite it."""
     if find_spec("cryptography") is None:
         raise ConfigError(
-            "octmargin broker: the package cryptography is missing; pip install 'octmargin[broker]'"
+            "octmargin broker init: the package cryptography is missing; pip install 'octmargin[broker]'"
         )
     from octmargin.site.prepare import Request, prepare  # noqa: PLC0415 - an extra: only this command needs it
 
@@ -110,3 +118,38 @@ def init(
         typer.echo(f"note: {note}")
     if report.done:
         typer.echo(f"{folder / 'README.md'} says what belongs where.")
+
+
+@broker.command()
+def emqx(
+    folder: Annotated[Path, typer.Argument(help="The broker's folder, as `octmargin broker init` made it.")],
+) -> None:
+    """Write the folder's users, rights and settings for EMQX into FOLDER/emqx; docs/brokers.md says what to do."""
+    for line in export_for_emqx(folder):
+        typer.echo(line)
+
+
+@broker.command()
+def run(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="MQTT 5; 0 takes a free one.")] = 1883,
+    websocket_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="MQTT 3.1.1 over WebSockets too; 0 takes a free port."),
+    ] = None,
+) -> None:
+    """Run the embedded broker for this machine alone, until Ctrl-C: no users, no rights, nothing kept on disk."""
+    over = threading.Event()
+    with EmbeddedBroker(port=port, websocket_port=websocket_port) as running:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: over.set())
+        web = f", WebSockets on port {running.websocket_port}" if running.websocket_port is not None else ""
+        typer.echo(
+            f"MQTT 5 broker on {running.host}:{running.port}{web}, for this machine alone; Ctrl-C ends it"
+        )
+        notify("READY=1")
+        while not over.wait(_LOOK_S):
+            if not running.is_running:
+                raise BrokerError(
+                    "the embedded broker ended by itself; start it again, or run one such as mosquitto"
+                )
+        notify("STOPPING=1")

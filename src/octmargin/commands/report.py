@@ -241,10 +241,9 @@ def _write(path: Path, content: bytes, *, overwrite: bool) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if overwrite:
-                partial.replace(path)
-            else:
-                os.link(partial, path)
+            if not overwrite and path.exists():
+                raise FileExistsError
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     except FileExistsError as error:

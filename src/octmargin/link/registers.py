@@ -12,10 +12,12 @@ from enum import IntEnum, IntFlag
 
 from octmargin.errors import LocalProtocolError, RemoteProtocolError
 
-PROTOCOL_VERSION = 0x0001_0001
+PROTOCOL_VERSION = 0x0001_0002
 """Major version in the upper, minor version in the lower 16 bits."""
 RESUMES_SINCE_MINOR = 1
 """Minor version from which on a console can begin within a sweep."""
+PEDAL_SINCE_MINOR = 2
+"""Minor version from which on a console counts how often its foot pedal was pressed."""
 
 USB_VENDOR_ID = 0x1209
 USB_PRODUCT_ID = 0x0C7A
@@ -117,6 +119,7 @@ FAULTS = _u32("faults", 0x1_020C)
 SWEEP_FIRST_SEQUENCE = _u64("first sequence of the sweep", 0x1_0210)
 FRAMES_NUMBERED = _u64("frames numbered", 0x1_0218)
 FRAMES_DROPPED = _u64("frames dropped", 0x1_0220)
+PEDAL_PRESSES = _u32("pedal presses", 0x1_0228)
 
 DESCRIPTION_BASE = 0x2_0000
 
@@ -124,7 +127,7 @@ ALL: tuple[Register, ...] = (
     GENCP_VERSION, MAKER, MODEL, FIRMWARE, SERIAL_NUMBER, MAX_RESPONSE_MS, HEARTBEAT_TIMEOUT_MS, TIMESTAMP_NS,
     TIMESTAMP_LATCH, OCT_PROTOCOL, DESCRIPTION_ADDRESS, DESCRIPTION_SIZE, SAMPLES, ALINES, FRAMES, PIXEL_FORMAT,
     LINE_RATE_MILLIHZ, WIDTH_UM, HEIGHT_UM, FACE, FIRST_FRAME, SCAN_CONTROL, SCAN_STATE, SWEEP, FAULTS,
-    SWEEP_FIRST_SEQUENCE, FRAMES_NUMBERED, FRAMES_DROPPED,
+    SWEEP_FIRST_SEQUENCE, FRAMES_NUMBERED, FRAMES_DROPPED, PEDAL_PRESSES,
 )  # fmt: skip
 
 

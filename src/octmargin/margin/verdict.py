@@ -90,7 +90,7 @@ class Policy:
 class Cluster:
     """Suspicious blocks that touch, also diagonally; ranges are inclusive.
 
-    `evidence` is the highest of its blocks.
+    `evidence` is the highest of its blocks, found in `peak_frame` and `peak_block`.
     """
 
     blocks: int
@@ -100,6 +100,8 @@ class Cluster:
     last_block: int
     nearest_distance_mm: float
     evidence: float
+    peak_frame: int
+    peak_block: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +256,7 @@ def find_clusters(sweep_map: SweepMap, at: float) -> tuple[Cluster, ...]:
         distances_mm = sweep_map.feature_mm[place][members]
         known_mm = distances_mm[np.isfinite(distances_mm)]
         frames, blocks = place
+        peak = np.unravel_index(np.where(members, evidence[place], -1.0).argmax(), members.shape)
         clusters.append(
             Cluster(
                 blocks=int(members.sum()),
@@ -262,7 +265,9 @@ def find_clusters(sweep_map: SweepMap, at: float) -> tuple[Cluster, ...]:
                 first_block=blocks.start,
                 last_block=blocks.stop - 1,
                 nearest_distance_mm=float(known_mm.min()) if known_mm.size else float("nan"),
-                evidence=float(evidence[place][members].max()),
+                evidence=float(evidence[place][peak]),
+                peak_frame=frames.start + int(peak[0]),
+                peak_block=blocks.start + int(peak[1]),
             )
         )
     return tuple(sorted(clusters, key=lambda cluster: (-cluster.blocks, -cluster.evidence)))

@@ -54,7 +54,7 @@ def build_report(
     # Checked on the record as it is: what is written out for paper is no code any more.
     newest = _specimen_of(snapshot, specimen_id)
     original = as_signed(newest, signed.specimen(specimen_id) if signed is not None else None)
-    coding = coding_sheet(snapshot, original, site or load_site(None, tables), tables)
+    coding = coding_sheet(snapshot, original, site or load_site(None, tables), tables, zone=zone)
     snapshot, specimen = cleaned(snapshot), cleaned(original)
     state = state_of(specimen)
     created = now or datetime.now(UTC)

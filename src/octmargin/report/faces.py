@@ -147,7 +147,14 @@ def algorithm_word(sweep: SweepRecord | None) -> Word:
     if sweep is None:
         return NOT_SCANNED
     word = verdict_word(sweep.verdict)
-    return Word(text=f"{word.text}, provisional", tone=word.tone) if sweep.provisional else word
+    doubts = [
+        text
+        for text, holds in (("provisional", sweep.provisional), ("not to be relied on", sweep.trouble))
+        if holds
+    ]
+    # What may yet change, or cannot be relied on, is never marked as if nothing suspicious were there.
+    tone = "indeterminate" if doubts and word.tone == "nothing_suspicious" else word.tone
+    return Word(text=", ".join((word.text, *doubts)), tone=tone)
 
 
 def _distance(sweep: SweepRecord | None) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from octmargin.case.record.model import SpecimenRecord
-from octmargin.report.document import AddendumText, Field, PathologyRow
+from octmargin.report.coding.suggest import NOT_INTERPRETED
+from octmargin.report.document import AddendumText, Field, PathologyRow, Tone
 from octmargin.report.faces import algorithm_word, face_names, findings_of, reader_word
 from octmargin.report.wording import millimetres, sentence, when
 
@@ -22,6 +23,12 @@ _STATUS = (
     ("nothing_suspicious", "Nothing suspicious within what was seen"),
     ("not_assessed", "Not assessed"),
 )
+_STATUS_OF: dict[Tone, str] = {
+    "suspicious": "suspicious",
+    "indeterminate": "indeterminate",
+    "nothing_suspicious": "nothing_suspicious",
+    "open": "not_assessed",
+}
 
 
 def margin_status(specimen: SpecimenRecord) -> Iterator[Field]:
@@ -32,7 +39,8 @@ def margin_status(specimen: SpecimenRecord) -> Iterator[Field]:
     for face in face_names(specimen):
         sweep = specimen.newest_sweep(face)
         if specimen.interpretation is None:
-            by_status[sweep.verdict if sweep is not None else "not_assessed"].append(face)
+            # By its mark: what is provisional or in doubt is not listed as nothing suspicious.
+            by_status[_STATUS_OF[algorithm_word(sweep).tone]].append(face)
         elif face in findings:
             by_status[findings[face].finding].append(face)
         else:
@@ -49,7 +57,8 @@ def status_by(specimen: SpecimenRecord) -> str:
     interpretation = specimen.interpretation
     if interpretation is None:
         return "by the algorithm alone, not interpreted"
-    return f"by {interpretation.by.name}, {interpretation.by.role}"
+    outdated = ", before what was scanned since" if specimen.phase in NOT_INTERPRETED else ""
+    return f"by {interpretation.by.name}, {interpretation.by.role}{outdated}"
 
 
 def no_disagreement(specimen: SpecimenRecord) -> str:

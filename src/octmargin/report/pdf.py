@@ -42,7 +42,6 @@ def render_pdf(document: ReportDocument, *, paper: Paper = "a4", now: datetime |
         "paper": paper,
         "fonts": list(FONTS),
         "document_title": f"{document.title}, {document.subject}",
-        "authors": [],
         "legend": [{"file": _svg_name(swatches()[state]), "label": word} for state, word in LEGEND.items()],
     }
     _name_pictures(values)

@@ -80,11 +80,13 @@ def draw_pictures(
                 drawn[face] = FacePictures(map=found, missing=missing)
                 continue
             shown = sweep.key_views[:key_views]
-            enface, views = _draw(sweep, state, source, shown, threads, on_progress)
+            enface, views, missed = _draw(sweep, state, source, shown, threads, on_progress)
         except OctMarginError as error:
             drawn[face] = FacePictures(map=found, missing=str(error))
             continue
-        drawn[face] = FacePictures(map=_map_of(sweep, state, shown), enface=enface, key_views=views)
+        drawn[face] = FacePictures(
+            map=_map_of(sweep, state, shown), enface=enface, key_views=views, missing=missed
+        )
     return drawn
 
 
@@ -154,6 +156,8 @@ def _differences(sweep: SweepRecord, state: NDArray[np.uint8], source: _Source) 
     if of_face - {None, sweep.sweep}:
         yield "holds another sweep over this face"
     plan = recording.plan(sweep.face)
+    if outside := [view.number for view in sweep.key_views if view.frame >= plan.frames]:
+        yield f"has no frame for key view {', '.join(map(str, outside))}"
     if (plan.frames, plan.blocks) != state.shape:
         yield f"its {plan.frames} frames of {plan.blocks} blocks are not those of the record"
 
@@ -165,7 +169,8 @@ def _draw(
     shown: tuple[KeyView, ...],
     threads: int,
     on_progress: Progress | None,
-) -> tuple[Picture, dict[int, Picture]]:
+) -> tuple[Picture, dict[int, Picture], str]:
+    """En-face picture, key views by number, and why some of these are missing."""
     recording, then = source.recording, source.then
     plan = recording.plan(sweep.face)
     if recording.calibration is None or recording.axial_um is None:
@@ -180,10 +185,16 @@ def _draw(
     findings = [_finding(view) for view in shown]
     draw_numbers(enface, (plan.frames, plan.blocks), findings, font_px=_NUMBER_PX)
     caption = Caption(sweep.face, recording.synthetic)
-    views = {}
+    views: dict[int, Picture] = {}
+    missed = []
     for view, finding in zip(shown, findings, strict=True):
+        try:
+            judged = assessor.look(sweep.face, view.frame)
+        except InputError as error:
+            missed.append(f"key view {view.number}: {error}")
+            continue
         image = key_bscan_image(
-            assessor.look(sweep.face, view.frame),
+            judged,
             finding,
             suspicious=np.asarray(state[view.frame] == BlockState.SUSPICIOUS),
             axial_um=recording.axial_um,
@@ -197,7 +208,7 @@ def _draw(
         f"En-face picture of the {sweep.face} face, mean of 50 to 500 µm below the surface; "
         f"{verdict_word(sweep.verdict).text}, {percent(sweep.coverage)} covered"
     )
-    return _picture(f"enface-{_slug(sweep)}", enface, "jpeg", alt), views
+    return _picture(f"enface-{_slug(sweep)}", enface, "jpeg", alt), views, "; ".join(missed)
 
 
 def _finding(view: KeyView) -> Finding:
@@ -212,6 +223,8 @@ def _finding(view: KeyView) -> Finding:
             last_block=view.last_block,
             nearest_distance_mm=view.distance_mm if view.distance_mm is not None else float("nan"),
             evidence=view.evidence,
+            peak_frame=view.frame,
+            peak_block=view.block,
         ),
         frame=view.frame,
         summed_evidence=view.evidence,

@@ -10,7 +10,7 @@ from octmargin.report.coding.suggest import NOT_INTERPRETED
 from octmargin.report.document import State
 from octmargin.report.faces import face_names
 from octmargin.report.identity import formalin_late
-from octmargin.report.wording import sentence, when
+from octmargin.report.wording import sentence, verdict_word, when
 from octmargin.words import counted
 
 WATERMARKS: dict[State, str] = {
@@ -70,12 +70,27 @@ def alerts(snapshot: CaseSnapshot, specimen: SpecimenRecord, now: datetime) -> I
     if specimen.discontinued is not None:
         why = specimen.discontinued.why or "no reason is recorded"
         yield sentence(f"The acquisition was discontinued: {why}")
+    yield from _of_sweeps(specimen)
+    # Of the newest that the record knows: a time that came after signing is no time that is missing.
+    if late := formalin_late(snapshot.specimen(specimen.specimen_id) or specimen, now):
+        yield late
+
+
+def _of_sweeps(specimen: SpecimenRecord) -> Iterator[str]:
     missing = [face for face in specimen.faces if specimen.newest_sweep(face) is None]
     if missing:
         yield f"Not scanned: {', '.join(missing)}."
     for sweep in filter(None, map(specimen.newest_sweep, face_names(specimen))):
         if sweep.trouble:
             yield sentence(f"{sweep.face}: what is said of it cannot be relied on: {sweep.trouble}")
-    # Of the newest that the record knows: a time that came after signing is no time that is missing.
-    if late := formalin_late(snapshot.specimen(specimen.specimen_id) or specimen, now):
-        yield late
+    for face in face_names(specimen):
+        newest = specimen.newest_sweep(face)
+        earlier = [one for one in specimen.sweeps if one.face == face and one is not newest]
+        if (
+            newest is not None
+            and newest.verdict != "suspicious"
+            and any(one.verdict == "suspicious" for one in earlier)
+        ):
+            yield sentence(
+                f"{face}: an earlier sweep was suspicious, the newest is {verdict_word(newest.verdict).text}"
+            )

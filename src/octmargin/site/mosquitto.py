@@ -5,7 +5,7 @@ from __future__ import annotations
 from octmargin.bus.broker import MAX_PAYLOAD_BYTES
 from octmargin.site.settings import Auth, Settings
 
-_HEADER_BYTES = 65_536
+HEADER_BYTES = 65_536
 
 _CONFIGURATION = """\
 # mosquitto for octmargin, written once by `octmargin broker init`; change it as you like. docs/brokers.md explains it.
@@ -65,7 +65,7 @@ def configuration(settings: Settings) -> str:
     by_certificate = settings.auth is Auth.CERTIFICATES
     return _CONFIGURATION.format(
         folder=folder,
-        packet_bytes=MAX_PAYLOAD_BYTES + _HEADER_BYTES,
+        packet_bytes=MAX_PAYLOAD_BYTES + HEADER_BYTES,
         port=settings.port,
         websocket_port=settings.websocket_port,
         tls=_TLS.format(folder=folder),

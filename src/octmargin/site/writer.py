@@ -36,13 +36,13 @@ class Writer:
         self._put(path, content, _SECRET_MODE if secret else _PUBLIC_MODE)
         self._note("written", path)
 
-    def replace(self, path: Path, content: bytes, *, why: str) -> None:
-        """Put new content into a public file at once, so that nobody reads half of it; its owner stays."""
+    def replace(self, path: Path, content: bytes, *, why: str, secret: bool = False) -> None:
+        """Put new content into a file at once, so that nobody reads half of it; its owner and rights stay."""
         self.folder(path.parent)
         beside = path.with_name(f".{path.name}.new")
         with self._told(path):
             beside.unlink(missing_ok=True)
-            self._put(beside, content, _PUBLIC_MODE)
+            self._put(beside, content, _SECRET_MODE if secret else _PUBLIC_MODE)
             if path.exists():
                 there = path.stat()
                 beside.chmod(there.st_mode & 0o777)

@@ -124,7 +124,7 @@ def test_a_frame_that_cannot_be_judged_is_lost_with_its_reason(
 
 def test_a_lost_frame_cannot_be_looked_at(phantom: LayeredPhantom, settings: EngineSettings) -> None:
     assessor = FaceAssessor(Seen(phantom, gone=(2,)), settings, Policy())
-    assert assessor.look("superior", 1).bscan_db is not None
+    assert assessor.look("superior", 1).bscan is not None
     with pytest.raises(InputError, match="frame 2 of superior: missing from the recording"):
         assessor.look("superior", 2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from octmargin.bus.decisions import Decision, DecisionMessage, Mark
 from octmargin.bus.messages import (
     Alarm,
     CalibrationDescription,
@@ -15,6 +16,7 @@ from octmargin.bus.messages import (
     FlagMessage,
     FrameCounts,
     Health,
+    KeyView,
     LatencyMs,
     MapMessage,
     Message,
@@ -22,6 +24,7 @@ from octmargin.bus.messages import (
     QueueCounts,
     RecordingCounts,
     ScanDescription,
+    Specimen,
     StateCounts,
     VerdictMessage,
 )
@@ -70,8 +73,43 @@ def verdict(face: str = "superior", word: str = "suspicious", **changes: Any) ->
         "clusters": int(word == "suspicious"),
         "counts": StateCounts(not_scanned=4, lost=1, poor=1, nothing_suspicious=5, suspicious=1),
         "reasons": ["1 cluster of suspicious blocks, nearest 0.105 mm below the surface"],
+        "key_views": [key_view()] if word == "suspicious" else [],
     }
     return VerdictMessage(**(COMMON | WHERE | fields | changes))
+
+
+def key_view(**changes: Any) -> KeyView:
+    fields: dict[str, Any] = {
+        "number": 1,
+        "first_frame": 0,
+        "last_frame": 0,
+        "first_block": 0,
+        "last_block": 0,
+        "frame": 0,
+        "block": 0,
+        "evidence": 0.912,
+        "distance_mm": 0.105,
+        "blocks": 1,
+    }
+    return KeyView(**(fields | changes))
+
+
+def decision(face: str = "superior", **changes: Any) -> DecisionMessage:
+    rita: dict[str, Any] = {"by": "rita", "role": "reader", "at": NOON, "sweep": 3}
+    fields: dict[str, Any] = {
+        "face": face,
+        "decisions": [
+            Decision(id="d-1", subject="face", word="agree", **rita),
+            Decision(id="d-2", subject="cluster", cluster=1, word="disagree", note="cautery", **rita),
+        ],
+        "marks": [
+            Mark(
+                id="m-1", first_frame=0, last_frame=1, first_block=0, last_block=2, note="look again", **rita
+            )
+        ],
+    }
+    where = {"case_id": "C-7", "specimen_id": "S-1"}
+    return DecisionMessage(**(COMMON | where | fields | changes))
 
 
 def description(instance_id: str = "5f0c8a1be2d94c37", **changes: Any) -> Description:
@@ -100,12 +138,27 @@ def description(instance_id: str = "5f0c8a1be2d94c37", **changes: Any) -> Descri
             alines_per_block=16,
         ),
         "policy": {"name": "invasive", "margin_mm": 0.0, "coverage": 0.9},
+        "axial_um": 3.5,
+        "depth": 640,
+        "display_url": "https://or-3.example:8350/",
     }
     return Description(**(COMMON | fields | changes))
 
 
 def case(**changes: Any) -> CaseMessage:
-    fields: dict[str, Any] = {"case_id": "C-7", "specimen_id": "S-1", "faces": ["superior", "inferior"]}
+    fields: dict[str, Any] = {
+        "case_id": "C-7",
+        "specimen_id": "S-1",
+        "specimen": Specimen(
+            kind="lumpectomy", laterality="left", orientation="short superior, long lateral", label="main"
+        ),
+        "faces": ["superior", "inferior"],
+        "phase": "scanning",
+        "face": "superior",
+        "sweeps": {"superior": 3},
+        "ink": {"superior": "red", "inferior": "blue"},
+        "sutures": "short superior, long lateral",
+    }
     return CaseMessage(**(COMMON | fields | changes))
 
 
@@ -146,6 +199,7 @@ ONE_OF_EACH: dict[Kind, Message] = {
     Kind.FLAG: flag(),
     Kind.MAP: face_map(),
     Kind.VERDICT: verdict(),
+    Kind.DECISION: decision(),
     Kind.HEALTH: health(),
     Kind.ALARM: alarm(),
 }

@@ -7,12 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from octmargin.bus.asyncapi import document
 from octmargin.bus.codec import MESSAGES, decode
 from octmargin.bus.messages import Message
-from octmargin.bus.schema import json_schemas
+from octmargin.bus.orders import ORDERS, REPLY_EXPIRY_S, Command, Reply
+from octmargin.bus.rights import Role
 from octmargin.bus.topics import DELIVERY, Kind, Topics
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -21,6 +24,8 @@ ADDRESSES = {
     kind: PLACEHOLDERS.of(kind, "{alarm}" if kind is Kind.ALARM else "{face}" if kind.named else "")
     for kind in Kind
 }
+COMMAND = f"{PLACEHOLDERS.base}/cmd/{{role}}/{{user}}/{{command}}"
+REPLY = f"{PLACEHOLDERS.base}/reply/{{role}}/{{user}}"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,7 @@ def test_it_is_asyncapi_3_and_every_reference_leads_somewhere(asyncapi: dict[str
 
 def test_its_channels_are_our_topics(asyncapi: dict[str, Any]) -> None:
     channels = asyncapi["channels"].values()
-    assert sorted(channel["address"] for channel in channels) == sorted(ADDRESSES.values())
+    assert sorted(channel["address"] for channel in channels) == sorted([*ADDRESSES.values(), COMMAND, REPLY])
     for channel in channels:
         assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"]))
 
@@ -74,10 +79,21 @@ def test_every_kind_is_published_as_documented(asyncapi: dict[str, Any], kind: K
         assert payload["$ref"].endswith(f"/{MESSAGES[kind].__name__}")
 
 
-def test_its_schemas_are_those_of_the_structs(asyncapi: dict[str, Any]) -> None:
-    assert asyncapi["components"]["schemas"] == json.loads(json.dumps(json_schemas())), (
-        "run scripts/asyncapi_schemas.py"
-    )
+def test_commands_and_replies_are_documented_as_they_are(asyncapi: dict[str, Any]) -> None:
+    parameters = asyncapi["components"]["parameters"]
+    assert parameters["role"]["enum"] == [role.value for role in Role if role.commands]
+    assert parameters["command"]["enum"] == list(ORDERS)
+    [_, narrowed] = asyncapi["components"]["messages"]["command"]["payload"]["allOf"]
+    documented = narrowed["properties"]["arguments"]["anyOf"]
+    assert [(entry["title"], entry["$ref"].rsplit("/", 1)[1]) for entry in documented] == [
+        (name, kind.__name__) for name, kind in ORDERS.items()
+    ]
+    sending = asyncapi["operations"]["publish_reply"]["bindings"]["mqtt"]
+    assert (sending["qos"], sending["retain"], sending["messageExpiryInterval"]) == (1, False, REPLY_EXPIRY_S)
+
+
+def test_it_is_what_the_code_makes_of_it(asyncapi: dict[str, Any]) -> None:
+    assert asyncapi == json.loads(json.dumps(document())), "run scripts/write_contract.py"
 
 
 @pytest.mark.parametrize("struct", MESSAGES.values())
@@ -95,6 +111,10 @@ def test_every_topic_and_every_example_of_the_guide_is_real() -> None:
             in guide
         )
     sections = re.findall(r"^### `([$\w]+)(.*?)(?=^##)", guide, re.DOTALL | re.MULTILINE)
+    *sections, (of_commands, about_commands) = sections
+    assert of_commands == "cmd"
+    command, reply = re.findall(r"```json\n(.*?)```", about_commands, re.DOTALL)
+    assert msgspec.json.decode(command, type=Command).id == msgspec.json.decode(reply, type=Reply).id
     examples = [
         (kind, example)
         for kind, section in sections

@@ -46,6 +46,15 @@ def test_a_host_that_is_not_this_machine_is_said_in_one_line() -> None:
         pass
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])  # noqa: S104 - it is refused
+def test_it_listens_for_nobody_on_another_machine(host: str) -> None:
+    """It knows no users: whoever reached it could say that all is well."""
+    with pytest.raises(
+        BrokerError, match=r"neither users nor rights, and .* can be reached from elsewhere; set"
+    ):
+        EmbeddedBroker(host).__enter__()
+
+
 async def test_a_browser_reaches_it_over_websockets() -> None:
     with EmbeddedBroker("localhost", websocket_port=0) as broker:
         tcp = aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5, timeout=5)

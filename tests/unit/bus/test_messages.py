@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octmargin.bus.codec import MESSAGES, decode, decode_state, encode
+from octmargin.bus.decisions import MOST_ENTRIES, Decision, Mark
 from octmargin.bus.messages import (
+    MOST_KEY_VIEWS,
     Message,
     StateCounts,
     count_states,
@@ -22,7 +24,17 @@ from octmargin.bus.topics import Kind
 from octmargin.errors import MessageError
 from octmargin.frames import BlockState
 
-from .examples import NOON, ONE_OF_EACH, face_map, flag, verdict
+from .examples import (
+    NOON,
+    ONE_OF_EACH,
+    case,
+    decision,
+    description,
+    face_map,
+    flag,
+    key_view,
+    verdict,
+)
 
 KINDS = sorted(MESSAGES, key=lambda kind: kind.value)
 JSON = st.recursive(
@@ -147,6 +159,62 @@ def test_a_map_whose_grid_and_counts_disagree_is_refused(changes: dict[str, obje
     face_map()
     with pytest.raises(ValueError, match="grid"):
         face_map(**changes)
+
+
+@pytest.mark.parametrize(("subject", "cluster"), [("face", 1), ("cluster", None)])
+def test_a_decision_is_on_a_face_or_on_one_of_its_clusters(subject: str, cluster: int | None) -> None:
+    said = json.loads(encode(stamped(decision())))
+    said["decisions"][0] |= {"subject": subject, "cluster": cluster}
+    with pytest.raises(MessageError, match="a decision on a cluster names it, one on the face names none"):
+        decode(Kind.DECISION, json.dumps(said).encode())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"last_frame": 0, "first_frame": 1}, {"last_block": 0, "first_block": 1}]
+)
+def test_a_mark_has_an_extent(changes: dict[str, int]) -> None:
+    said = json.loads(encode(stamped(decision())))
+    said["marks"][0] |= changes
+    with pytest.raises(MessageError, match="a mark ends before it begins"):
+        decode(Kind.DECISION, json.dumps(said).encode())
+
+
+def test_the_fullest_decision_message_is_a_packet_that_brokers_take() -> None:
+    person = {
+        "id": "i" * 64,
+        "by": "b" * 64,
+        "role": "reader",
+        "at": NOON,
+        "sweep": 10**6,
+        "note": "🩺" * 500,
+    }
+    place = dict.fromkeys(("first_frame", "last_frame", "first_block", "last_block"), 10**4)
+    full = decision(
+        decisions=[Decision(subject="cluster", cluster=16, word="disagree", **person)] * MOST_ENTRIES,
+        marks=[Mark(**person, **place)] * MOST_ENTRIES,
+    )
+    assert len(encode(stamped(full))) < 1024 * 1024
+
+
+def test_a_verdict_names_sixteen_key_views_at_most() -> None:
+    most = [key_view(number=number) for number in range(1, MOST_KEY_VIEWS + 1)]
+    said = json.loads(encode(stamped(verdict(clusters=40, key_views=most))))
+    assert decode(Kind.VERDICT, json.dumps(said).encode()).key_views == most
+    said["key_views"].append(said["key_views"][0])
+    with pytest.raises(MessageError, match="key_views"):
+        decode(Kind.VERDICT, json.dumps(said).encode())
+
+
+def test_what_a_daemon_of_before_did_not_say_is_not_made_up() -> None:
+    said = json.loads(encode(stamped(description())))
+    for name in ("axial_um", "depth", "display_url"):
+        del said[name]
+    before = decode(Kind.DESCRIPTION, json.dumps(said).encode())
+    assert (before.axial_um, before.depth, before.display_url) == (None, None, "")
+    said = json.loads(encode(stamped(case())))
+    del said["specimen"]["laterality"]
+    with pytest.raises(MessageError, match="laterality"):
+        decode(Kind.CASE, json.dumps(said).encode())
 
 
 def test_block_states_become_letters_and_counts() -> None:

@@ -22,6 +22,7 @@ from octmargin.bus.events import (
     Cleared,
     Connected,
     ConnectionLost,
+    DecisionReceived,
     Described,
     Event,
     FlagReceived,
@@ -39,7 +40,7 @@ from octmargin.bus.validity import Validity
 from octmargin.errors import BrokerError, ConfigError
 
 from .conftest import Mosquitto, free_port, mosquitto_path, running_mosquitto
-from .examples import case, description, face_map, flag, verdict
+from .examples import case, decision, description, face_map, flag, verdict
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -108,6 +109,8 @@ async def test_every_kind_of_message_arrives_typed_and_stamped(
         assert (await next_of(events, MapReceived)).message.grid == face_map().grid
         publisher.publish_verdict(verdict(acquired_at=now()))
         assert (await next_of(events, VerdictReceived)).message.coverage == 0.5
+        publisher.publish_decision(decision(acquired_at=now()))
+        assert (await next_of(events, DecisionReceived)).message.decisions == decision().decisions
         publisher.publish_health(
             FrameCounts(sent=1, received=1, processed=1),
             rate_alines_per_s=512.0,
@@ -162,14 +165,78 @@ async def test_only_what_displays_must_remember_is_retained(broker: BrokerSettin
             reasons=[],
             synthetic=True,
         )
+        publisher.publish_decision(decision(acquired_at=now()))
         publisher.raise_alarm("laser-off", "high", "the laser is off", "switch it on")
         publisher.set_state("ready")
         assert await publisher.drain(10)
         remembered = await retained_at(broker, topics)
         assert set(remembered) == {
-            "$state", "$description", "case", "map/superior", "verdict/superior", "alarm/laser-off",
+            "$state", "$description", "case", "map/superior", "verdict/superior", "decision/superior",
+            "alarm/laser-off",
         }  # fmt: skip
         assert remembered["$state"] == b"ready"
+
+
+async def test_an_alarm_stays_acknowledged_as_long_as_it_says_the_same(
+    broker: BrokerSettings, topics: Topics
+) -> None:
+    async with Subscriber(broker, topics) as events, Publisher(broker, topics) as publisher:
+
+        async def heard() -> tuple[str, bool, str]:
+            alarm = (await next_of(events, AlarmReceived)).message
+            return alarm.text, alarm.active, alarm.acknowledged_by
+
+        assert not publisher.acknowledge_alarm("laser", "otto")
+        publisher.raise_alarm("laser", "high", "the laser is off", "switch it on")
+        assert await heard() == ("the laser is off", True, "")
+        assert publisher.acknowledge_alarm("laser", "otto")
+        assert await heard() == ("the laser is off", True, "otto")
+        publisher.raise_alarm("laser", "high", "the laser is off", "switch it on")
+        assert await heard() == ("the laser is off", True, "otto")
+        publisher.raise_alarm("laser", "high", "the laser is too hot", "let it cool")
+        assert await heard() == ("the laser is too hot", True, "")
+        publisher.clear_alarm("laser")
+        assert await heard() == ("the laser is too hot", False, "")
+        assert not publisher.acknowledge_alarm("laser", "otto")
+
+
+async def test_what_was_said_of_a_specimen_is_taken_back_when_another_is_on_the_stage(
+    broker: BrokerSettings, topics: Topics
+) -> None:
+    async with Publisher(broker, topics) as publisher:
+        publisher.publish_case(case())
+        publisher.publish_map(face_map(acquired_at=now()))
+        publisher.publish_verdict(verdict(acquired_at=now()))
+        publisher.publish_decision(decision(acquired_at=now()))
+        publisher.raise_alarm("laser", "high", "the laser is off", "switch it on")
+        assert await publisher.drain(10)
+        publisher.publish_case(case(specimen_id="S-2"))
+        publisher.forget_results()
+        publisher.publish_verdict(verdict("inferior", acquired_at=now(), specimen_id="S-2"))
+        assert await publisher.drain(10)
+        assert set(await retained_at(broker, topics)) == {"$state", "case", "alarm/laser", "verdict/inferior"}
+
+
+async def test_what_was_taken_back_while_the_connection_broke_is_taken_back_again(
+    mosquitto: Mosquitto, topics: Topics
+) -> None:
+    broker = mosquitto.settings
+    async with Publisher(broker, topics) as publisher:
+        publisher.publish_verdict(verdict(acquired_at=now()))
+        assert await publisher.drain(10)
+        said = (await retained_at(broker, topics))["verdict/superior"]
+        publisher.forget_results()
+        assert await publisher.drain(10)
+        async with await raw_client(broker) as client:
+            await client.publish(topics.verdict("superior"), said, qos=1, retain=True)
+        # Whoever comes with its name takes the connection from it.
+        name = f"octmargin-{topics.site}-{topics.console}"
+        async with aiomqtt.Client(broker.host, broker.port, identifier=name):
+            pass
+        async with asyncio.timeout(10):
+            while "verdict/superior" in await retained_at(broker, topics):
+                pass  # it is told by nobody that it was cleared
+        assert publisher.reconnects
 
 
 async def test_the_broker_forgets_a_verdict_when_its_validity_is_over(

@@ -41,6 +41,10 @@ def test_a_command_tells_who_gave_it_and_where_the_answer_goes() -> None:
         "octmargin/1/north/or-1/cmd/archive/store/decide",
         "octmargin/1/north/or-1/cmd/console/or-3/decide",
         "octmargin/1/north/or-1/cmd/king/rita/decide",
+        "octmargin/1/north/or-1/cmd/reader/$rita/decide",
+        "octmargin/1/north/or-1/cmd/reader/rita\n/decide",
+        f"octmargin/1/north/or-1/cmd/reader/{'r' * 65}/decide",
+        f"octmargin/1/north/or-1/cmd/reader/rita/{'d' * 65}",
     ],
 )
 def test_what_is_no_command_of_a_role_that_gives_some_is_none(topic: str) -> None:

@@ -17,6 +17,7 @@ from octmargin.bus.events import (
     Cleared,
     Connected,
     ConnectionLost,
+    DecisionReceived,
     Described,
     Event,
     FlagReceived,
@@ -30,7 +31,7 @@ from octmargin.bus.messages import Message
 from octmargin.bus.tally import FlagStream, Tally
 from octmargin.bus.topics import Address, Kind
 
-from .examples import NOON, alarm, case, description, face_map, flag, health, verdict
+from .examples import NOON, alarm, case, decision, description, face_map, flag, health, verdict
 
 RUN = "this-run"
 VERDICT = Address(Kind.VERDICT, "superior")
@@ -93,6 +94,7 @@ def test_a_verdict_is_good_while_everything_speaks_for_it() -> None:
         (heard(Described, description("next-run"), stamps={"session": "next-run"}), "from an earlier run"),
         (heard(HealthReceived, health(), stamps={"session": "next-run"}), "from an earlier run"),
         (heard(CaseChanged, case(specimen_id="S-2")), "of another specimen"),
+        (heard(CaseChanged, case(case_id="C-8")), "of another specimen"),
         (heard(MapReceived, face_map(specimen_id="S-2")), "of another specimen"),
         (heard(VerdictReceived, verdict(), stamps={"valid_until": noon(0.5)}), "expired"),
         (heard(MapReceived, face_map(), stamps={"valid_until": noon(0.5)}), "expired"),
@@ -144,6 +146,32 @@ def test_a_readable_verdict_heals_an_unreadable_one() -> None:
     tally = listening(heard(Malformed, address=VERDICT, reason="?"), heard(VerdictReceived, verdict()))
     assert not tally.is_stale(NOON, "superior")
     assert tally.malformed == 1
+
+
+def test_what_readers_said_stands_beside_the_verdict_and_changes_nothing_of_it() -> None:
+    said = heard(DecisionReceived, decision())
+    tally = listening(said)
+    assert tally.decision_of("superior") is said.message
+    assert tally.decision_of("inferior") is None
+    assert tally.faces["superior"].verdict is not None
+    assert not tally.is_stale(noon(1), "superior")
+    tally.add(heard(Malformed, address=Address(Kind.DECISION, "superior"), reason="?"))
+    assert tally.decision_of("superior") is None
+    assert not tally.is_stale(noon(1), "superior")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        heard(Cleared, address=Address(Kind.DECISION, "superior")),
+        heard(CaseChanged, case(specimen_id="S-2")),
+        heard(CaseChanged, case(case_id="C-8")),
+        heard(Cleared, address=Address(Kind.CASE)),
+        heard(Described, description("next-run"), stamps={"session": "next-run"}),
+    ],
+)  # fmt: skip
+def test_what_readers_said_of_another_specimen_or_run_is_not_said_of_this_one(event: Event) -> None:
+    assert listening(heard(DecisionReceived, decision()), event).decision_of("superior") is None
 
 
 def test_a_readable_map_does_not_heal_an_unreadable_verdict() -> None:

@@ -21,6 +21,7 @@ def test_the_tree_of_a_console() -> None:
     assert TOPICS.flag == f"{base}/flag"
     assert TOPICS.map("superior") == f"{base}/map/superior"
     assert TOPICS.verdict("shave 2") == f"{base}/verdict/shave 2"
+    assert TOPICS.decision("superior") == f"{base}/decision/superior"
     assert TOPICS.health == f"{base}/health"
     assert TOPICS.alarm("laser-off") == f"{base}/alarm/laser-off"
     assert TOPICS.everything == f"{base}/#"

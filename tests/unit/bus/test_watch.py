@@ -52,7 +52,10 @@ def test_who_speaks_and_for_what_purpose_is_always_shown() -> None:
     assert "Research use only. Not a medical device." in text
     assert "Octmargin SIM-1 0007 via usb usbip:0" in text
     assert "model texture-forest 1, calibration factory-2031-05" in text
-    assert "case C-7, specimen S-1" in text
+    assert (
+        "case C-7, specimen S-1 (lumpectomy, left, main, short superior, long lateral): scanning superior"
+        in text
+    )
     assert "Research use only. Not a medical device." in text_of(Tally())
 
 

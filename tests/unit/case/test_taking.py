@@ -87,7 +87,12 @@ WHOLE = (
 
 
 def crafted(
-    folder: Path, notes: tuple[tuple[str, Any], ...] = WHOLE, *, finish: bool = True, began: Any = DESCRIPTION
+    folder: Path,
+    notes: tuple[tuple[str, Any], ...] = WHOLE,
+    *,
+    finish: bool = True,
+    began: Any = DESCRIPTION,
+    specimen: Any = None,
 ) -> Path:
     path = folder / "recording"
     plans = [
@@ -106,7 +111,11 @@ def crafted(
         faces=tuple(FaceEntry(name=plan.face, width_mm=10, height_mm=8) for plan in plans),
     )
     writer = RecordingWriter(
-        path, metadata, plans, live=True, began={"description": began, "configuration": {}} if began else None
+        path,
+        metadata,
+        plans,
+        live=True,
+        began={"description": began, "configuration": {}, "specimen": specimen} if began else None,
     )
     writer.put("medial", 0, np.zeros((ALINES, 64), "<u2"))
     for kind, content in notes:
@@ -226,6 +235,48 @@ def test_the_stage_s_side_is_compared_with_that_of_the_record(store: CaseStore, 
     assert "the stage says right" in case.conflicts[0].text
 
 
+def test_the_specimen_that_was_on_the_stage_from_the_beginning_is_compared_too(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    ready(store)
+    notes = (face("medial"), verdict("medial", 1))
+    path = crafted(
+        tmp_path, notes, specimen={"kind": "lumpectomy", "laterality": "right", "orientation": "x"}
+    )
+    assert taken_into(store, path) == (2, 0)
+    assert taken_into(store, path) == (0, 0)
+    assert store.case(CASE).phase == "confirm"
+
+
+def test_what_the_stage_was_told_twice_is_one_statement_of_whoever_told_it(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    ready(store)
+    path = crafted(tmp_path, specimen={"kind": "lumpectomy", "laterality": "left", "orientation": "x"})
+    taken_into(store, path)
+    said = [one.by for one in store.case(CASE).specimens[0].statements if one.source == "stage"]
+    assert said == ["reader/anna"]
+
+
+def test_a_scan_that_was_cut_short_has_the_daemons_number_where_the_log_has_it(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    ready(store)
+    kind, content = face("medial")
+    notes = ((kind, content | {"sweep": 5}), flags("medial", 0, 3, 3))
+    taken_into(store, crafted(tmp_path, notes, finish=False))
+    assert store.case(CASE).specimens[0].sweeps[0].key == (SESSION, 5, "medial")
+
+
+def test_key_views_are_kept(store: CaseStore, tmp_path: Path) -> None:
+    ready(store)
+    view = {"number": 1, "first_frame": 1, "last_frame": 2, "first_block": 0, "last_block": 1, "frame": 1, "block": 0,
+            "evidence": 0.9, "distance_mm": None, "blocks": 3}  # fmt: skip
+    taken_into(store, crafted(tmp_path, (face("medial"), verdict("medial", 1, key_views=[view]))))
+    (kept,) = store.case(CASE).specimens[0].sweeps[0].key_views
+    assert (kept.frame, kept.block, kept.evidence, kept.distance_mm, kept.blocks) == (1, 0, 0.9, None, 3)
+
+
 def test_nothing_is_taken_from_a_log_that_was_changed(store: CaseStore, tmp_path: Path) -> None:
     ready(store)
     path = crafted(tmp_path)
@@ -247,6 +298,7 @@ def test_nothing_is_taken_from_a_log_that_was_changed(store: CaseStore, tmp_path
             "specimen-0 of case-0, another of case-0, where one is taken",
         ),
         ((face("medial"), ("verdict", {"face": "medial"})), DESCRIPTION, "its log cannot be used"),
+        ((face("medial"), flags("medial", 0, 7)), DESCRIPTION, "its log cannot be used"),
     ],
 )
 def test_a_log_that_tells_of_no_specimen_is_refused_in_words(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -206,3 +207,28 @@ def test_what_is_no_head_is_refused(text: str) -> None:
 def test_a_head_is_read_as_it_is_written() -> None:
     head = Head(12, "0123456789abcdef" * 4)
     assert parse_head(f" {head}\n") == head
+
+
+def test_a_record_that_is_written_meanwhile_is_seen_at_one_moment(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        ready(store)
+        path = store.path
+    is_over = threading.Event()
+
+    def write() -> None:
+        with CaseStore.open(path, writable=True) as writing:
+            while not is_over.is_set():
+                writing.append(CASE, bodies()["mark"], actor="anna", at=NOW)
+                writing.consult(CASE, actor="anna", what="shown")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        counts = []
+        while len(set(counts)) < 8:
+            found = verify(path)
+            assert found.troubles == ()
+            counts.append(found.events)
+    finally:
+        is_over.set()
+        writer.join()

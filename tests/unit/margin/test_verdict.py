@@ -320,4 +320,14 @@ class TestEvidence:
             4,
         )
         assert cluster.evidence == pytest.approx(0.95)
+        assert (cluster.peak_frame, cluster.peak_block) == (2, 4)
         assert cluster.blocks == 4
+
+    def test_the_peak_of_a_cluster_is_its_own_also_where_another_lies_within_its_extent(self) -> None:
+        evidence = np.full((5, 5), 0.01)
+        evidence[0, :], evidence[:, 0], evidence[2:4, 2:4] = 0.8, 0.8, 0.99
+        frame = next(
+            c for c in judge(self.map_of(evidence), Policy(), complete=True).clusters if c.blocks == 9
+        )
+        assert (frame.peak_frame, frame.peak_block) == (0, 0)
+        assert frame.evidence == pytest.approx(0.8)

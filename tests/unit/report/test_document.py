@@ -215,6 +215,26 @@ def test_without_an_interpretation_the_algorithm_alone_speaks_and_that_is_said()
     assert d.no_disagreement.startswith("Nobody has interpreted")
 
 
+def test_what_is_provisional_or_in_doubt_is_never_listed_as_nothing_suspicious() -> None:
+    doubtful = {"provisional": True}, {"trouble": "the log was changed"}
+    for changes in doubtful:
+        one = msgspec.structs.replace(WHOLE[0], **changes)
+        d = report(specimen(sweeps=(one,), faces=("superior",)))
+        assert [(field.label, field.value) for field in d.margin_status] == [("Indeterminate", "superior")]
+        assert d.faces[0].algorithm.tone == "indeterminate"
+
+
+def test_a_face_that_was_suspicious_before_it_was_scanned_anew_is_said_on_top() -> None:
+    again = msgspec.structs.replace(SUSPICIOUS, sweep=9, verdict="nothing_suspicious", key_views=())
+    d = report(specimen(sweeps=(SUSPICIOUS, again), faces=("inferior",)))
+    assert "Inferior: an earlier sweep was suspicious, the newest is nothing suspicious." in d.alerts
+
+
+def test_what_an_interpreter_said_before_the_newest_sweep_is_called_so() -> None:
+    d = report(specimen(phase="scanned", interpretation=interpretation()))
+    assert d.status_by.endswith("before what was scanned since")
+
+
 # ---- states
 
 
@@ -370,6 +390,15 @@ def test_times_are_those_of_the_zone_with_its_name() -> None:
     summer = signed_specimen(excised_at=minutes(1) - timedelta(days=120))
     d = build_report(case(summer), summer.specimen_id, zone=ZoneInfo("Europe/Berlin"), now=NOW)
     assert value(d.specimen, "Excised") == "2026-07-15 11:31 CEST"
+
+
+def test_the_day_of_service_is_that_of_the_site() -> None:
+    # 23:33 in UTC is the next day in Berlin.
+    late = sweep(1, "superior", started_at=minutes(14 * 60 + 3))
+    one = signed_specimen(sweeps=(late,))
+    berlin = build_report(case(one), one.specimen_id, zone=ZoneInfo("Europe/Berlin"), now=NOW)
+    assert str(berlin.coding.date_of_service) == "2026-11-13"
+    assert str(report(one).coding.date_of_service) == "2026-11-12"
 
 
 def test_what_cannot_be_seen_on_paper_is_written_out_and_not_dropped() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import socket
 import ssl
 import subprocess
 import sys
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import aiomqtt
 import msgspec
 import pytest
 from tests.conftest import needs_program
+from tests.unit.bus.conftest import free_port
 from tests.unit.bus.examples import flag
 
 from octmargin.bus.connection import BrokerSettings, Connector, TlsSettings
@@ -23,6 +26,7 @@ from octmargin.bus.publisher import Publisher
 from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.topics import Topics
 from octmargin.errors import BrokerError
+from octmargin.site.certificates import Authority, certificate_pem, load_key
 from octmargin.site.passwords import new_password, password_line
 from octmargin.site.settings import Auth
 
@@ -228,6 +232,74 @@ async def test_a_brokers_certificate_that_is_over_is_not_trusted(tmp_path: Path)
         await enter(old.settings(CONSOLE))
 
 
+async def test_a_brokers_certificate_that_does_not_hold_yet_is_not_trusted(tmp_path: Path) -> None:
+    """A clock that is wrong, ours or the authority's, is told and not passed over."""
+    early = prepared(tmp_path / "broker", now=days_from_now(10))
+    with (
+        early.running(),
+        pytest.raises(BrokerError, match=r"cannot be trusted \(.*certificate is not yet valid.*until when"),
+    ):
+        await enter(early.settings(CONSOLE))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_the_broker_speaks_nothing_below_tls_1_2(broker: Prepared, version: ssl.TLSVersion) -> None:
+    for port in (broker.port, broker.websocket_port):
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert|unsupported protocol"):
+            shake_hands(broker, port, version)
+        assert shake_hands(broker, port, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+
+
+def shake_hands(broker: Prepared, port: int, version: ssl.TLSVersion) -> str | None:
+    """Greet the broker in one version of TLS alone, old ciphers and signatures allowed; gives what was agreed on."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context = ssl.create_default_context(cafile=broker.folder / "broker" / "ca.pem")
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+    own = broker.settings(CONSOLE).tls
+    assert own is not None
+    if own.cert_file:
+        context.load_cert_chain(own.cert_file, own.key_file)
+    with (
+        socket.create_connection((HOST, port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=HOST) as secured,
+    ):
+        return secured.version()
+
+
+@pytest.mark.parametrize("option", ["-tls1", "-tls1_1"])
+async def test_a_broker_that_speaks_nothing_better_than_tls_1_1_is_not_trusted(
+    tmp_path: Path, option: str
+) -> None:
+    """Whoever stands in the way cannot talk us down to what is broken."""
+    ready, port = prepared(tmp_path / "broker"), free_port()
+    server = await asyncio.create_subprocess_exec(
+        *(
+            needs_program("openssl"),
+            "s_server",
+            "-accept",
+            f"{HOST}:{port}",
+            option,
+            "-cipher",
+            "ALL:@SECLEVEL=0",
+        ),
+        *("-cert", ready.folder / "broker" / "broker.pem", "-key", ready.folder / "broker" / "broker.key"),
+        stdin=asyncio.subprocess.PIPE,  # it ends with its input
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        assert server.stdout is not None
+        async with asyncio.timeout(10):
+            while b"ACCEPT" not in await server.stdout.readline():
+                pass
+        with pytest.raises(BrokerError, match=r"cannot be trusted \(.*(version|unsupported protocol)"):
+            await enter(ready.settings(CONSOLE, port=port, timeout_s=2.0))
+    finally:
+        server.kill()
+        await server.communicate()
+
+
 @pytest.fixture
 def with_certificates(tmp_path: Path) -> Prepared:
     return prepared(tmp_path / "broker", Auth.CERTIFICATES)
@@ -267,6 +339,20 @@ async def test_a_clients_certificate_that_is_over_is_refused_and_renewed(tmp_pat
         with pytest.raises(BrokerError, match=REFUSED):
             await enter(broker.settings(CONSOLE, timeout_s=2.0))
         client.write_bytes(new)
+        await enter(broker.settings(CONSOLE))
+
+
+async def test_a_clients_certificate_that_does_not_hold_yet_is_refused(tmp_path: Path) -> None:
+    broker = prepared(tmp_path / "broker", Auth.CERTIFICATES)
+    client = broker.client_folder(CONSOLE) / "client.pem"
+    key, now = load_key(broker.client_folder(CONSOLE) / "client.key"), client.read_bytes()
+    authority = Authority.load(broker.folder / "authority" / "ca.pem", broker.folder / "authority" / "ca.key")
+    early = authority.sign_client(key.public_key(), CONSOLE.username, 100, days_from_now(10))
+    with broker.running():
+        client.write_bytes(certificate_pem(early))
+        with pytest.raises(BrokerError, match=REFUSED):
+            await enter(broker.settings(CONSOLE, timeout_s=2.0))
+        client.write_bytes(now)
         await enter(broker.settings(CONSOLE))
 
 

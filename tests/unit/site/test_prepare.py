@@ -388,7 +388,5 @@ def test_the_command_prints_files_and_no_secrets(tmp_path: Path, monkeypatch, ca
 def test_without_its_library_the_command_says_what_to_install(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("octmargin.commands.broker.find_spec", lambda _: None)
     assert run(monkeypatch, str(tmp_path / "b"), "--site", "n", "--console", "c", "--host", "h") == 2
-    said = (
-        "octmargin: octmargin broker: the package cryptography is missing; pip install 'octmargin[broker]'\n"
-    )
+    said = "octmargin: octmargin broker init: the package cryptography is missing; pip install 'octmargin[broker]'\n"
     assert capsys.readouterr().err == said

@@ -129,11 +129,6 @@ async def test_an_archive_with_a_session_misses_nothing_over_a_restart_of_the_br
 
 
 async def test_what_is_retained_survives_a_restart_and_still_expires(own: Prepared) -> None:
-    def expiring(seconds: int) -> Properties:
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.MessageExpiryInterval = seconds
-        return properties
-
     async def remembered() -> set[str]:
         async with client(own, "wall") as display:
             await display.subscribe("octmargin/1/north/or-1/verdict/+", qos=1)
@@ -169,10 +164,8 @@ async def test_who_sends_a_packet_that_is_too_large_is_put_out(own: Prepared) ->
                 await console.publish(FLAG, bytes(2 * MAX_PAYLOAD_BYTES), qos=1)
 
 
-async def test_a_bridge_as_documented_brings_results_with_their_expiry_to_another_broker(
-    tmp_path: Path,
-) -> None:
-    """And nothing comes back: a command on the far broker reaches no console."""
+def bridged(tmp_path: Path) -> tuple[Prepared, Prepared]:
+    """The room's broker with the bridge of the documentation, and the hospital's that it leads to."""
     mosquitto_path()
     near, far = prepared(tmp_path / "near"), prepared(tmp_path / "far")
     example = BRIDGE.search((Path(__file__).parents[3] / "docs" / "brokers.md").read_text())
@@ -187,12 +180,45 @@ async def test_a_bridge_as_documented_brings_results_with_their_expiry_to_anothe
     ):
         path = far.folder / "broker" / file
         path.write_text(f"{path.read_text()}{lines}\n")
-    expiring = Properties(PacketTypes.PUBLISH)
-    expiring.MessageExpiryInterval = 600
+    return near, far
+
+
+def expiring(seconds: int) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.MessageExpiryInterval = seconds
+    return properties
+
+
+async def test_what_is_said_while_the_other_broker_is_away_arrives_when_it_is_back(tmp_path: Path) -> None:
+    """Flags that expired meanwhile do not. What is retained may come twice: the bridge says it at each connection."""
+    near, far = bridged(tmp_path)
+    with near.running():
+        async with client(near, "or-1") as console:
+            await console.publish(VERDICT, b"said meanwhile", qos=1, retain=True, properties=expiring(600))
+            await console.publish(FLAG, b"over by then", qos=1, properties=expiring(1))
+        with far.running():
+            async with client(far, "store") as archive, asyncio.timeout(60):
+                await archive.subscribe("octmargin/1/north/#", qos=1)
+                message = await anext(aiter(archive.messages))
+                assert message.payload == b"said meanwhile"
+                assert 0 < message.properties.MessageExpiryInterval <= 600
+                async with client(near, "or-1") as console:
+                    await console.publish(FLAG, b"afterwards", qos=1)
+                heard = set()
+                while (payload := (await anext(aiter(archive.messages))).payload) != b"afterwards":
+                    heard.add(payload)
+                assert heard <= {b"said meanwhile"}
+
+
+async def test_a_bridge_as_documented_brings_results_with_their_expiry_to_another_broker(
+    tmp_path: Path,
+) -> None:
+    """And nothing else: commands and replies stay, and a command on the far broker reaches no console."""
+    near, far = bridged(tmp_path)
     with far.running(), near.running():
         async with client(far, "store") as archive, client(near, "or-1") as console, asyncio.timeout(20):
             await archive.subscribe("octmargin/1/north/#", qos=1)
-            await console.publish(VERDICT, b"far away", qos=1, retain=True, properties=expiring)
+            await console.publish(VERDICT, b"far away", qos=1, retain=True, properties=expiring(600))
             message = await anext(aiter(archive.messages))
             assert (message.payload, message.properties.MessageExpiryInterval) == (b"far away", 600)
             await console.subscribe("octmargin/1/north/or-1/cmd/#", qos=1)
@@ -201,6 +227,12 @@ async def test_a_bridge_as_documented_brings_results_with_their_expiry_to_anothe
             async with client(near, "anna") as here:
                 await here.publish("octmargin/1/north/or-1/cmd/operator/anna/stop", b"near", qos=1)
             assert (await anext(aiter(console.messages))).payload == b"near"
+            await console.publish("octmargin/1/north/or-1/reply/operator/anna", b"done", qos=1)
+            await console.publish(FLAG, b"after them", qos=1)
+            heard = [(await anext(aiter(archive.messages))).payload for _ in range(2)]
+            assert heard == [b"far", b"after them"], (
+                "the far broker's own command, and nothing of the near one's"
+            )
         async with client(far, "wall") as late, asyncio.timeout(10):
             await late.subscribe(VERDICT, qos=1)
             remembered = await anext(aiter(late.messages))

@@ -76,6 +76,7 @@ def create(path: Path) -> None:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 _migrate(connection, 0)
             os.link(unfinished, path)
+            _sync(path.parent)
         finally:
             unfinished.unlink()
     except FileExistsError as error:
@@ -139,6 +140,15 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _sync(folder: Path) -> None:
+    """Have the file's name on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _version(path: Path, connection: sqlite3.Connection) -> int:

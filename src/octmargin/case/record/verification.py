@@ -60,6 +60,8 @@ def verify(path: Path, heads: Sequence[Head] = ()) -> Verification:
     with closing(connect(path, writable=False)) as connection:
         try:
             with explained(path):
+                # One view of the file, whoever writes meanwhile.
+                connection.execute("BEGIN")
                 walk.troubles += _structure(connection)
                 for row in connection.execute(_ALL_AS_BYTES):
                     walk.take(row)

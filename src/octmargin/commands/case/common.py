@@ -13,7 +13,7 @@ import typer
 from octmargin.case.record.events import CaseBody
 from octmargin.case.record.formalin import formalin_clock
 from octmargin.case.record.lock import user
-from octmargin.case.record.model import CaseSnapshot, Interpreter, SpecimenPhase
+from octmargin.case.record.model import CasePhase, CaseSnapshot, Interpreter, SpecimenPhase
 from octmargin.case.record.store import CaseStore
 from octmargin.errors import InputError
 
@@ -81,8 +81,10 @@ def warnings(case: CaseSnapshot, now: datetime) -> list[str]:
     for specimen in case.specimens:
         if specimen.phase is SpecimenPhase.WITHDRAWN:
             continue
-        if clock := formalin_clock(specimen, now).warning:
-            said.append(clock)
+        clock = formalin_clock(specimen, now)
+        # Of a closed case nobody can do anything any more but know of it.
+        if clock.warning and (case.phase is not CasePhase.CLOSED or clock.state == "exceeded"):
+            said.append(clock.warning)
         said += [
             f"specimen {specimen.specimen_id}: sweep {one.sweep} over {one.face} cannot be relied on: {one.trouble}"
             for one in specimen.sweeps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from octmargin.case.record.model import PathologyResult
 from octmargin.case.record.store import CaseStore
 from octmargin.commands.case.common import CaseId, RecordFile, SpecimenId, moment, tell
 from octmargin.commands.case.common import record as open_record
-from octmargin.errors import EXIT_REFUSED, CaseRefusedError
+from octmargin.errors import EXIT_REFUSED, CaseRefusedError, ConfigError, InputError
 from octmargin.words import counted
 
 
@@ -58,18 +59,19 @@ def pathology(
 
 def import_pathology(
     record: RecordFile,
-    file: Annotated[Path, typer.Argument(help="A CSV file; docs/case.md has its columns.")],
+    file: Annotated[Path, typer.Argument(help="CSV, or FHIR R4 as .json; docs/case.md says what is read.")],
+    case_id: Annotated[str, typer.Option("--case", help="Of this case; needed for FHIR.")] = "",
 ) -> None:
-    """Enter what pathology found from a CSV file; results that the record has already are passed over."""
+    """Enter what pathology found from a file; results that the record has already are passed over."""
     by_specimen: dict[tuple[str, str], list[ResultOf]] = {}
-    for one in read_pathology(file):
+    for one in _read(file, case_id):
         by_specimen.setdefault((one.case_id, one.specimen_id), []).append(one)
     new = known = 0
     refusals: list[str] = []
     with open_record(record) as store:
-        for (case_id, specimen_id), results in by_specimen.items():
+        for (of_case, specimen_id), results in by_specimen.items():
             try:
-                fresh = _enter(store, case_id, specimen_id, results)
+                fresh = _enter(store, of_case, specimen_id, results)
             except CaseRefusedError as refusal:
                 refusals.append(str(refusal))
                 continue
@@ -80,6 +82,23 @@ def import_pathology(
         typer.echo(f"octmargin: {text}", err=True)
     if refusals:
         sys.exit(EXIT_REFUSED)
+
+
+def _read(file: Path, case_id: str) -> list[ResultOf]:
+    if file.suffix.lower() != ".json":
+        if case_id:
+            raise InputError(f"{file}: names its cases itself; leave out --case, or give FHIR as .json")
+        return read_pathology(file)
+    if not case_id:
+        raise InputError(f"{file}: FHIR does not name the case; give it as --case")
+    if find_spec("fhir") is None:
+        raise ConfigError(f"{file}: the package fhir.resources is missing; pip install 'octmargin[fhir]'")
+    from octmargin.case.pathology_fhir import read_fhir  # noqa: PLC0415 - an extra: only this file needs it
+
+    found = read_fhir(file, case_id)
+    for text in found.left_out:
+        typer.echo(f"{file}: left out {text}", err=True)
+    return found.results
 
 
 def _enter(store: CaseStore, case_id: str, specimen_id: str, results: list[ResultOf]) -> int:

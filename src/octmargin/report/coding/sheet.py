@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, tzinfo
 
 import msgspec
 from msgspec import Struct
@@ -18,13 +18,13 @@ from octmargin.report.coding.site import Payer, SiteCoding, SiteOfService
 from octmargin.report.coding.suggest import Suggestion, date_of_service, shown_dates, suggest
 from octmargin.report.coding.tables import CodeRow, Tables
 from octmargin.report.coding.taxonomy import TaxonomyCheck, check_taxonomy
+from octmargin.words import spreadsheet_text
 
 NOTICE = (
     "A suggestion for a coder, made from the record of the case. Not a claim, not advice on billing; "
     "descriptions are paraphrases, a coder looks up the official ones."
 )
 SYNTHETIC_NOTICE = "SYNTHETIC spectra: no service was given, and nothing may be claimed."
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("kind", "code", "modifiers", "units", "state", "meaning", "reason", "warning")
 
 
@@ -78,7 +78,7 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
         writer = csv.writer(out, lineterminator="\r\n")
         writer.writerow(_COLUMNS)
         for line in self._lines():
-            writer.writerow([_as_text(line.get(column, "")) for column in _COLUMNS])
+            writer.writerow([spreadsheet_text(line.get(column, "")) for column in _COLUMNS])
         return out.getvalue()
 
     def _lines(self) -> Iterator[dict[str, str]]:
@@ -140,10 +140,15 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
 
 
 def coding_sheet(
-    snapshot: CaseSnapshot, specimen: SpecimenRecord, site: SiteCoding, tables: Tables
+    snapshot: CaseSnapshot,
+    specimen: SpecimenRecord,
+    site: SiteCoding,
+    tables: Tables,
+    *,
+    zone: tzinfo = UTC,
 ) -> CodingSheet:
-    """The sheet of one specimen of a case."""
-    suggestions = suggest(snapshot, specimen, site, tables)
+    """The sheet of one specimen of a case; `zone` is that of the day of service."""
+    suggestions = suggest(snapshot, specimen, site, tables, zone=zone)
     diagnoses = _diagnoses(snapshot, specimen, tables)
     providers = tuple(_provider(person, tables) for person in _interpreters(specimen))
     suggested_modifiers = {modifier for one in suggestions for modifier in one.modifiers}
@@ -154,7 +159,7 @@ def coding_sheet(
         specimen_id=specimen.specimen_id,
         kind=specimen.kind,
         laterality=specimen.laterality,
-        date_of_service=date_of_service(specimen),
+        date_of_service=date_of_service(specimen, zone),
         suggestions=suggestions,
         dates={
             row.code: shown_dates(row, site)
@@ -218,7 +223,3 @@ def _warnings(
         if diagnosis.warning:
             yield diagnosis.warning
     yield from (provider.taxonomy.warning for provider in providers if provider.taxonomy.warning)
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -6,7 +6,7 @@ the record cannot know is not suggested: modifier 22 never, other procedures nev
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, tzinfo
 from typing import Literal
 
 from msgspec import Struct
@@ -39,14 +39,20 @@ class Suggestion(Struct, frozen=True, kw_only=True):
 
 
 def suggest(
-    snapshot: CaseSnapshot, specimen: SpecimenRecord, site: SiteCoding, tables: Tables
+    snapshot: CaseSnapshot,
+    specimen: SpecimenRecord,
+    site: SiteCoding,
+    tables: Tables,
+    *,
+    zone: tzinfo = UTC,
 ) -> tuple[Suggestion, ...]:
-    """Acquisition, then interpretation and report, of one specimen."""
+    """Acquisition, then interpretation and report, of one specimen; `zone` is that of the day of service."""
+    day = date_of_service(specimen, zone)
     acquisition = tables.procedures.row_of(Service.ACQUISITION, Subject.SPECIMEN)
     interpretation = tables.procedures.row_of(Service.INTERPRETATION, Subject.SPECIMEN)
     return (
-        _settled(acquisition, _acquired(snapshot, specimen, site), specimen, site),
-        _settled(interpretation, _interpreted(snapshot, specimen), specimen, site),
+        _settled(acquisition, _acquired(snapshot, specimen, site), specimen, site, day),
+        _settled(interpretation, _interpreted(snapshot, specimen), specimen, site, day),
     )
 
 
@@ -121,12 +127,14 @@ def _is_settled(snapshot: CaseSnapshot, specimen: SpecimenRecord) -> bool:
     return snapshot.phase is CasePhase.CLOSED or specimen.signature is not None
 
 
-def _settled(row: ProcedureRow, found: _Found, specimen: SpecimenRecord, site: SiteCoding) -> Suggestion:
+def _settled(
+    row: ProcedureRow, found: _Found, specimen: SpecimenRecord, site: SiteCoding, day: date | None
+) -> Suggestion:
     """What was found, held against the code's dates and against spectra that were never measured."""
     state: State = found.state
     reasons = list(found.reasons)
     if state == "suggested":
-        if (invalid := _invalid_on(row, date_of_service(specimen), site)) is not None:
+        if (invalid := _invalid_on(row, day, site)) is not None:
             state = "not suggested"
             reasons.insert(0, invalid)
         elif specimen.is_synthetic:
@@ -142,9 +150,10 @@ def _settled(row: ProcedureRow, found: _Found, specimen: SpecimenRecord, site: S
     )
 
 
-def date_of_service(specimen: SpecimenRecord) -> date | None:
-    """The day (UTC) of the first sweep; None where there was none."""
-    return min((sweep.started_at.date() for sweep in specimen.sweeps), default=None)
+def date_of_service(specimen: SpecimenRecord, zone: tzinfo) -> date | None:
+    """The day of the first sweep, as the site counts days; None where there was none."""
+    first = min((sweep.started_at for sweep in specimen.sweeps), default=None)
+    return first.astimezone(zone).date() if first is not None else None
 
 
 def dates_of(row: ProcedureRow, site: SiteCoding) -> CodeDates:

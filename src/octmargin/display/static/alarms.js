@@ -1,0 +1,57 @@
+// Technical alarms after IEC 60601-1-8: colour, sign and text by priority. A suspicious margin is never among them.
+
+import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { PART } from "./store.js";
+
+const ORDER = ["high", "medium", "low"];
+const SIGNS = { high: "!!!", medium: "!!", low: "!" };
+
+export class AlarmsView {
+  parts = [PART.ALARMS, PART.TRUST];
+  #store;
+  #commands;
+  #root;
+  #list = el("ul", { class: "alarm-list" });
+
+  constructor(root, store, commands) {
+    this.#store = store;
+    this.#commands = commands;
+    this.#root = root;
+    root.append(this.#list);
+  }
+
+  update() {
+    const { tally } = this.#store;
+    const alarms = [...tally.alarms.values()].sort((a, b) => ORDER.indexOf(a.priority) - ORDER.indexOf(b.priority));
+    show(this.#root, alarms.length > 0);
+    syncChildren(
+      this.#list,
+      alarms.map(({ id }) => id),
+      (id) => this.#make(id),
+      (item, id) => this.#updateItem(item, tally.alarms.get(id)),
+    );
+  }
+
+  #make(id) {
+    const sign = el("span", { class: "alarm-sign" });
+    const text = el("span", { class: "alarm-text" });
+    const known = el("span", { class: "alarm-known" });
+    const button = el("button", {
+      type: "button",
+      text: "Acknowledge",
+      onclick: () => void this.#commands.give("acknowledge", { alarm_id: id }),
+    });
+    const item = el("li", { class: "alarm", role: "alert" }, icon("alarm"), sign, text, known, button);
+    return Object.assign(item, { sign, text, known, button });
+  }
+
+  #updateItem(item, alarm) {
+    setAttribute(item, "data-priority", alarm.priority);
+    setAttribute(item, "data-acknowledged", alarm.acknowledged_by !== "");
+    setText(item.sign, SIGNS[alarm.priority]);
+    setText(item.text, alarm.remedy ? `${alarm.text}: ${alarm.remedy}` : alarm.text);
+    setText(item.known, alarm.acknowledged_by ? `acknowledged by ${alarm.acknowledged_by}` : "");
+    show(item.button, alarm.acknowledged_by === "" && this.#commands.may("acknowledge"));
+    setAttribute(item.button, "aria-label", `Acknowledge: ${alarm.text}`);
+  }
+}

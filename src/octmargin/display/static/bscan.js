@@ -1,0 +1,226 @@
+// The B-scan that is shown: live, or one that was chosen; with surface, suspicious blocks and scales in mm.
+
+import { BscanLoader } from "./bscan_loader.js";
+import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
+import { scaleBar } from "./enface.js";
+import { begun, withheld } from "./faces.js";
+import { BLOCK } from "./messages.js";
+import { COLOURS, patternOf } from "./patterns.js";
+import { PART } from "./store.js";
+import { capitalised, sayReason } from "./words.js";
+
+const STRIP = 14;
+// A frame that came so long ago is not live any more.
+const LIVE_MS = 2000;
+
+const RETRY_MS = 1000;
+// Misses in a row that are no frame on its way any more.
+const MISSES = 4;
+
+export class BscanView {
+  parts = [PART.FRAME, PART.LOOK, PART.BSCANS, PART.TRUST, PART.CASE, PART.MAP];
+  #store;
+  #root;
+  #loader;
+  #newest = null;
+  #misses = 0;
+  #why = "";
+  #failed = null;
+  #label = el("p", { class: "frame-label" });
+  #live = el("button", { type: "button", class: "live", text: "Live" });
+  #canvas = el("canvas", { class: "bscan", role: "img" });
+  #veil = el("p", { class: "veil" });
+  #drawn = "";
+
+  constructor(root, store, api) {
+    this.#store = store;
+    this.#root = root;
+    this.#loader = new BscanLoader(api, (picture) => this.#loaded(picture));
+    this.#live.addEventListener("click", () => store.followLive());
+    root.append(
+      el("div", { class: "bscan-head" }, this.#label, this.#live),
+      el("div", { class: "bscan-field" }, this.#canvas, this.#veil),
+    );
+    new ResizeObserver(() => store.touch(PART.FRAME)).observe(this.#canvas);
+  }
+
+  update() {
+    const store = this.#store;
+    const { face } = store;
+    const now = store.now();
+    const isMoving = store.isLive && store.lastFrameAt !== null && now.monoMs - store.lastFrameAt < LIVE_MS;
+    const why = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
+    const reason = why?.code === "no-result" || begun(why, store, face) ? null : why;
+    const picture = withheld(reason) ? null : this.#choose(isMoving);
+    setAttribute(this.#live, "aria-pressed", String(store.isLive));
+    setText(this.#live, isMoving && reason === null ? "Live" : store.isLive ? "Newest" : "Back to live");
+    setAttribute(this.#live, "data-moving", isMoving && reason === null);
+    setText(this.#label, this.#describe(picture));
+    setAttribute(this.#root, "data-stale", reason !== null);
+    const said = reason !== null ? `Not current: ${sayReason(reason)}` : picture === null ? this.#whyNone(isMoving) : "";
+    show(this.#veil, said !== "" && store.grid.frames > 0);
+    setText(this.#veil, said);
+    this.#draw(picture);
+  }
+
+  #place() {
+    const { grid, frame, tally } = this.#store;
+    return { session: tally.session, sweep: grid.sweep, frame };
+  }
+
+  // The picture of the frame that is asked for; while frames run in, the newest that has come of this sweep.
+  #choose(isMoving) {
+    const place = this.#place();
+    if (place.sweep === null) return null;
+    const picture = this.#loader.get(place);
+    if (picture === null && !this.#hasJustFailed(place)) this.#loader.want(place);
+    if (picture !== null || !isMoving) return picture;
+    const isOfSweep = this.#newest?.session === place.session && this.#newest.sweep === place.sweep;
+    return isOfSweep ? this.#loader.get(this.#newest) : null;
+  }
+
+  #hasJustFailed({ session, sweep, frame }) {
+    const failed = this.#failed;
+    const isThis = failed?.session === session && failed.sweep === sweep && failed.frame === frame;
+    return isThis && this.#store.now().monoMs - failed.atMs < RETRY_MS;
+  }
+
+  #loaded(picture) {
+    if (picture.error === "") {
+      this.#newest = { session: picture.session, sweep: picture.sweep, frame: picture.frame };
+      this.#misses = 0;
+    } else {
+      this.#misses += 1;
+      this.#why = picture.error;
+      this.#failed = { ...picture, atMs: this.#store.now().monoMs };
+    }
+    this.#store.touch(PART.FRAME);
+  }
+
+  #whyNone(isMoving) {
+    // The newest frame may be on its way from the engine to where it is kept.
+    if (this.#misses === 0 || (isMoving && this.#misses < MISSES)) return "";
+    return `No B-scan: ${this.#why}`;
+  }
+
+  // Says which frame is seen, which is not always the one that was asked for last.
+  #describe(picture) {
+    const { face, grid, frame: asked } = this.#store;
+    if (face === null || grid.frames === 0) return "No B-scan";
+    const frame = picture?.frame ?? asked;
+    const scan = this.#store.tally.description?.scan;
+    const place = scan ? `, ${(((frame + 0.5) * scan.height_mm) / grid.frames).toFixed(1)} mm` : "";
+    return `${capitalised(face)} · B-scan ${frame + 1} of ${grid.frames}${place}`;
+  }
+
+  #draw(picture) {
+    const isResized = fitCanvas(this.#canvas);
+    const what = picture === null ? "none" : `${picture.session}/${picture.sweep}/${picture.frame}`;
+    if (!isResized && what === this.#drawn) return;
+    this.#drawn = what;
+    const context = this.#canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const size = { width: this.#canvas.clientWidth, height: this.#canvas.clientHeight };
+    context.fillStyle = "#000000";
+    context.fillRect(0, 0, size.width, size.height);
+    setAttribute(this.#canvas, "aria-label", describeFrame(picture));
+    if (picture === null) return;
+    const field = { ...size, top: STRIP + 2, alines: picture.bitmap.width, depth: picture.bitmap.height };
+    context.drawImage(picture.bitmap, 0, field.top, size.width, size.height - field.top);
+    drawBlocks(context, field, picture.lines, this.#scan());
+    drawSurface(context, field, picture.lines.surface_px);
+    drawScales(context, field, this.#scan());
+  }
+
+  #scan() {
+    const described = this.#store.tally.description;
+    const perBlock = described?.scan.alines_per_block ?? 16;
+    return { width_mm: described?.scan.width_mm ?? 0, axial_um: described?.axial_um ?? null, perBlock };
+  }
+}
+
+function describeFrame(picture) {
+  if (picture === null) return "No B-scan";
+  const suspicious = picture.lines.state.filter((state) => state === BLOCK.SUSPICIOUS).length;
+  return `B-scan ${picture.frame + 1}, ${suspicious} of ${picture.lines.state.length} blocks suspicious`;
+}
+
+// The strip above says the state of each block; brackets lead down from the suspicious ones, beside the tissue.
+function drawBlocks(context, field, lines, { perBlock, axial_um: axialUm }) {
+  const edge = (block) => (Math.min(field.alines, block * perBlock) * field.width) / field.alines;
+  const scale = window.devicePixelRatio || 1;
+  const { state } = lines;
+  for (let block = 0; block < state.length; block += 1) {
+    context.save();
+    // The pattern is in device pixels.
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = patternOf(context, state[block], scale);
+    context.fillRect(edge(block) * scale, 0, (edge(block + 1) - edge(block)) * scale, STRIP * scale);
+    context.restore();
+    if (state[block] !== BLOCK.SUSPICIOUS) continue;
+    if (state[block - 1] !== BLOCK.SUSPICIOUS) bracket(context, edge(block), field);
+    if (state[block + 1] !== BLOCK.SUSPICIOUS) bracket(context, edge(block + 1), field);
+    drawDistance(context, field, lines, block, edge, axialUm);
+  }
+}
+
+function bracket(context, x, { top, height }) {
+  context.fillStyle = COLOURS.suspicious;
+  context.fillRect(x - 1, 0, 2, top + (height - top) * 0.82);
+}
+
+// Where the nearest suspicious feature begins.
+function drawDistance(context, field, lines, block, edge, axialUm) {
+  const distanceMm = lines.distance_mm?.[block] ?? null;
+  if (distanceMm === null || !axialUm) return;
+  const first = Math.round((edge(block) * field.alines) / field.width);
+  const last = Math.round((edge(block + 1) * field.alines) / field.width);
+  const surface = lines.surface_px.slice(first, last).filter((each) => each !== null);
+  if (surface.length === 0) return;
+  const middlePx = surface.sort((a, b) => a - b)[surface.length >> 1] + (distanceMm * 1000) / axialUm;
+  const y = field.top + (middlePx * (field.height - field.top)) / field.depth;
+  context.fillStyle = COLOURS.suspicious;
+  context.fillRect(edge(block) + 1, y - 1, edge(block + 1) - edge(block) - 2, 2);
+}
+
+function drawSurface(context, field, surfacePx) {
+  const [perAline, perPx] = [field.width / field.alines, (field.height - field.top) / field.depth];
+  context.strokeStyle = COLOURS.surface;
+  context.lineWidth = 1.6;
+  context.beginPath();
+  let isDown = false;
+  surfacePx.forEach((px, aline) => {
+    if (px === null) {
+      isDown = false;
+      return;
+    }
+    const [x, y] = [(aline + 0.5) * perAline, field.top + (px + 0.5) * perPx];
+    if (isDown) context.lineTo(x, y);
+    else context.moveTo(x, y);
+    isDown = true;
+  });
+  context.stroke();
+}
+
+function drawScales(context, field, { width_mm: widthMm, axial_um: axialUm }) {
+  if (widthMm > 0) {
+    const bar = widthMm >= 4 ? 1 : 0.5;
+    const length = (bar * field.width) / widthMm;
+    scaleBar(context, field.width - 12 - length, field.height - 14, length, `${bar} mm across`);
+  }
+  if (!axialUm) return;
+  const depthMm = (field.depth * axialUm) / 1000;
+  const bar = depthMm >= 2 ? 1 : 0.5;
+  const length = (bar * (field.height - field.top)) / depthMm;
+  const [x, y] = [12, field.height - 14];
+  context.font = "600 15px system-ui, sans-serif";
+  const label = `${bar} mm deep`;
+  const middle = y - length / 2;
+  context.fillStyle = "rgba(6, 8, 11, 0.82)";
+  context.fillRect(x - 4, y - length - 4, 11, length + 8);
+  context.fillRect(x + 7, middle - 12, context.measureText(label).width + 12, 24);
+  context.fillStyle = "#ffffff";
+  context.fillRect(x, y - length, 3, length);
+  context.fillText(label, x + 12, middle + 5);
+}

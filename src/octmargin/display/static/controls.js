@@ -1,0 +1,130 @@
+// What an operator does: register, select, start, pause, resume, stop, rescan, close; and what became of it.
+
+import { ask } from "./dialogs.js";
+import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { PART } from "./store.js";
+import { capitalised, clockTime } from "./words.js";
+
+const OUTCOMES = { done: "done", refused: "refused", sent: "sent …", unanswered: "no answer", unsent: "not sent" };
+
+export class ControlsView {
+  parts = [PART.CASE, PART.LOOK, PART.TRUST, PART.REPLIES, PART.FACES];
+  #store;
+  #commands;
+  #bar = el("div", { class: "bar", role: "group", "aria-label": "Controls" });
+  #replies = el("ul", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
+  #buttons = new Map();
+
+  constructor(root, store, commands) {
+    this.#store = store;
+    this.#commands = commands;
+    this.#add("start", "play", () => this.#give("start", { face: this.#face }));
+    this.#add("startAll", "play", () => this.#give("start", { all: true }));
+    this.#add("pause", "pause", () => this.#give("pause"));
+    this.#add("resume", "play", () => this.#give("resume"));
+    this.#add("stop", "stop", () => this.#askAndGive("stop"));
+    this.#add("rescan", "again", () => this.#askAndGive("rescan"));
+    this.#add("select", "target", () => this.#give("select", { face: this.#face }));
+    this.#add("register", "add", () => this.#register());
+    this.#add("close", "close", () => this.#askAndGive("close"));
+    root.append(this.#bar, this.#replies);
+    this.root = root;
+  }
+
+  get #face() {
+    return this.#store.face;
+  }
+
+  update() {
+    show(this.root, this.#commands.may("start"));
+    if (!this.#commands.may("start")) return;
+    const phase = this.#store.tally.case?.phase ?? "";
+    const face = this.#face;
+    const isReached = this.#store.tally.disconnectedBecause === "";
+    const isScanned = face !== null && this.#store.verdictOf(face) !== null;
+    const isSelected = face === this.#store.tally.case?.face;
+    const named = face ?? "face";
+    this.#set("start", phase === "idle" && face !== null && !isScanned, `Start ${named}`);
+    this.#set("startAll", phase === "idle", "Start all left");
+    this.#set("pause", phase === "scanning", "Pause");
+    this.#set("resume", phase === "paused", "Resume");
+    this.#set("stop", phase === "scanning" || phase === "paused", "Stop");
+    this.#set("rescan", phase === "idle" && isScanned, `Rescan ${named}`);
+    this.#set("select", phase === "idle" && face !== null && !isSelected, `Select ${named}`);
+    this.#set("register", phase === "idle" || phase === "closed", "New specimen");
+    this.#set("close", phase === "idle", "Close specimen");
+    for (const { button } of this.#buttons.values()) button.disabled = !isReached;
+    this.#showReplies();
+  }
+
+  // What the pedal does: start what is selected, pause, go on.
+  pedal() {
+    if (!this.#commands.may("start")) return;
+    const { phase, face } = this.#store.tally.case ?? {};
+    if (phase === "scanning") void this.#give("pause");
+    else if (phase === "paused") void this.#give("resume");
+    else if (phase === "idle" && face) void this.#give("start", {});
+  }
+
+  #add(name, sign, act) {
+    const text = el("span");
+    const button = el("button", { type: "button", data: { command: name }, onclick: act }, icon(sign), text);
+    this.#buttons.set(name, { button, text });
+    this.#bar.append(button);
+  }
+
+  #set(name, isShown, words) {
+    const { button, text } = this.#buttons.get(name);
+    show(button, isShown);
+    setText(text, words);
+  }
+
+  #give(command, commandArguments = {}) {
+    return this.#commands.give(command, commandArguments);
+  }
+
+  async #askAndGive(command) {
+    const face = this.#face;
+    const questions = {
+      stop: ["Stop the sweep?", "The face stays incomplete, and nothing after it is scanned.", "Stop", {}],
+      rescan: [`Scan ${face} again?`, "The new sweep takes the place of the one that is shown.", "Rescan", { face }],
+      close: ["Close the specimen?", "Its results stay; after this only a new specimen can be registered.", "Close", {}],
+    };
+    const [title, text, action, commandArguments] = questions[command];
+    const answers = await ask({ title, text, action, isGrave: true });
+    if (answers !== null) await this.#give(command, commandArguments);
+  }
+
+  async #register() {
+    const answers = await ask({
+      title: "New specimen",
+      text: "No patient's name or number here: identifiers are opaque.",
+      action: "Register",
+      fields: [
+        { name: "kind", label: "Kind", kind: "choice", value: "lumpectomy", options: [["lumpectomy", "Lumpectomy"], ["shave", "Shave"], ["node", "Node"]] },
+        { name: "laterality", label: "Side of the patient", kind: "choice", options: [["left", "Left"], ["right", "Right"]] },
+        { name: "orientation", label: "Orientation: what sutures or ink say", maxlength: 200 },
+        { name: "label", label: "Label", maxlength: 64 },
+        { name: "specimen_id", label: "Specimen identifier, drawn where empty", maxlength: 64 },
+      ],
+    });
+    if (answers === null) return;
+    const given = Object.entries(answers).filter(([, value]) => value !== "");
+    await this.#give("register", Object.fromEntries(given));
+  }
+
+  #showReplies() {
+    const { replies } = this.#store;
+    const byId = new Map(replies.map((reply) => [reply.id, reply]));
+    syncChildren(
+      this.#replies,
+      replies.map(({ id }) => id),
+      () => el("li", { class: "reply" }),
+      (item, id) => {
+        const { command, outcome, reason, at } = byId.get(id);
+        setAttribute(item, "data-outcome", outcome);
+        setText(item, `${clockTime(at)} ${capitalised(command)}: ${OUTCOMES[outcome]}${reason ? `, ${reason}` : ""}`);
+      },
+    );
+  }
+}

@@ -1,0 +1,58 @@
+// Questions to the person. The browser's own dialog keeps the focus inside and ends on Escape.
+
+import { el } from "./dom.js";
+
+let made = 0;
+
+// Asks and resolves to the answers by name, or null where it was cancelled.
+// `fields`: { name, label, kind: "text" | "long" | "choice" | "note", value, options, maxlength, required }.
+export function ask({ title, text = "", fields = [], action, isGrave = false }) {
+  made += 1;
+  const heading = el("h2", { text: title, id: `dialog-${made}` });
+  const inputs = fields.map((field) => makeField(field, made));
+  const cancel = el("button", { type: "button", text: "Cancel" });
+  const submit = el("button", { type: "submit", class: isGrave ? "grave" : "primary", text: action });
+  const form = el(
+    "form",
+    { method: "dialog" },
+    heading,
+    text ? el("p", { text }) : null,
+    ...inputs.map(({ row }) => row),
+    el("div", { class: "dialog-actions" }, cancel, submit),
+  );
+  const dialog = el("dialog", { class: "dialog", "aria-labelledby": heading.id }, form);
+  document.body.append(dialog);
+  return new Promise((resolve) => {
+    let answers = null;
+    cancel.addEventListener("click", () => dialog.close());
+    form.addEventListener("submit", () => {
+      answers = Object.fromEntries(inputs.map(({ name, read }) => [name, read()]));
+    });
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(answers);
+    });
+    dialog.showModal();
+    // What cannot be undone is not what Enter does by itself.
+    (isGrave ? cancel : (inputs[0]?.input ?? submit)).focus();
+  });
+}
+
+function makeField({ name, label, kind = "text", value = "", options = [], maxlength = 500, required = false }, number) {
+  const id = `field-${number}-${name}`;
+  if (kind === "choice") return makeChoice({ name, label, value, options, id });
+  const input = el(kind === "long" ? "textarea" : "input", { id, name, maxlength, required, autocomplete: "off" });
+  input.value = value;
+  return { name, input, read: () => input.value.trim(), row: el("div", { class: "field" }, el("label", { for: id, text: label }), input) };
+}
+
+// Large buttons rather than a list: one tap, and all choices are in view.
+function makeChoice({ name, label, value, options, id }) {
+  const inputs = options.map(([word, text]) => {
+    const input = el("input", { type: "radio", name: id, value: word, required: true });
+    input.checked = word === value;
+    return { input, row: el("label", { class: "choice" }, input, el("span", { text })) };
+  });
+  const row = el("fieldset", { class: "field" }, el("legend", { text: label }), el("div", { class: "choices" }, ...inputs.map((each) => each.row)));
+  return { name, input: inputs[0].input, row, read: () => inputs.find(({ input }) => input.checked)?.input.value ?? "" };
+}

@@ -1,0 +1,235 @@
+// The en-face map of the face that is shown, filling up live; marks of readers apart from what the algorithm says.
+
+import { el, fitCanvas, setAttribute, setText, show } from "./dom.js";
+import { begun, withheld } from "./faces.js";
+import { drawMap } from "./mapdraw.js";
+import { PART } from "./store.js";
+import { BLOCK_WORDS, sayReason } from "./words.js";
+
+export class EnfaceView {
+  parts = [PART.MAP, PART.FACES, PART.TRUST, PART.LOOK, PART.CASE, PART.FRAME, PART.DECISIONS];
+  #store;
+  #root;
+  #marking;
+  #field = el("div", { class: "map-field" });
+  #map = el("canvas", { class: "map-cells", "aria-hidden": "true" });
+  #over = el("canvas", {
+    class: "map-over",
+    tabindex: "0",
+    role: "application",
+    "aria-label": "En-face map. Up and down choose the B-scan.",
+  });
+  #reason = el("p", { class: "veil", role: "status" });
+  #drawn = "";
+  #drag = null;
+
+  // `marking`: isOn, begin(cell), extend(cell), end(), cancel(); the regions that a reader draws.
+  constructor(root, store, marking) {
+    this.#store = store;
+    this.#root = root;
+    this.#marking = marking;
+    this.#field.append(this.#map, this.#over, this.#reason);
+    root.append(this.#field);
+    this.#over.addEventListener("pointerdown", (event) => this.#pressed(event));
+    this.#over.addEventListener("pointermove", (event) => this.#moved(event));
+    this.#over.addEventListener("pointerup", () => this.#released());
+    this.#over.addEventListener("pointercancel", () => this.#marking.cancel());
+    this.#over.addEventListener("keydown", (event) => this.#key(event));
+    new ResizeObserver(() => store.touch(PART.MAP)).observe(root);
+  }
+
+  update() {
+    const store = this.#store;
+    const { face, grid } = store;
+    const reason = face === null ? { code: "no-result" } : store.trust.whyNotMap(face, store.now());
+    // Between the first flags of a scan and its first map there is nothing that could be stale.
+    const isStale = reason !== null && !begun(reason, store, face) && grid.frames > 0;
+    this.#shape();
+    setAttribute(this.#root, "data-stale", isStale);
+    show(this.#reason, isStale);
+    if (reason !== null) setText(this.#reason, `Not current: ${sayReason(reason)}`);
+    setAttribute(this.#over, "aria-label", this.#describe());
+    this.#drawCells(withheld(reason) ? NOTHING : grid);
+    this.#drawOver(reason);
+  }
+
+  // The field has the shape of the face, as large as there is room for.
+  #shape() {
+    const { width_mm = 1, height_mm = 1 } = this.#store.tally.description?.scan ?? {};
+    const ratio = width_mm > 0 && height_mm > 0 ? width_mm / height_mm : 1;
+    const room = { width: this.#root.clientWidth, height: this.#root.clientHeight };
+    const width = Math.floor(Math.min(room.width, room.height * ratio));
+    this.#field.style.width = `${width}px`;
+    this.#field.style.height = `${Math.floor(width / ratio)}px`;
+  }
+
+  #describe() {
+    const counts = this.#store.grid.counts();
+    const said = counts.map((count, state) => (count ? `${count} ${BLOCK_WORDS[state]}` : "")).filter(Boolean);
+    return `En-face map of ${this.#store.face ?? "no face"}: ${said.join(", ") || "nothing scanned"}. Up and down choose the B-scan.`;
+  }
+
+  #drawCells(grid) {
+    const isResized = fitCanvas(this.#map);
+    const what = `${this.#store.face}/${grid.sweep}/${grid.frames}/${grid.blocks}`;
+    const isWhole = isResized || what !== this.#drawn;
+    this.#drawn = what;
+    if (!isWhole && grid.dirty?.size === 0) return;
+    const context = this.#map.getContext("2d");
+    drawMap(context, grid, { rows: isWhole ? null : grid.dirty, scale: window.devicePixelRatio || 1 });
+    grid.dirty?.clear();
+  }
+
+  #drawOver(reason) {
+    fitCanvas(this.#over);
+    const context = this.#over.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const size = { width: this.#over.clientWidth, height: this.#over.clientHeight };
+    context.clearRect(0, 0, size.width, size.height);
+    const { grid } = this.#store;
+    if (grid.frames > 0 && !withheld(reason)) {
+      this.#drawFrameLine(context, size, grid);
+      if (reason === null) this.#drawKeyViews(context, size, grid);
+      this.#drawMarks(context, size, grid);
+    }
+    this.#drawScale(context, size);
+  }
+
+  #drawFrameLine(context, { width, height }, grid) {
+    const frame = this.#store.frame;
+    const y = ((frame + 0.5) * height) / grid.frames;
+    context.strokeStyle = "#ffffff";
+    context.lineWidth = 1;
+    context.setLineDash([6, 5]);
+    line(context, 0, y, width, y);
+    context.setLineDash([]);
+    context.fillStyle = "#ffffff";
+    for (const [x, direction] of [[0, 1], [width, -1]]) {
+      context.beginPath();
+      context.moveTo(x, y - 8);
+      context.lineTo(x + 11 * direction, y);
+      context.lineTo(x, y + 8);
+      context.fill();
+    }
+  }
+
+  #drawKeyViews(context, size, grid) {
+    const verdict = this.#store.verdictOf(this.#store.face);
+    if (verdict === null || verdict.sweep !== grid.sweep) return;
+    for (const view of [...verdict.key_views].reverse()) {
+      const [x, y] = [((view.block + 0.5) * size.width) / grid.blocks, ((view.frame + 0.5) * size.height) / grid.frames];
+      const isChosen = view.number === this.#store.keyView;
+      badge(context, String(view.number), x, y, isChosen ? "#ffffff" : "#101418", isChosen ? "#101418" : "#ffffff");
+    }
+  }
+
+  #drawMarks(context, size, grid) {
+    const message = this.#store.tally.decisionOf(this.#store.face);
+    const marks = (message?.marks ?? []).filter((mark) => mark.sweep === grid.sweep);
+    marks.forEach((mark, place) => region(context, size, grid, mark, `R${place + 1}`));
+    if (this.#marking.region !== null) region(context, size, grid, this.#marking.region, "new");
+  }
+
+  #drawScale(context, { width, height }) {
+    const scan = this.#store.tally.description?.scan;
+    if (!scan?.width_mm || !scan?.height_mm) return;
+    const [perMmX, perMmY] = [width / scan.width_mm, height / scan.height_mm];
+    context.fillStyle = "#ffffff";
+    for (let mm = 1; mm < scan.width_mm; mm += 1) context.fillRect(mm * perMmX - 0.5, height - 6, 1, 6);
+    for (let mm = 1; mm < scan.height_mm; mm += 1) context.fillRect(0, mm * perMmY - 0.5, 6, 1);
+    const bar = scan.width_mm >= 4 ? 1 : 0.5;
+    scaleBar(context, width - 12 - bar * perMmX, height - 16, bar * perMmX, `${bar} mm`);
+  }
+
+  // -- hands ------------------------------------------------------------------------------------------
+
+  #cell(event) {
+    const { grid } = this.#store;
+    const box = this.#over.getBoundingClientRect();
+    const place = (at, from, size, parts) => Math.min(parts - 1, Math.max(0, Math.floor(((at - from) / size) * parts)));
+    return {
+      frame: place(event.clientY, box.top, box.height, grid.frames),
+      block: place(event.clientX, box.left, box.width, grid.blocks),
+    };
+  }
+
+  #pressed(event) {
+    if (this.#store.grid.frames === 0) return;
+    event.preventDefault();
+    this.#over.focus();
+    this.#over.setPointerCapture(event.pointerId);
+    this.#drag = this.#marking.isOn ? "mark" : "frame";
+    if (this.#drag === "mark") this.#marking.begin(this.#cell(event));
+    else this.#store.lookAtFrame(this.#cell(event).frame);
+  }
+
+  #moved(event) {
+    if (this.#drag === null) return;
+    if (this.#drag === "mark") this.#marking.extend(this.#cell(event));
+    else this.#store.lookAtFrame(this.#cell(event).frame);
+  }
+
+  #released() {
+    if (this.#drag === "mark") this.#marking.end();
+    this.#drag = null;
+  }
+
+  #key(event) {
+    if (this.#marking.isOn && this.#marking.key(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  }
+}
+
+const NOTHING = { frames: 0, blocks: 0, sweep: "withheld", dirty: null };
+
+function line(context, x0, y0, x1, y1) {
+  context.beginPath();
+  context.moveTo(x0, y0);
+  context.lineTo(x1, y1);
+  context.stroke();
+}
+
+export function scaleBar(context, x, y, length, label) {
+  context.font = "600 15px system-ui, sans-serif";
+  const width = Math.max(length, context.measureText(label).width) + 12;
+  context.fillStyle = "rgba(6, 8, 11, 0.82)";
+  context.fillRect(x + length - width + 6, y - 22, width, 32);
+  context.fillStyle = "#ffffff";
+  context.fillRect(x, y, length, 3);
+  context.textAlign = "right";
+  context.fillText(label, x + length, y - 6);
+  context.textAlign = "left";
+}
+
+function badge(context, text, x, y, background, ink) {
+  context.font = "700 16px system-ui, sans-serif";
+  const half = Math.max(12, context.measureText(text).width / 2 + 6);
+  context.fillStyle = background;
+  context.fillRect(x - half, y - 12, 2 * half, 24);
+  context.strokeStyle = ink;
+  context.lineWidth = 2;
+  context.strokeRect(x - half, y - 12, 2 * half, 24);
+  context.fillStyle = ink;
+  context.textAlign = "center";
+  context.fillText(text, x, y + 6);
+  context.textAlign = "left";
+}
+
+// A reader's region: dashed, black and white, so that it is no state of the algorithm's.
+function region(context, size, grid, mark, label) {
+  const [perBlock, perFrame] = [size.width / grid.blocks, size.height / grid.frames];
+  const [x, y] = [mark.first_block * perBlock, mark.first_frame * perFrame];
+  const [width, height] = [(mark.last_block - mark.first_block + 1) * perBlock, (mark.last_frame - mark.first_frame + 1) * perFrame];
+  context.lineWidth = 4;
+  context.strokeStyle = "#000000";
+  context.strokeRect(x, y, width, height);
+  context.lineWidth = 2;
+  context.strokeStyle = "#ffffff";
+  context.setLineDash([7, 5]);
+  context.strokeRect(x, y, width, height);
+  context.setLineDash([]);
+  badge(context, label, Math.min(size.width - 16, x + width), Math.max(14, y), "#ffffff", "#101418");
+}

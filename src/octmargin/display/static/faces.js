@@ -1,0 +1,216 @@
+// The specimen as its faces, unfolded, each with its verdict: what is to be seen from across the room.
+
+import { el, fitCanvas, icon, setAttribute, setIcon, setText, show, syncChildren } from "./dom.js";
+import { drawLegend } from "./frame.js";
+import { drawMap } from "./mapdraw.js";
+import { PART } from "./store.js";
+import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
+
+const BOX = ["superior", "inferior", "medial", "lateral", "anterior", "posterior"];
+// Below this the figure is no use, and drawing six of them for every flag would be work for nothing.
+const REDRAW_MS = 200;
+const INK_COLOURS = {
+  red: "#e5383b", blue: "#3f7fe0", green: "#2fa84f", yellow: "#f2d024", black: "#101010", orange: "#f28c1e",
+  violet: "#8e5bd0", purple: "#8e5bd0", white: "#f4f4f4",
+};
+
+export class FacesView {
+  parts = [PART.FACES, PART.CASE, PART.MAP, PART.TRUST, PART.LOOK, PART.DECISIONS];
+  #store;
+  #root;
+  #tiles = el("div", { class: "tiles" });
+  #side = el("p", { class: "side" });
+  #orientation = el("p", { class: "orientation" });
+  #convention = el("p", { class: "convention" });
+  #summary = el("ul", { class: "summary", "aria-label": "Faces by verdict" });
+  #drawn = new Map();
+  #timer = null;
+
+  constructor(root, store) {
+    this.#store = store;
+    this.#root = root;
+    const legend = el("ul", { class: "legend", "aria-label": "States of the map" });
+    drawLegend(legend);
+    root.append(
+      el("div", { class: "marks" }, this.#side, this.#orientation),
+      this.#convention,
+      this.#tiles,
+      legend,
+      this.#summary,
+    );
+  }
+
+  update() {
+    const { tally, faces } = this.#store;
+    const isBox = BOX.every((face) => faces.includes(face));
+    const laterality = tally.case?.specimen?.laterality ?? "unknown";
+    setAttribute(this.#root, "data-layout", isBox ? "box" : "row");
+    setAttribute(this.#root, "data-laterality", laterality);
+    this.#sayOrientation(laterality);
+    syncChildren(this.#tiles, faces, (face) => this.#makeTile(face), (tile, face) => this.#updateTile(tile, face));
+    this.#summarise(faces);
+  }
+
+  #sayOrientation(laterality) {
+    const { tally, site } = this.#store;
+    const known = laterality === "left" || laterality === "right";
+    setText(this.#side, known ? laterality.toUpperCase() : "SIDE NOT SAID");
+    setAttribute(this.#side, "data-laterality", laterality);
+    const said = tally.case?.specimen?.orientation;
+    const convention = tally.case?.sutures || site.sutures;
+    setText(this.#orientation, said || "orientation not said");
+    setText(this.#convention, convention ? `Sutures here: ${convention}` : "");
+  }
+
+  #makeTile(face) {
+    const tile = el("button", {
+      type: "button",
+      class: "tile",
+      data: { face },
+      onclick: () => this.#store.lookAt(face),
+    });
+    tile.ink = el("span", { class: "ink", hidden: true });
+    tile.face = el("span", { class: "tile-face", text: capitalised(face) });
+    tile.now = el("span", { class: "tile-now", hidden: true }, el("span", { class: "visually-hidden", text: "scanning" }));
+    tile.picture = el("canvas", { class: "tile-map", "aria-hidden": "true" });
+    tile.sign = icon("none", "tile-sign");
+    tile.word = el("span", { class: "tile-word" });
+    tile.figures = el("span", { class: "tile-figures" });
+    tile.reader = el("span", { class: "tile-reader", hidden: true });
+    tile.append(
+      el("span", { class: "tile-head" }, tile.face, tile.now),
+      el("span", { class: "tile-body" }, tile.picture, el("span", { class: "tile-side" }, tile.sign, tile.ink)),
+      tile.word,
+      tile.figures,
+      tile.reader,
+    );
+    return tile;
+  }
+
+  #updateTile(tile, face) {
+    const store = this.#store;
+    const now = store.now();
+    const reason = store.trust.whyNotFace(face, now);
+    const verdict = store.verdictOf(face);
+    const isCurrent = reason === null && verdict !== null;
+    const shown = isCurrent ? shownVerdict(store, face) : "";
+    const hasBegun = begun(reason, store, face);
+    const isEmpty = reason?.code === "no-result" && !hasBegun;
+    setAttribute(tile, "data-verdict", shown);
+    setAttribute(tile, "data-stale", reason !== null && !isEmpty && !hasBegun);
+    setAttribute(tile, "data-empty", isEmpty);
+    setAttribute(tile, "aria-pressed", String(face === store.face));
+    show(tile.now, store.isScanning && face === store.faceOnStage && reason?.code !== "broker");
+    setIcon(tile.sign, shown || (isEmpty || hasBegun ? "none" : "stale"));
+    setText(tile.word, hasBegun ? "Scan has begun" : shown ? VERDICTS[shown] : tileWord(verdict, reason, isEmpty));
+    setText(tile.figures, hasBegun ? "" : tileFigures(verdict, reason, isEmpty));
+    this.#sayInk(tile, face);
+    this.#sayReader(tile, face);
+    this.#drawSoon(tile, face, withheld(reason));
+  }
+
+  #sayInk(tile, face) {
+    const { tally, site } = this.#store;
+    const colour = (tally.case?.ink ?? {})[face] ?? (site.ink ?? {})[face];
+    show(tile.ink, Boolean(colour));
+    if (!colour) return;
+    setText(tile.ink, colour);
+    tile.ink.style.setProperty("--ink", INK_COLOURS[colour.toLowerCase()] ?? "transparent");
+  }
+
+  #sayReader(tile, face) {
+    const said = decisionOnFace(this.#store, face);
+    show(tile.reader, said !== null);
+    if (said !== null) setText(tile.reader, `${said.by} ${DECISION_WORDS[said.word]}`);
+  }
+
+  #drawSoon(tile, face, isWithheld) {
+    const grid = this.#store.grids.get(face);
+    const { monoMs } = this.#store.now();
+    const version = grid && !isWithheld ? `${grid.sweep}/${grid.version}` : "none";
+    const drawn = this.#drawn.get(face);
+    const isResized = fitCanvas(tile.picture);
+    if (!isResized && drawn?.version === version) return;
+    if (!isResized && version !== "none" && drawn && monoMs - drawn.atMs < REDRAW_MS) {
+      this.#redrawLater();
+      return;
+    }
+    this.#drawn.set(face, { version, atMs: monoMs });
+    const context = tile.picture.getContext("2d");
+    const scale = (window.devicePixelRatio || 1) * 0.75;
+    drawMap(context, version === "none" ? NOTHING : grid, { scale });
+  }
+
+  #redrawLater() {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#store.touch(PART.FACES);
+    }, REDRAW_MS);
+  }
+
+  #summarise(faces) {
+    const store = this.#store;
+    const now = store.now();
+    const counts = new Map();
+    for (const face of faces) {
+      const verdict = store.verdictOf(face);
+      const reason = store.trust.whyNotFace(face, now);
+      const isOpen = reason?.code === "no-result" || begun(reason, store, face);
+      const key = isOpen ? "none" : reason === null && verdict !== null ? shownVerdict(store, face) : "stale";
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    const keys = ["suspicious", "indeterminate", "nothing_suspicious", "stale", "scanning", "none"].filter((key) => counts.has(key));
+    syncChildren(
+      this.#summary,
+      keys,
+      (key) => el("li", { data: { verdict: key } }, icon(key), el("span")),
+      (item, key) => setText(item.lastChild, `${counts.get(key)} ${SUMMARY_WORDS[key]}`),
+    );
+  }
+}
+
+const NOTHING = { frames: 0, blocks: 0 };
+const SUMMARY_WORDS = {
+  suspicious: "suspicious",
+  indeterminate: "indeterminate",
+  nothing_suspicious: "nothing suspicious",
+  stale: "not current",
+  scanning: "being scanned",
+  none: "not judged yet",
+};
+
+// A verdict's own word; or that it is open because the sweep goes on, which says nothing of the tissue.
+export function shownVerdict(store, face) {
+  return store.isUnderWay(face) ? "scanning" : store.verdictOf(face).verdict;
+}
+
+// Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.
+export function begun(reason, store, face) {
+  return reason?.code === "superseded" || (reason?.code === "no-result" && store.grids.has(face));
+}
+
+// What is not of this specimen, or cannot be read, is not shown even in grey.
+export function withheld(reason) {
+  return reason !== null && ["other-specimen", "earlier-run", "unreadable", "no-case"].includes(reason.code);
+}
+
+function tileWord(verdict, reason, isEmpty) {
+  if (isEmpty) return "Not scanned";
+  if (reason === null) return verdict === null ? "No verdict yet" : VERDICTS[verdict.verdict];
+  return verdict?.verdict === "suspicious" && !withheld(reason) ? "Not current; was suspicious" : "Not current";
+}
+
+function tileFigures(verdict, reason, isEmpty) {
+  if (isEmpty) return "";
+  if (reason !== null) return sayReason(reason);
+  if (verdict === null) return "";
+  return `${percent(verdict.coverage)} seen, ${millimetres(verdict.visualised_depth_mm)} deep`;
+}
+
+// The newest word of a reader on the face as a whole, of the sweep that is shown; null where there is none.
+export function decisionOnFace(store, face) {
+  const message = store.tally.decisionOf(face);
+  const sweep = store.verdictOf(face)?.sweep;
+  const onFace = (message?.decisions ?? []).filter((each) => each.subject === "face" && each.sweep === sweep);
+  return onFace.at(-1) ?? null;
+}

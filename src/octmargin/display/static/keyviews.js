@@ -1,0 +1,123 @@
+// Key views: where it looks suspicious, most suspicious first. A click shows that B-scan.
+
+import { el, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { begun } from "./faces.js";
+import { PART } from "./store.js";
+import { DECISION_WORDS, millimetres } from "./words.js";
+
+const THUMB = { width: 320, height: 200 };
+// A-lines shown around the place to look at.
+const AROUND = 96;
+
+export class KeyViewsView {
+  parts = [PART.FACES, PART.LOOK, PART.TRUST, PART.BSCANS, PART.DECISIONS, PART.CASE];
+  #store;
+  #api;
+  #list = el("ul", { class: "keyviews" });
+  #none = el("p", { class: "none" });
+  #more = el("p", { class: "none" });
+  #queue = [];
+  #isLoading = false;
+
+  constructor(root, store, api) {
+    this.#store = store;
+    this.#api = api;
+    root.append(this.#list, this.#none, this.#more);
+  }
+
+  update() {
+    const store = this.#store;
+    const { face } = store;
+    const verdict = face === null ? null : store.verdictOf(face);
+    const isCurrent = verdict !== null && store.trust.whyNotFace(face, store.now()) === null;
+    const views = isCurrent ? verdict.key_views : [];
+    const key = (view) => `${store.tally.session}/${face}/${verdict.sweep}/${view.number}/${view.frame}/${view.block}`;
+    const byKey = new Map(views.map((view) => [key(view), view]));
+    syncChildren(
+      this.#list,
+      [...byKey.keys()],
+      (each) => this.#make(each, byKey.get(each), face),
+      (item, each) => this.#updateItem(item, byKey.get(each), verdict),
+    );
+    show(this.#none, views.length === 0);
+    setText(this.#none, this.#whyNone(face, verdict, isCurrent));
+    const left = isCurrent ? verdict.clusters - views.length : 0;
+    show(this.#more, views.length > 0 && left > 0);
+    setText(this.#more, `and ${left} more cluster${left === 1 ? "" : "s"}, smaller`);
+  }
+
+  #whyNone(face, verdict, isCurrent) {
+    const reason = face === null ? null : this.#store.trust.whyNotFace(face, this.#store.now());
+    if (face === null || verdict === null || begun(reason, this.#store, face)) return "No verdict yet.";
+    if (!isCurrent) return "Not current.";
+    return verdict.provisional ? "None so far." : "None: no cluster of suspicious blocks.";
+  }
+
+  #make(key, view, face) {
+    const canvas = el("canvas", { class: "thumb", width: THUMB.width, height: THUMB.height, "aria-hidden": "true" });
+    const number = el("span", { class: "keyview-number" });
+    const text = el("span", { class: "keyview-text" });
+    const reader = el("span", { class: "keyview-reader" });
+    const button = el("button", { type: "button", class: "keyview" }, canvas, number, text, reader);
+    const item = el("li", {}, button);
+    Object.assign(item, { canvas, number, text, reader, button, face });
+    item.isLoaded = false;
+    return item;
+  }
+
+  #updateItem(item, view, verdict) {
+    const store = this.#store;
+    item.button.onclick = () => store.lookAt(item.face, { frame: view.frame, keyView: view.number });
+    setText(item.number, String(view.number));
+    const size = `${view.blocks} block${view.blocks === 1 ? "" : "s"}`;
+    setText(item.text, `${view.distance_mm === null ? "depth not known" : `${millimetres(view.distance_mm, 2)} deep`} · ${size}`);
+    const said = decisionOnCluster(store, item.face, verdict.sweep, view.number);
+    setText(item.reader, said === null ? "" : `${said.by} ${DECISION_WORDS[said.word]}`);
+    show(item.reader, said !== null);
+    setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
+    setAttribute(
+      item.button,
+      "aria-label",
+      `Key view ${view.number}: B-scan ${view.frame + 1}, ${item.text.textContent}${said ? `, ${item.reader.textContent}` : ""}`,
+    );
+    if (!item.isLoaded) this.#load(item, view, verdict);
+  }
+
+  // One after the other, so that thumbnails never stand in the way of the B-scan that is looked at.
+  #load(item, view, verdict) {
+    item.isLoaded = true;
+    this.#queue.push({ item, view, session: verdict.session, sweep: verdict.sweep });
+    if (!this.#isLoading) void this.#loadAll();
+  }
+
+  async #loadAll() {
+    this.#isLoading = true;
+    while (this.#queue.length > 0) {
+      const { item, view, session, sweep } = this.#queue.shift();
+      if (!item.isConnected) continue;
+      try {
+        const bitmap = await createImageBitmap(await this.#api.bscan(session, sweep, view.frame));
+        drawThumb(item.canvas, bitmap, view, this.#store.tally.description?.scan.alines_per_block ?? 16);
+        bitmap.close();
+      } catch {
+        // Not kept, or not yet: the number and its place on the map are still there.
+        item.canvas.dataset.missing = "";
+      }
+    }
+    this.#isLoading = false;
+  }
+}
+
+function drawThumb(canvas, bitmap, view, perBlock) {
+  const middle = (view.block + 0.5) * perBlock;
+  const width = Math.min(bitmap.width, Math.max(AROUND, (view.last_block - view.first_block + 3) * perBlock));
+  const left = Math.min(bitmap.width - width, Math.max(0, middle - width / 2));
+  const height = bitmap.height * 0.72;
+  canvas.getContext("2d").drawImage(bitmap, left, 0, width, height, 0, 0, canvas.width, canvas.height);
+}
+
+// The newest word of a reader on one key view; null where there is none.
+export function decisionOnCluster(store, face, sweep, number) {
+  const decisions = store.tally.decisionOf(face)?.decisions ?? [];
+  return decisions.filter((each) => each.subject === "cluster" && each.cluster === number && each.sweep === sweep).at(-1) ?? null;
+}

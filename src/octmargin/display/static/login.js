@@ -1,0 +1,66 @@
+// Who is in front of the page, where the server wants to know. The password is the browser tab's, and gone with it.
+
+import { HttpError, api } from "./api.js";
+import { el, setText } from "./dom.js";
+
+const KEY = "octmargin.login";
+
+export function keptLogin() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEY));
+    return typeof kept?.user === "string" && typeof kept?.password === "string" ? kept : null;
+  } catch {
+    return null;
+  }
+}
+
+export function forgetLogin() {
+  sessionStorage.removeItem(KEY);
+}
+
+export async function logout() {
+  forgetLogin();
+  await api.logout().catch(() => null);
+  location.reload();
+}
+
+// Asks until the server takes it; resolves to { user, password }.
+export function askForLogin(root, why = "") {
+  const user = el("input", { id: "login-user", autocomplete: "username", required: true });
+  const password = el("input", { id: "login-password", type: "password", autocomplete: "current-password", required: true });
+  const refused = el("p", { class: "login-refused", role: "alert", text: why });
+  const submit = el("button", { type: "submit", class: "primary", text: "Log in" });
+  const form = el(
+    "form",
+    { class: "login" },
+    el("h1", { text: "octmargin" }),
+    el("p", { text: "Log in with your user at the broker." }),
+    el("div", { class: "field" }, el("label", { for: "login-user", text: "User" }), user),
+    el("div", { class: "field" }, el("label", { for: "login-password", text: "Password" }), password),
+    refused,
+    submit,
+  );
+  root.replaceChildren(form);
+  root.hidden = false;
+  user.focus();
+  return new Promise((resolve) => {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      submit.disabled = true;
+      setText(refused, "");
+      const login = { user: user.value, password: password.value };
+      try {
+        await api.login(login.user, login.password);
+        sessionStorage.setItem(KEY, JSON.stringify(login));
+        root.hidden = true;
+        resolve(login);
+      } catch (error) {
+        const words = error instanceof HttpError ? error.message : "the login failed";
+        setText(refused, words);
+        password.value = "";
+        password.focus();
+      }
+      submit.disabled = false;
+    });
+  });
+}

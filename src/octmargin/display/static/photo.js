@@ -1,0 +1,223 @@
+// A photo of the specimen, and on it where each face was scanned. Placed by hand: nobody measures it.
+
+import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { PART } from "./store.js";
+import { VERDICTS, capitalised } from "./words.js";
+
+const STEP = 0.01;
+const FIRST = { x: 0.35, y: 0.35, width: 0.3, height: 0.3, angle_deg: 0 };
+const KEYS = {
+  ArrowLeft: { x: -STEP }, ArrowRight: { x: STEP }, ArrowUp: { y: -STEP }, ArrowDown: { y: STEP },
+  "+": { width: STEP, height: STEP }, "-": { width: -STEP, height: -STEP }, "[": { angle_deg: -5 }, "]": { angle_deg: 5 },
+};
+const SAVE_AFTER_MS = 500;
+const LOOK_MS = 2000;
+
+export class PhotoView {
+  parts = [PART.PHOTO, PART.FACES, PART.LOOK, PART.CASE, PART.TRUST];
+  #store;
+  #api;
+  #bar = el("div", { class: "photo-bar" });
+  #field = el("div", { class: "photo-field" });
+  #image = el("img", { class: "photo-image", alt: "Photo of the specimen", hidden: true });
+  #areas = el("div", { class: "photo-areas" });
+  #hint = el("p", { class: "none" });
+  #place;
+  #placements = new Map();
+  #specimen = null;
+  #drag = null;
+  #saving = null;
+  #version = 0;
+  #said = "";
+
+  constructor(root, store, api, commands) {
+    this.#store = store;
+    this.#api = api;
+    const file = el("input", { type: "file", accept: "image/png,image/jpeg", class: "visually-hidden", id: "photo-file", onchange: () => void this.#upload(file) });
+    const camera = el("input", { type: "file", accept: "image/jpeg,image/png", capture: "environment", class: "visually-hidden", id: "photo-camera", onchange: () => void this.#upload(camera) });
+    this.#place = el("button", { type: "button", onclick: () => this.#placeHere() }, icon("target"), el("span"));
+    if (commands.may("start")) {
+      this.#bar.append(
+        file, el("label", { for: "photo-file", class: "button", text: "Upload photo" }),
+        camera, el("label", { for: "photo-camera", class: "button", text: "Take photo" }),
+        this.#place,
+      );
+    }
+    this.isMine = commands.may("start");
+    this.#field.append(this.#image, this.#areas);
+    root.append(this.#bar, this.#field, this.#hint);
+    this.root = root;
+    void this.#keepLooking();
+    this.#areas.addEventListener("pointermove", (event) => this.#moved(event));
+    this.#areas.addEventListener("pointerup", () => (this.#drag = null));
+  }
+
+  update() {
+    const onStage = this.#store.tally.case;
+    const specimen = onStage === null ? null : `${onStage.case_id}/${onStage.specimen_id}`;
+    if (specimen !== this.#specimen) {
+      this.#specimen = specimen;
+      this.#forget();
+      void this.#look();
+    }
+    const { face } = this.#store;
+    const hasPhoto = !this.#image.hidden;
+    this.#place.disabled = !hasPhoto || face === null;
+    setText(this.#place.lastChild, `Place ${face ?? "face"}`);
+    setText(this.#hint, this.#said || this.#hintWords(hasPhoto));
+    this.#drawAreas(hasPhoto);
+  }
+
+  #hintWords(hasPhoto) {
+    if (!hasPhoto) return "No photo of this specimen.";
+    return this.isMine ? "Drag an area, or arrows; + and - for its size, [ and ] turn it. Placed by hand." : "Areas are placed by hand.";
+  }
+
+  #drawAreas(hasPhoto) {
+    const store = this.#store;
+    syncChildren(
+      this.#areas,
+      hasPhoto ? [...this.#placements.keys()].sort() : [],
+      (face) => this.#makeArea(face),
+      (area, face) => {
+        const place = this.#placements.get(face);
+        const verdict = store.verdictOf(face);
+        const isCurrent = verdict !== null && store.trust.whyNotFace(face, store.now()) === null;
+        setAttribute(area, "data-verdict", isCurrent ? verdict.verdict : "");
+        setText(area.firstChild, capitalised(face));
+        setAttribute(area, "aria-label", `${face}: ${isCurrent ? VERDICTS[verdict.verdict] : "not current"}`);
+        area.style.left = `${100 * place.x}%`;
+        area.style.top = `${100 * place.y}%`;
+        area.style.width = `${100 * place.width}%`;
+        area.style.height = `${100 * place.height}%`;
+        area.style.transform = `rotate(${place.angle_deg}deg)`;
+      },
+    );
+  }
+
+  #makeArea(face) {
+    const area = el("button", { type: "button", class: "area", data: { face } }, el("span"));
+    area.addEventListener("click", () => this.#store.lookAt(face));
+    if (!this.isMine) return area;
+    area.addEventListener("pointerdown", (event) => {
+      this.#drag = { face, x: event.clientX, y: event.clientY };
+      area.setPointerCapture(event.pointerId);
+    });
+    area.addEventListener("keydown", (event) => {
+      const change = KEYS[event.key];
+      if (change === undefined) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.#change(face, change);
+    });
+    return area;
+  }
+
+  #moved(event) {
+    if (this.#drag === null) return;
+    const box = this.#areas.getBoundingClientRect();
+    this.#change(this.#drag.face, { x: (event.clientX - this.#drag.x) / box.width, y: (event.clientY - this.#drag.y) / box.height });
+    Object.assign(this.#drag, { x: event.clientX, y: event.clientY });
+  }
+
+  #change(face, change) {
+    const place = { ...this.#placements.get(face) };
+    for (const [name, by] of Object.entries(change)) place[name] += by;
+    place.width = inside(place.width, 0.03, 1);
+    place.height = inside(place.height, 0.03, 1);
+    place.x = inside(place.x, 0, 1 - place.width);
+    place.y = inside(place.y, 0, 1 - place.height);
+    place.angle_deg = ((place.angle_deg + 540) % 360) - 180;
+    this.#placements.set(face, place);
+    this.#store.touch(PART.PHOTO);
+    clearTimeout(this.#saving);
+    this.#saving = setTimeout(() => void this.#save(face), SAVE_AFTER_MS);
+  }
+
+  #placeHere() {
+    const { face } = this.#store;
+    if (!this.#placements.has(face)) this.#placements.set(face, { ...FIRST });
+    this.#change(face, {});
+    this.#areas.querySelector(`[data-face="${CSS.escape(face)}"]`)?.focus();
+  }
+
+  async #save(face) {
+    this.#saving = null;
+    await this.#tell("The place was not saved", async () => {
+      await this.#api.putPlacement(this.#specimenId, { face, ...this.#placements.get(face) });
+    });
+  }
+
+  async #upload(input) {
+    const [file] = input.files;
+    input.value = "";
+    if (!file) return;
+    await this.#tell("The photo was not taken", async () => {
+      await this.#api.putPhoto(this.#specimenId, file);
+      await this.#look();
+    });
+  }
+
+  async #tell(what, act) {
+    this.#said = "";
+    try {
+      await act();
+    } catch (error) {
+      this.#said = `${what}: ${error.message}`;
+    }
+    this.#store.touch(PART.PHOTO);
+  }
+
+  get #specimenId() {
+    return this.#store.tally.case?.specimen_id ?? "";
+  }
+
+  // Another display may have taken or placed it.
+  async #keepLooking() {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      if (!this.root.hidden && !document.hidden) await this.#look();
+    }
+  }
+
+  async #look() {
+    const specimen = this.#specimen;
+    const specimenId = this.#specimenId;
+    if (specimenId === "") return;
+    try {
+      const told = await this.#api.placements(specimenId);
+      const photo = told.version !== 0 && told.version !== this.#version ? await this.#api.photo(specimenId) : null;
+      // It took its time: by now it may be the photo of another specimen.
+      if (specimen === this.#specimen) this.#take(told, photo);
+    } catch {
+      if (specimen === this.#specimen) this.#forget();
+    }
+    this.#store.touch(PART.PHOTO);
+  }
+
+  #take({ version, placements }, photo) {
+    if (version === 0) this.#forget();
+    if (photo !== null) {
+      this.#forget();
+      this.#image.src = URL.createObjectURL(photo);
+      show(this.#image, true);
+    }
+    this.#version = version;
+    // What a hand here is just moving is not moved back.
+    if (this.#drag === null && this.#saving === null) {
+      this.#placements = new Map(placements.map(({ face, ...place }) => [face, place]));
+    }
+  }
+
+  #forget() {
+    if (this.#image.src.startsWith("blob:")) URL.revokeObjectURL(this.#image.src);
+    this.#image.removeAttribute("src");
+    show(this.#image, false);
+    this.#placements = new Map();
+    this.#version = 0;
+  }
+}
+
+function inside(value, least, most) {
+  return Math.min(most, Math.max(least, value));
+}

@@ -1,0 +1,83 @@
+// The verdict on the face that is shown, large.
+
+import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
+import { begun, decisionOnFace, shownVerdict, withheld } from "./faces.js";
+import { PART } from "./store.js";
+import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
+
+export class VerdictView {
+  parts = [PART.FACES, PART.TRUST, PART.LOOK, PART.CASE, PART.DECISIONS];
+  #store;
+  #root;
+  #face = el("h2", { class: "face-name" });
+  #tag = el("span", { class: "tag" });
+  #sign = icon("none", "verdict-sign");
+  #word = el("p", { class: "verdict-word" });
+  #seen = el("dd");
+  #deep = el("dd");
+  #near = el("dd");
+  #figures;
+  #nearLabel = el("dt", { text: "nearest" });
+  #reasons = el("p", { class: "verdict-reasons" });
+  #reader = el("p", { class: "verdict-reader" });
+
+  constructor(root, store) {
+    this.#store = store;
+    this.#root = root;
+    this.#figures = el(
+      "dl",
+      { class: "figures" },
+      el("div", {}, el("dt", { text: "seen" }), this.#seen),
+      el("div", {}, el("dt", { text: "depth" }), this.#deep),
+      el("div", {}, this.#nearLabel, this.#near),
+    );
+    root.append(
+      el("div", { class: "verdict-head" }, this.#face, this.#tag),
+      el("div", { class: "verdict-line" }, this.#sign, this.#word),
+      this.#figures,
+      this.#reasons,
+      this.#reader,
+    );
+  }
+
+  update() {
+    const store = this.#store;
+    const { face } = store;
+    const verdict = face === null ? null : store.verdictOf(face);
+    const reason = face === null ? { code: "no-result" } : store.trust.whyNotFace(face, store.now());
+    const isCurrent = verdict !== null && reason === null;
+    const shown = isCurrent ? shownVerdict(store, face) : "";
+    const hasBegun = begun(reason, store, face);
+    const isEmpty = hasBegun || reason?.code === "no-result" || (verdict === null && reason === null);
+    setText(this.#face, face === null ? "No face" : capitalised(face));
+    setAttribute(this.#root, "data-verdict", shown);
+    setAttribute(this.#root, "data-stale", !isCurrent && !isEmpty);
+    setIcon(this.#sign, shown || (isEmpty ? "none" : "stale"));
+    setText(this.#word, shown ? VERDICTS[shown] : hasBegun ? "Scan has begun" : isEmpty ? "Not scanned" : "Not current");
+    setText(this.#tag, isCurrent ? (verdict.provisional ? "so far, not the last word" : "sweep complete") : "");
+    show(this.#tag, isCurrent);
+    show(this.#figures, isCurrent);
+    if (isCurrent) this.#say(verdict);
+    setText(this.#reasons, isCurrent ? verdict.reasons.join("; ") : isEmpty ? "" : whyNot(verdict, reason));
+    const said = face === null ? null : decisionOnFace(store, face);
+    show(this.#reader, said !== null);
+    if (said !== null) {
+      const note = said.note ? `: ${said.note}` : "";
+      setText(this.#reader, `Reader ${said.by} ${DECISION_WORDS[said.word]}${note}`);
+    }
+  }
+
+  #say(verdict) {
+    setText(this.#seen, percent(verdict.coverage));
+    setText(this.#deep, millimetres(verdict.visualised_depth_mm));
+    const hasNear = verdict.distance_mm !== null;
+    show(this.#near.parentElement, hasNear);
+    if (hasNear) setText(this.#near, millimetres(verdict.distance_mm, 2));
+  }
+}
+
+// Why a verdict is not shown; what it was is repeated only where it was a warning.
+function whyNot(verdict, reason) {
+  const was = verdict?.verdict === "suspicious" && !withheld(reason) ? "; was suspicious" : "";
+  return `${capitalised(sayReason(reason))}${was}`;
+}

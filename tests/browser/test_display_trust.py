@@ -1,0 +1,194 @@
+"""What is not current any more is grey within two seconds, says why, and comes back by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiomqtt
+import pytest
+from playwright.async_api import Browser, Page, expect
+from tests.browser.conftest import Room, screen
+from tests.browser.looking import (
+    GREY_WITHIN_S,
+    current,
+    grey_after_s,
+    judged,
+    not_current,
+    now_s,
+    opened,
+    picture,
+    tile,
+    verdict_of,
+    watch_trust,
+)
+
+# A display whose clock is wrong by `window.wrongMs`.
+_WRONG_CLOCK = """
+    const rightly = Date.now.bind(Date);
+    window.wrongMs = 0;
+    Date.now = () => rightly() + window.wrongMs;
+"""
+# The next three flags are lost on their way to the page, and the maps until they are let through.
+_LOSE_FLAGS = """() => {
+    const { store } = window.octmargin;
+    const add = store.add.bind(store);
+    let toLose = 3;
+    window.losesMaps = true;
+    store.add = (event) => {
+        if (event.type === "flag" && toLose-- > 0) return;
+        if (event.type === "map" && window.losesMaps) return;
+        add(event);
+    };
+}"""
+
+
+@asynccontextmanager
+async def _client(room: Room) -> AsyncIterator[aiomqtt.Client]:
+    """Somebody else on the bus."""
+    broker = room.broker_settings
+    async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        yield client
+
+
+async def _retained(room: Room, topic: str) -> dict[str, Any]:
+    async with _client(room) as client:
+        await client.subscribe(topic)
+        async for message in client.messages:
+            said: dict[str, Any] = json.loads(bytes(message.payload))
+            return said
+    raise AssertionError(topic)
+
+
+async def _say(room: Room, topic: str, message: dict[str, Any]) -> None:
+    async with _client(room) as client:
+        await client.publish(topic, json.dumps(message), qos=1, retain=True)
+
+
+async def test_the_broker_goes(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    await watch_trust(page)
+    began_s = now_s()
+    await room.stop_broker()
+    assert await grey_after_s(page, began_s) < GREY_WITHIN_S
+    await not_current(page, "no connection")
+    await picture(page, "trust-broker-gone")
+    await room.start_broker()
+    await current(page)
+    await judged(page, "inferior")
+
+
+async def test_the_daemon_dies(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    await watch_trust(page)
+    began_s = now_s()
+    await room.kill_daemon()
+    assert await grey_after_s(page, began_s) < GREY_WITHIN_S
+    await not_current(page, "no connection")
+    await picture(page, "trust-daemon-killed")
+    await room.start_daemon()
+    await current(page)
+    await judged(page, "superior")
+
+
+async def test_the_daemon_stands_still(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    await watch_trust(page)
+    began_s = now_s()
+    room.freeze_daemon()
+    assert await grey_after_s(page, began_s) < GREY_WITHIN_S
+    await not_current(page, "silent")
+    await picture(page, "trust-daemon-frozen")
+    room.thaw_daemon()
+    await current(page)
+
+
+async def test_the_console_is_pulled(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    await room.unplug_console()
+    await expect(page.locator("body")).to_have_attribute("data-live", "false", timeout=10_000)
+    await not_current(page, "the console is gone")
+    alarm = page.locator(".alarm")
+    await expect(alarm).to_have_attribute("data-priority", "medium")
+    await expect(alarm).to_contain_text("check cable and power")
+    await picture(page, "trust-console-pulled")
+    await room.plug_console()
+    await current(page)
+    await expect(alarm).to_have_count(0)
+
+
+async def test_a_clock_that_is_wrong_is_told(browser: Browser, room: Room) -> None:
+    async with screen(browser) as context:
+        page = await context.new_page()
+        await page.add_init_script(_WRONG_CLOCK)
+        await opened(page, room)
+        await watch_trust(page)
+        began_s = now_s()
+        await page.evaluate("window.wrongMs = -5000")
+        # Noted by the clock that is wrong now.
+        assert await grey_after_s(page, began_s - 5) < GREY_WITHIN_S
+        await not_current(page, "5.0 s behind")
+        await picture(page, "trust-clock-wrong")
+        await page.evaluate("window.wrongMs = 0")
+        await current(page)
+
+
+async def test_flags_that_are_lost_are_told_until_the_whole_map_comes(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await page.evaluate(_LOSE_FLAGS)
+    await expect(page.locator("#enface .veil")).to_contain_text("3 messages lost", timeout=10_000)
+    await picture(page, "trust-flags-lost")
+    await page.evaluate("window.losesMaps = false")
+    await expect(page.locator("#enface")).not_to_have_attribute("data-stale", "", timeout=10_000)
+    await expect(page.locator(".chip", has_text="Not received here")).to_contain_text("3")
+
+
+async def test_another_specimen_on_the_stage_takes_away_what_was_said_of_the_one_before(
+    page: Page, room: Room
+) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    case = await _retained(room, room.topics.case)
+    await _say(room, room.topics.case, {**case, "specimen_id": "specimen-2"})
+    await expect(tile(page, "superior").locator(".tile-figures")).to_have_text(
+        "of another specimen", timeout=2000
+    )
+    assert await tile(page, "superior").get_attribute("data-verdict") == ""
+    await picture(page, "trust-other-specimen")
+    await _say(room, room.topics.case, case)
+    await judged(page, "superior")
+
+
+@pytest.mark.parametrize("newer", ["$description", "verdict/superior"])
+async def test_what_is_newer_than_the_page_is_not_shown(page: Page, room: Room, newer: str) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    topic = f"{room.topics.base}/{newer}"
+    said = await _retained(room, topic)
+    await _say(room, topic, {**said, "schema": 2})
+    words = "it is of version 2, and this display knows version 1: update the display"
+    where = page.locator("#trust") if newer == "$description" else tile(page, "superior")
+    await expect(where).to_contain_text(words, timeout=2000)
+    assert await tile(page, "superior").get_attribute("data-verdict") == ""
+
+
+async def test_a_page_that_is_loaded_anew_shows_what_is_true(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await judged(page, "superior")
+    for _ in range(3):
+        await page.reload()
+        await current(page)
+        expected = await verdict_of(room, "superior")
+        await expect(tile(page, "superior")).to_have_attribute("data-verdict", expected.verdict)
+    await room.unplug_console()
+    await expect(page.locator("#trust")).to_contain_text("the console is gone", timeout=10_000)
+    await page.reload()
+    await not_current(page, "the console is gone")
+    await room.plug_console()
+    await current(page)

@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { flag, load, map, onStage } from "./examples.mjs";
+
+const { FaceGrid } = await load("grid.js");
+const { Clock } = await load("clock.js");
+const { Marking } = await load("marking.js");
+const { commandBody, mayCommand } = await load("commands.js");
+const { newestOf } = await load("decisions.js");
+const { hasFrame, keptOf } = await load("sweeps.js");
+const { millimetres, percent, sayReason } = await load("words.js");
+const { commandTopic, displayFilters, parseTopic, replyTopic } = await load("topics.js");
+
+const letters = (grid) =>
+  Array.from({ length: grid.frames }, (_, frame) =>
+    Array.from({ length: grid.blocks }, (_, block) => ".LPNS"[grid.state(frame, block)]).join(""),
+  );
+
+test("flags fill the map as they come", () => {
+  const grid = new FaceGrid();
+  grid.takeFlag(flag({ frame_index: 1 }), 3);
+  assert.deepEqual(letters(grid), ["....", "NNSN", "...."]);
+  assert.deepEqual([...grid.dirty].sort(), [0, 1, 2]);
+});
+
+test("what a map says of a frame stays, and flags fill what it left out", () => {
+  const grid = new FaceGrid();
+  grid.takeMap(map());
+  grid.takeFlag(flag({ frame_index: 0 }), 3);
+  grid.takeFlag(flag({ frame_index: 2 }), 3);
+  assert.deepEqual(letters(grid), ["SNNN", "NPLN", "NNSN"]);
+  grid.takeMap(map());
+  assert.deepEqual(letters(grid), ["SNNN", "NPLN", "NNSN"], "a map that was on its way does not take flags away");
+});
+
+test("a new sweep starts from nothing: no tissue of the one before stands for what was not scanned", () => {
+  const grid = new FaceGrid();
+  grid.takeMap(map());
+  grid.takeFlag(flag({ sweep: 4, frame_index: 1 }), 3);
+  assert.deepEqual(letters(grid), ["....", "NNSN", "...."]);
+});
+
+test("so does another specimen", () => {
+  const grid = new FaceGrid();
+  grid.takeMap(map());
+  grid.takeFlag(flag({ specimen_id: "S-2", frame_index: 2 }), 3);
+  assert.deepEqual(letters(grid), ["....", "....", "NNSN"]);
+});
+
+test("a frame that was not planned has no place", () => {
+  const grid = new FaceGrid();
+  grid.takeFlag(flag({ frame_index: 7 }), 3);
+  assert.equal(grid.frames, 0);
+});
+
+test("only rows that changed are drawn anew", () => {
+  const grid = new FaceGrid();
+  grid.takeMap(map());
+  grid.dirty.clear();
+  grid.takeMap(map({ grid: ["SNNN", "NPNN", "...."] }));
+  assert.deepEqual([...grid.dirty], [1]);
+});
+
+test("of a frame the worst is told", () => {
+  const grid = new FaceGrid();
+  grid.takeMap(map());
+  assert.deepEqual([0, 1, 2].map((frame) => grid.worstOf(frame)), [4, 1, 0]);
+});
+
+test("a clock that was set is noticed, one that goes on is not", () => {
+  const at = { wall: 1000, mono: 0 };
+  const clock = new Clock(() => at.wall, () => at.mono);
+  Object.assign(at, { wall: 61_000, mono: 60_000 });
+  assert.equal(clock.jumped(), false);
+  Object.assign(at, { wall: 65_000, mono: 60_250 });
+  assert.equal(clock.jumped(), true);
+  assert.equal(clock.jumped(), false);
+});
+
+test("a region is drawn by hand from any corner", () => {
+  const done = [];
+  const marking = new Marking(() => ({ frames: 10, blocks: 8 }), () => {}, (region) => done.push(region));
+  marking.start({ frame: 0, block: 0 });
+  marking.begin({ frame: 6, block: 5 });
+  marking.extend({ frame: 2, block: 7 });
+  marking.end();
+  assert.deepEqual(done, [{ first_frame: 2, last_frame: 6, first_block: 5, last_block: 7 }]);
+  assert.equal(marking.isOn, false);
+});
+
+test("a region is drawn with the keys, and stays on the map", () => {
+  const done = [];
+  const marking = new Marking(() => ({ frames: 3, blocks: 3 }), () => {}, (region) => done.push(region));
+  marking.start({ frame: 1, block: 1 });
+  for (const key of ["ArrowLeft", "ArrowLeft", "Enter", "ArrowDown", "ArrowDown", "ArrowRight", "Enter"]) assert.ok(marking.key({ key }));
+  assert.deepEqual(done, [{ first_frame: 1, last_frame: 2, first_block: 0, last_block: 1 }]);
+});
+
+test("Escape gives a region up", () => {
+  const marking = new Marking(() => ({ frames: 3, blocks: 3 }), () => {}, () => assert.fail("nothing was marked"));
+  marking.start({ frame: 1, block: 1 });
+  marking.key({ key: "Enter" });
+  marking.key({ key: "Escape" });
+  assert.equal(marking.region, null);
+});
+
+test("operators run the console, readers decide too, viewers give no command", () => {
+  const given = ["register", "select", "start", "pause", "resume", "stop", "rescan", "acknowledge", "close"];
+  for (const command of given) assert.ok(mayCommand("operator", command) && mayCommand("reader", command), command);
+  for (const command of ["decide", "mark"]) assert.deepEqual(["operator", "reader"].map((role) => mayCommand(role, command)), [false, true]);
+  for (const role of ["viewer", "archive", ""]) assert.ok(![...given, "decide"].some((command) => mayCommand(role, command)));
+});
+
+test("a command names what the person saw", () => {
+  const tally = { description: { session: "run-1" }, session: "run-1", case: onStage() };
+  assert.deepEqual(commandBody(tally, Date.UTC(2031, 4, 6, 12), "id-1", { face: "superior" }), {
+    schema: 1, id: "id-1", issued_at: "2031-05-06T12:00:00.000Z", expected_session: "run-1", case_id: "C-7", specimen_id: "S-1",
+    arguments: { face: "superior" },
+  });
+});
+
+test("of one person on one subject of one sweep the newest decision counts", () => {
+  const said = (id, changes) => ({ id, by: "rita", sweep: 3, subject: "face", cluster: null, word: "agree", ...changes });
+  const decisions = [said("a"), said("b", { word: "disagree" }), said("c", { by: "tom" }), said("d", { sweep: 4 }), said("e", { subject: "cluster", cluster: 1 })];
+  assert.deepEqual(newestOf(decisions).map(({ id }) => id).sort(), ["b", "c", "d", "e"]);
+});
+
+test("a B-scan is looked up by run, sweep and frame", () => {
+  const sweeps = [{ session: "run-1", sweep: 3, frames: [[0, 4], [7, 9]] }, { session: "run-0", sweep: 4, frames: [[0, 9]] }];
+  const kept = keptOf(sweeps, "run-1", 3);
+  assert.deepEqual([4, 5, 7].map((frame) => hasFrame(kept, frame)), [true, false, true]);
+  assert.equal(keptOf(sweeps, "run-1", 4), null);
+  assert.equal(hasFrame(null, 0), false);
+});
+
+test("a share is never rounded up", () => {
+  assert.equal(percent(0.9971), "99 %");
+  assert.equal(percent(1), "100 %");
+  assert.equal(percent(0.29), "29 %");
+  assert.equal(millimetres(null), "–");
+});
+
+test("every reason is said in words", () => {
+  assert.equal(sayReason({ code: "silent", seconds: 4.9 }), "the scanner is silent for 4 s");
+  assert.equal(sayReason({ code: "gap", missing: 1 }), "1 message lost: waiting for the whole map");
+  assert.equal(sayReason({ code: "clock", aheadS: -3 }), "clocks differ: this display is 3.0 s behind");
+});
+
+test("topics of other consoles, of commands and replies mean nothing to a display", () => {
+  const base = "octmargin/1/north/or-1";
+  assert.deepEqual(parseTopic(base, `${base}/map/superior`), { kind: "map", name: "superior" });
+  for (const topic of ["octmargin/1/north/or-12/health", `${base}/map`, `${base}/cmd/reader/rita/start`, `${base}/reply/reader/rita`]) {
+    assert.equal(parseTopic(base, topic), null, topic);
+  }
+  assert.ok(!displayFilters(base).some((filter) => filter.includes("#")));
+});
+
+test("a user of the broker commands under the role and name that the broker vouches for", () => {
+  const base = "octmargin/1/north/or-1";
+  const rita = { base, site: "north", role: "reader", user: "north.reader.rita" };
+  assert.equal(commandTopic(rita, "start"), `${base}/cmd/reader/rita/start`);
+  assert.equal(replyTopic(rita), `${base}/reply/reader/rita`);
+  assert.equal(commandTopic({ ...rita, user: "local" }, "start"), `${base}/cmd/reader/local/start`);
+});

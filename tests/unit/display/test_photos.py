@@ -1,0 +1,294 @@
+"""The photo of the specimen: a picture and nothing else of the file, of the specimen that it was taken of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tests.unit.display.conftest import Display, displayed
+
+from octmargin.bus import BrokerSettings
+from octmargin.display import BscanStore, OwnResults, photos, server
+from octmargin.display.bscan_pictures import _chunk
+from octmargin.display.photos import MOST_PHOTO_BYTES, MOST_PHOTOS
+
+NAME = "DOE^JANE 1950-01-01"
+
+
+class Stage:
+    """What is on it, as the daemon has it."""
+
+    def __init__(self) -> None:
+        self.specimen: tuple[str, str] | None = ("case-7", "s-1")
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+@asynccontextmanager
+async def of(stage: Stage, broker: BrokerSettings, **section: Any) -> AsyncIterator[Display]:
+    results = OwnResults(BscanStore(1), lambda: stage.specimen)
+    async with displayed(broker, results=results, **section) as running:
+        yield running
+
+
+@pytest.fixture
+async def display(stage: Stage, broker: BrokerSettings) -> AsyncIterator[Display]:
+    async with of(stage, broker) as running:
+        yield running
+
+
+def picture(size: tuple[int, int] = (60, 40), kind: str = "PNG", **options: Any) -> bytes:
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", size, (0, 0, 255))
+    image.paste((255, 0, 0), (0, 0, size[0] // 2, size[1]))
+    packed = io.BytesIO()
+    image.save(packed, kind, **options)
+    return packed.getvalue()
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+async def test_a_photo_is_shown_as_it_was_taken(display: Display) -> None:
+    async with display.http() as browser:
+        assert (await browser.get("/api/photo")).status_code == 404
+        put = await browser.put("/api/photo", content=picture())
+        assert put.json() == {
+            "case_id": "case-7",
+            "specimen_id": "s-1",
+            "version": 1,
+            "width_px": 60,
+            "height_px": 40,
+            "by": "local",
+            "placements": [],
+        }
+        got = await browser.get("/api/photo")
+    assert got.headers["content-type"] == "image/jpeg"
+    assert got.headers["cache-control"] == "no-store"
+    pixels = np.asarray(opened(got.content).convert("RGB")).astype(int)
+    assert pixels.shape == (40, 60, 3)
+    assert (pixels[:, :20, 0] > 200).all()
+    assert (pixels[:, 40:, 2] > 200).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_nothing_that_a_camera_wrote_beside_the_picture_stays(display: Display, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = NAME
+    exif[0x0112] = 6  # it was held upright: to be turned by 90 degrees
+    text = PngInfo()
+    text.add_text("Comment", NAME)
+    options: dict[str, Any] = {"comment": NAME.encode()} if kind == "JPEG" else {"pnginfo": text}
+    taken = picture(kind=kind, exif=exif, icc_profile=NAME.encode() * 20, **options)
+    assert NAME.encode() in taken
+    async with display.http() as browser:
+        put = await browser.put("/api/photo", content=taken)
+        assert (put.json()["width_px"], put.json()["height_px"]) == (40, 60)
+        shown = (await browser.get("/api/photo")).content
+    assert NAME.encode() not in shown
+    assert not opened(shown).getexif()
+    assert not {"exif", "comment", "icc_profile"} & set(opened(shown).info)
+
+
+async def test_a_large_photo_is_made_as_large_as_a_screen_can_use(display: Display) -> None:
+    async with display.http() as browser:
+        put = await browser.put("/api/photo", content=picture((4000, 3000), "JPEG"))
+    assert (put.json()["width_px"], put.json()["height_px"]) == (2048, 1536)
+
+
+def bomb() -> bytes:
+    """A PNG of a few kB that would take gigabytes."""
+    side = 40_000
+    head = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", head)
+        + _chunk(b"IDAT", zlib.compress(bytes(1_000_000)))
+        + _chunk(b"IEND", b"")
+    )
+
+
+def halved() -> bytes:
+    whole = picture((400, 400), "JPEG", quality=95)
+    return whole[: len(whole) // 2]
+
+
+def gif() -> bytes:
+    return picture(kind="GIF")
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", 400),
+        (b"no picture", 400),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", 400),
+        (gif(), 400),
+        (halved(), 400),
+        (bomb(), 400),
+        (picture((8000, 8000)), 413),
+        (bytes(MOST_PHOTO_BYTES + 1), 413),
+    ],
+    ids=["nothing", "text", "svg", "gif", "half", "bomb", "pixels", "bytes"],
+)
+async def test_what_is_no_photo_is_not_taken(display: Display, content: bytes, status: int) -> None:
+    async with display.http() as browser:
+        refused = await browser.put("/api/photo", content=content)
+        assert refused.status_code == status
+        assert refused.json()["error"]
+        assert (await browser.get("/api/photo")).status_code == 404
+
+
+async def test_each_specimen_has_its_own_photo(display: Display, stage: Stage) -> None:
+    async with display.http() as browser:
+        await browser.put("/api/photo", content=picture())
+        stage.specimen = "case-7", "s-2"
+        assert (await browser.get("/api/photo")).status_code == 404
+        stage.specimen = "case-8", "s-1"
+        assert (await browser.get("/api/photo")).status_code == 404, "of another case"
+        stage.specimen = "case-7", "s-1"
+        assert (await browser.get("/api/photo")).status_code == 200
+        stage.specimen = None
+        assert (await browser.put("/api/photo", content=picture())).status_code == 409
+
+
+async def test_whoever_means_another_specimen_is_told(display: Display, stage: Stage) -> None:
+    async with display.http() as browser:
+        assert (await browser.put("/api/photo?specimen_id=s-0", content=picture())).status_code == 409
+        assert (await browser.put("/api/photo?specimen_id=s-1", content=picture())).status_code == 200
+
+
+async def test_a_photo_that_came_too_late_is_not_taken_for_the_next_specimen_s(
+    display: Display, stage: Stage
+) -> None:
+    content, is_under_way, is_changed = picture(), asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield content[:10]
+        is_under_way.set()
+        await is_changed.wait()
+        yield content[10:]
+
+    async with display.http() as browser:
+        putting = asyncio.create_task(browser.put("/api/photo", content=slowly()))
+        await is_under_way.wait()
+        # Something that the server answers after it has seen the beginning.
+        await browser.get("/api/site")
+        stage.specimen = "case-7", "s-2"
+        is_changed.set()
+        assert (await putting).status_code == 409
+        assert (await browser.get("/api/photo")).status_code == 404
+
+
+async def test_faces_are_placed_on_the_photo(display: Display) -> None:
+    where = {"face": "superior", "x": 0.1, "y": 0.2, "width": 0.3, "height": 0.4, "angle_deg": 12.5}
+    async with display.http() as browser:
+        assert (await browser.put("/api/photo/placement", json=where)).status_code == 409, "on what?"
+        before = (await browser.put("/api/photo", content=picture())).json()
+        for face in ("superior", "medial", "superior"):
+            put = await browser.put("/api/photo/placement", json={**where, "face": face})
+            assert put.status_code == 200
+        told = (await browser.get("/api/photo/placement")).json()
+        assert told["placements"] == [where, {**where, "face": "medial"}]
+        assert told["version"] > before["version"], (
+            "so that another display knows that there is something new"
+        )
+        again = (await browser.put("/api/photo", content=picture())).json()
+        assert again["placements"] == [], "they were on another photo"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"face": "", "x": 0, "y": 0, "width": 1, "height": 1}',
+        b'{"face": "a", "x": 0, "y": 0, "width": 0, "height": 1}',
+        b'{"face": "a", "x": 1e300, "y": 0, "width": 1, "height": 1}',
+        b'{"face": "a", "x": NaN, "y": 0, "width": 1, "height": 1}',
+        b'{"face": "a", "x": 0, "y": 0, "width": 1, "height": 1, "more": 1}',
+        b'{"face": "a", "x": 0, "y": 0, "width": 1, "height": 1, "angle_deg": "1"}',
+        b"[" * 1000,
+        b"\xff",
+    ],
+)
+async def test_what_is_no_placement_is_not_taken(display: Display, body: bytes) -> None:
+    async with display.http() as browser:
+        await browser.put("/api/photo", content=picture())
+        assert (await browser.put("/api/photo/placement", content=body)).status_code == 400
+        assert (await browser.get("/api/photo/placement")).json()["placements"] == []
+
+
+async def test_who_only_looks_changes_nothing(stage: Stage, broker: BrokerSettings) -> None:
+    async with of(stage, broker, role="viewer") as display, display.http() as browser:
+        assert (await browser.put("/api/photo", content=picture())).status_code == 403
+        assert (await browser.put("/api/photo/placement", json={})).status_code == 403
+        assert (await browser.get("/api/photo/placement")).status_code == 200
+
+
+async def test_photos_are_bounded(display: Display, stage: Stage) -> None:
+    async with display.http() as browser:
+        for number in range(MOST_PHOTOS + 1):
+            stage.specimen = "case-7", f"s-{number}"
+            assert (await browser.put("/api/photo", content=picture())).status_code == 200
+        stage.specimen = "case-7", "s-0"
+        assert (await browser.get("/api/photo")).status_code == 404
+        stage.specimen = "case-7", "s-1"
+        assert (await browser.get("/api/photo")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-",
+        b"PUT /api/photo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nx",
+        b"GET /api/site HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nx",
+    ],
+    ids=["nothing", "head", "body", "body that nobody wants"],
+)
+async def test_what_does_not_come_to_its_end_is_not_waited_for(
+    stage: Stage, broker: BrokerSettings, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(server, "_REQUEST_S", 0.3)
+    async with of(stage, broker) as display, display.http() as browser:
+        answer, half = await asyncio.open_connection(display.host, display.port)
+        half.write(begun)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                while await answer.read(1000):
+                    # More of it now and then makes it no faster.
+                    half.write(b"x")
+        half.close()
+        assert (await browser.get("/")).status_code == 200, "others are served meanwhile"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(at=st.integers(0, 10**6), byte=st.integers(0, 255), kind=st.sampled_from(["PNG", "JPEG"]))
+async def test_a_picture_with_a_wrong_byte_is_taken_or_refused(
+    display: Display, at: int, byte: int, kind: str
+) -> None:
+    content = bytearray(picture(kind=kind))
+    content[at % len(content)] = byte
+    async with display.http() as browser:
+        assert (await browser.put("/api/photo", content=bytes(content))).status_code in (200, 400, 413)
+
+
+def test_the_limits_are_those_that_are_documented() -> None:
+    assert photos.MOST_PHOTO_BYTES == 10_000_000
