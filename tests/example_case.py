@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
+from tests.unit.bus.examples import description
 
 from octmargin import Calibration
 from octmargin.archive import RecordingWriter
@@ -28,10 +30,13 @@ from octmargin.case.record.model import (
     SweepRecord,
     Versions,
 )
+from octmargin.config import EngineSection, ModelSection
 from octmargin.frames import PixelFormat, ScanPlan
+from octmargin.margin import Policy, QualityParameters, RuleParameters
 
 START = datetime(2031, 5, 6, 12, 0, 0, tzinfo=UTC)
-FRAMES, ALINES, SAMPLES = 4, 40, 64
+SESSION = "5f0c8a1be2d94c37"
+FRAMES, ALINES, SAMPLES, DEPTH = 4, 40, 64, 24
 BLOCKS = 3
 LOST_FRAME = 2
 
@@ -68,15 +73,15 @@ VERSIONS = Versions(
 )
 
 
-def record_spectra(folder: Path) -> Path:
-    """A recording of noise, synthetic, in a new folder; frame `LOST_FRAME` of superior was lost."""
+def record_spectra(folder: Path, *, session: str = SESSION, synthetic: bool = True) -> Path:
+    """A recording of noise in a new folder, with the log of a daemon; frame `LOST_FRAME` of superior was lost."""
     path = folder / "recording"
     faces = ("superior", "medial")
     metadata = Metadata(
         complete=True,
         software_version="1",
         source="noise",
-        synthetic=True,
+        synthetic=synthetic,
         pixel_format="MONO16",
         axial_um=4.0,
         calibration=StoredCalibration(),
@@ -84,12 +89,26 @@ def record_spectra(folder: Path) -> Path:
     )
     plans = [ScanPlan(face, SAMPLES, ALINES, FRAMES, 1.2, 2.0, 1e4, PixelFormat.MONO16) for face in faces]
     calibration = Calibration(k_map=np.arange(float(SAMPLES)), axial_um=4.0)
+    began = {
+        "description": msgspec.to_builtins(description(session)),
+        "configuration": msgspec.to_builtins(
+            {
+                "policy": Policy(),
+                "model": ModelSection(),
+                "quality": QualityParameters(),
+                "rule": RuleParameters(),
+                "engine": EngineSection(interpolation="linear", depth=DEPTH),
+            }
+        ),
+    }
     rng = np.random.default_rng(7)
-    with RecordingWriter(path, metadata, plans, calibration) as writer:
-        for face in faces:
-            for index in range(FRAMES):
-                if (face, index) != ("superior", LOST_FRAME):
-                    writer.put(face, index, rng.integers(0, 60_000, (ALINES, SAMPLES), np.uint16))
+    writer = RecordingWriter(path, metadata, plans, calibration, live=True, began=began)
+    for number, face in enumerate(faces, start=1):
+        for index in range(FRAMES):
+            if (face, index) != ("superior", LOST_FRAME):
+                spectra = rng.integers(0, 60_000, (ALINES, SAMPLES), np.uint16)
+                writer.put(face, index, spectra, {"sweep": number, "sequence": index})
+    writer.finish()
     return path
 
 
@@ -97,7 +116,7 @@ def sweep(face: str, number: int, recording: Path | None, **changes: object) -> 
     """A sweep over a face; superior is suspicious, the others show nothing."""
     is_suspicious = face == "superior"
     values: dict[str, object] = {
-        "session": "5f0c8a1be2d94c37",
+        "session": SESSION,
         "sweep": number,
         "face": face,
         "started_at": START + timedelta(minutes=number),
@@ -150,11 +169,11 @@ def specimen(recording: Path | None = None, **changes: object) -> SpecimenRecord
         "sweeps": (sweep("superior", 1, recording), sweep("medial", 2, recording)),
         "decisions": (
             Decision(
-                id="d1", by="or-1", role="reader", at=at, session="5f0c8a1be2d94c37", sweep=1, face="superior",
+                id="d1", by="or-1", role="reader", at=at, session=SESSION, sweep=1, face="superior",
                 subject="face", word="unsure",
             ),
             Decision(
-                id="d2", by="or-1", role="reader", at=at, session="5f0c8a1be2d94c37", sweep=1, face="superior",
+                id="d2", by="or-1", role="reader", at=at, session=SESSION, sweep=1, face="superior",
                 subject="face", word="agree",
             ),
         ),

@@ -59,15 +59,12 @@ def associated(
         raise PeerUnreachableError(f"{peer}: {_why(association, settings, peer)}")
     try:
         yield association
-    finally:
-        _end(association)
-
-
-def _end(association: Association) -> None:
+    except BaseException:
+        # An answer may still be on its way: there is no orderly end.
+        association.abort()
+        raise
     if association.is_established:
         association.release()
-    else:
-        association.abort()
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from octmargin.dicom.association import associated
@@ -155,9 +156,15 @@ class Courier:
             if parcel.uid in answer.uids:
                 self._outgoing.note_committed(parcel)
                 done.committed += 1
-            elif parcel.uid in answer.refused:
+                continue
+            reason = answer.refused.get(parcel.uid)
+            if reason is not None:
                 # It says that it does not have what it took: it is sent again.
-                self._outgoing.note_failed(parcel, f"not committed to, {answer.refused[parcel.uid]}")
+                self._outgoing.note_failed(parcel, f"not committed to, {reason}")
+            said = "says nothing of it" if reason is None else reason
+            done.troubles[Destination.ARCHIVE] = (
+                f"{self._settings.archive}: does not commit itself to {parcel.uid}: {said}"
+            )
 
 
 def _known(peer: Peer | None, destination: Destination) -> Peer:
@@ -210,11 +217,15 @@ class DeliveryThread:
             self._wake.clear()
             now_s = time.monotonic()
             due = [destination for destination in Destination if self._due_s[destination] <= now_s]
-            done = self._courier.deliver(due)
+            try:
+                done = self._courier.deliver(due)
+            except OctMarginError as error:  # the queue itself
+                done = Round(troubles=dict.fromkeys(due, str(error)))
             for destination in due:
                 self._plan(destination, destination in done.troubles or done.is_busy)
             if done.fates or done.committed or done.troubles:
-                self._on_round(done)
+                with suppress(Exception):  # whoever is told must not end the deliveries
+                    self._on_round(done)
             self._wake.wait(_IDLE_S if not self._failures else min(_IDLE_S, self._next_s()))
 
     def _plan(self, destination: Destination, is_in_trouble: bool) -> None:

@@ -50,8 +50,8 @@ def deidentified_objects(
     specimen_id: str,
     pseudonym: str,
     *,
-    uid_root: str | None = None,
     depth: int | None = None,
+    on_left_out: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Dataset]:
     """Volumes, maps and findings of a specimen, of a patient called `pseudonym`; the report is left out.
 
@@ -61,7 +61,7 @@ def deidentified_objects(
     anonymous = without_identity(case, pseudonym)
     renamed = pseudonym_of_specimen(case, specimen_id)
     identities = Identities(case, pseudonym)
-    for made in objects_of(anonymous, renamed, DicomSection(uid_root=uid_root), depth=depth):
+    for made in objects_of(anonymous, renamed, DicomSection(), depth=depth, on_left_out=on_left_out):
         dataset = deidentify(dcmread(BytesIO(encoded(made))), pseudonym)
         left = {found for text in _texts_of(dataset) for found in identities.found_in(text)}
         if left:

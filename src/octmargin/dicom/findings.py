@@ -48,7 +48,7 @@ def findings_object(
         imaging_measurements=list(_groups(subject, volumes, images)) or [_nothing_scanned(subject)],
         title=codes.DCM.ImagingMeasurementReport,
     )
-    for remark in _remarks(specimen):
+    for remark in _remarks(specimen, images):
         _say(content[0], codes.DCM.Comment, remark)
     if specimen.interpretation is not None and specimen.interpretation.text.strip():
         _say(content[0], codes.DCM.Conclusion, specimen.interpretation.text)
@@ -262,7 +262,7 @@ def _say(container: Dataset, name: Code, text: str) -> None:
     )
 
 
-def _remarks(specimen: SpecimenRecord) -> Iterator[str]:
+def _remarks(specimen: SpecimenRecord, images: Mapping[Key, Dataset]) -> Iterator[str]:
     """What has to be said with the findings."""
     synthetic = f"{terminology.SYNTHETIC.display}. " if specimen.is_synthetic else ""
     depth = "Nothing suspicious is said down to the visualised depth where a face was covered, and no more."
@@ -275,6 +275,8 @@ def _remarks(specimen: SpecimenRecord) -> Iterator[str]:
             continue
         if sweep.reasons:
             yield f"{face}: {'; '.join(sweep.reasons)}."
+        if sweep.key not in images:
+            yield f"{face}: there is no volume: its spectra were not kept, or are not those that were judged."
         if sweep.provisional:
             yield f"{face}: the sweep was cut short, and its verdict is provisional."
         if sweep.trouble:

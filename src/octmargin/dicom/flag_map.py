@@ -22,7 +22,6 @@ from octmargin.dicom.finishing import finish
 from octmargin.dicom.subject import MAKER, Subject, acquired, face_text, series_text, software
 from octmargin.dicom.values import short
 from octmargin.dicom.volume import FaceVolume
-from octmargin.errors import InputError
 from octmargin.frames import ALINES_PER_BLOCK
 from octmargin.terminology import OF_LETTER
 
@@ -40,12 +39,12 @@ _CATEGORIES: Final = {
 def map_object(subject: Subject, volume: FaceVolume, image: Dataset, number: int) -> Dataset:
     """The map of a face whose volume is `image`; `number` is that of its series.
 
-    A row is a frame, a column a block of A-lines. InputError where the record's map does not fit the volume.
+    A row is a frame, a column a block of A-lines; the record's map fits the volume (`check_source`).
     """
     sweep = volume.sweep
     segmentation = Segmentation(
         source_images=[image],
-        pixel_array=_segments(sweep, volume),
+        pixel_array=_segments(sweep),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
             _segment(index, letter, sweep) for index, letter in enumerate(LETTERS, start=1)
@@ -80,15 +79,8 @@ def map_object(subject: Subject, volume: FaceVolume, image: Dataset, number: int
     return finish(segmentation, subject.uids)
 
 
-def _segments(sweep: SweepRecord, volume: FaceVolume) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _segments(sweep: SweepRecord) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """(1, frames, blocks, segments)."""
-    frames, _, alines = volume.levels.shape
-    blocks = -(-alines // ALINES_PER_BLOCK)
-    if len(sweep.grid) != frames or any(len(row) != blocks for row in sweep.grid):
-        raise InputError(
-            f"the map of {sweep.face} has not the {frames} frames of {blocks} blocks of its recording; "
-            "restore one of them"
-        )
     letters = np.array([list(row) for row in sweep.grid])
     return np.stack([letters == letter for letter in LETTERS], axis=-1).astype(np.uint8)[np.newaxis]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from octmargin.dicom.flag_map import map_object
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.subject import Subject
 from octmargin.dicom.volume import FaceVolume, read_volume, volume_object
+from octmargin.errors import InputError
 
 _SERIES_PER_SPECIMEN = 100
 _MAPS, _FINDINGS, _DOCUMENT = 50, 98, 99
@@ -29,10 +30,12 @@ def objects_of(
     *,
     pdf: bytes | None = None,
     depth: int | None = None,
+    on_left_out: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Dataset]:
-    """Volumes and maps of the faces whose spectra were kept, the findings, and the report where there is a `pdf`.
+    """Volumes and maps of the faces, the findings, and the report where there is a `pdf`.
 
-    InputError where nothing may be sent of the specimen, or a recording is not what was judged.
+    A face whose spectra were not kept, or are not what was judged, has no volume: `on_left_out` is told why, and the
+    findings say that it is so. InputError where nothing may be told of the specimen.
     """
     subject = Subject.of(case, specimen_id, settings)
     first = _SERIES_PER_SPECIMEN * subject.number
@@ -40,8 +43,12 @@ def objects_of(
     images: dict[Key, Dataset] = {}
     for place, face in enumerate(faces_of(subject.specimen)):
         sweep = subject.specimen.newest_sweep(face)
-        volume = None if sweep is None else read_volume(sweep, depth=depth)
-        if volume is None:
+        if sweep is None:
+            continue
+        try:
+            volume = read_volume(sweep, depth=depth)
+        except InputError as error:
+            on_left_out(f"{face}: no volume: {error}")
             continue
         image = volume_object(subject, volume, first + place)
         yield image

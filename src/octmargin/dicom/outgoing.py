@@ -91,7 +91,9 @@ class Outgoing:
         self._lock = threading.RLock()
         self._objects = folder / "objects"
         try:
-            self._objects.mkdir(parents=True, exist_ok=True)
+            # It holds patients' identities.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._objects.mkdir(mode=0o700, exist_ok=True)
             self._connection = open_journal(folder / "queue.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
@@ -140,6 +142,11 @@ class Outgoing:
         if known != digest:
             raise InputError(f"{uid}: the queue has another object with this UID; it is not replaced")
         return False
+
+    def knows(self, destination: Destination, action: Action, uid: str) -> bool:
+        """Whether such an object was ever put."""
+        with self._lock, self._explained():
+            return self._known(destination, action, uid) is not None
 
     def waiting(self, destination: Destination, most: int = 1000) -> list[Parcel]:
         """What is to be tried next, in this order: what failed before comes last, a step's end after its beginning."""
@@ -237,7 +244,9 @@ class Outgoing:
     @contextmanager
     def delivering(self) -> Iterator[bool]:
         """Be the one who delivers: False where another process or thread is at it."""
-        with (self.folder / "delivering.lock").open("a") as file:
+        with self._explained():
+            lock = (self.folder / "delivering.lock").open("a")
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

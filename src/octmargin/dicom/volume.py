@@ -7,15 +7,14 @@ for vessels (ADR 30). A pixel is a level in dB, in steps of 0.01; a frame is a B
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from octmargin.archive import Recording
 from octmargin.case.record.model import SweepRecord
+from octmargin.case.sweep_source import check_source, open_source
 from octmargin.dicom.finishing import finish
 from octmargin.dicom.subject import (
     Subject,
@@ -29,6 +28,7 @@ from octmargin.dicom.subject import (
 from octmargin.dicom.values import ds
 from octmargin.errors import InputError
 from octmargin.signal import Reconstructor
+from octmargin.startup import kept_depth
 from octmargin.volumes import Hole, reconstructed
 
 SOP_CLASS: Final = "1.2.840.10008.5.1.4.1.1.7.3"
@@ -64,21 +64,27 @@ class FaceVolume:
     noise_db: float
 
 
-def read_volume(sweep: SweepRecord, *, depth: int | None = None) -> FaceVolume | None:
-    """Reconstruct the recording of a sweep; None where there is none (any more).
+def read_volume(sweep: SweepRecord, *, depth: int | None = None) -> FaceVolume:
+    """Reconstruct the recording of a sweep as it was reconstructed when it was judged.
 
-    `depth` pixels are kept, all that there are unless given. InputError where the recording is not what was judged.
+    `depth` pixels are kept, as many as then unless given. InputError where the spectra were not kept, or are not those
+    that were judged.
     """
-    if not sweep.recording or not Path(sweep.recording).exists():
-        return None
-    recording = Recording.open(sweep.recording)
-    _check_same(recording, sweep)
+    source = open_source(sweep)
+    check_source(sweep, source)
+    recording, engine = source.recording, source.then.engine
     calibration, axial_um = recording.calibration, recording.axial_um
     if calibration is None or axial_um is None:
         raise InputError(f"{recording.path}: has no calibration; restore it from a copy")
     plan = recording.plan(sweep.face)
     reconstructor = Reconstructor(
-        calibration, samples=recording.samples, depth=depth or recording.samples // 2, interpolation="cubic"
+        calibration,
+        samples=recording.samples,
+        depth=depth or kept_depth(engine.depth, recording.samples),
+        interpolation=engine.interpolation,
+        # Then each engine thread had a mean of its own; that is the one thing that cannot be repeated.
+        running_mean_frames=engine.running_mean_frames,
+        remove_fixed_pattern=engine.remove_fixed_pattern,
     )
     levels = np.zeros((plan.frames, reconstructor.depth, plan.alines), np.uint16)
     if levels.nbytes > _LARGEST_BYTES:
@@ -140,20 +146,6 @@ def volume_object(subject: Subject, volume: FaceVolume, number: int) -> Dataset:
 def frame_of_reference(subject: Subject, sweep: SweepRecord) -> str:
     """The UID of the space of one sweep: x along a frame, y across frames, -z into the depth, mm."""
     return subject.uid("space", sweep.session, sweep.sweep, sweep.face)
-
-
-def _check_same(recording: Recording, sweep: SweepRecord) -> None:
-    if sweep.face not in recording.faces:
-        raise InputError(f"{recording.path}: has no face {sweep.face}; it is not the recording of this sweep")
-    if sweep.recording_log_sha256 and recording.log_sha256 != sweep.recording_log_sha256:
-        raise InputError(
-            f"{recording.path}: is not what was judged, its log is another one than the record of the case knows; "
-            "restore it from a copy"
-        )
-    if recording.synthetic and not sweep.synthetic:
-        raise InputError(
-            f"{recording.path}: is synthetic, and the record of the case says that it was measured"
-        )
 
 
 def _comments(subject: Subject, volume: FaceVolume) -> str:

@@ -16,10 +16,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from tests.conftest import needs_program
-from tests.example_case import ADDENDUM, ALINES, FRAMES, LOST_FRAME, SAMPLES, case, specimen, sweep
+from tests.example_case import ADDENDUM, ALINES, DEPTH, FRAMES, LOST_FRAME, SAMPLES, case, specimen, sweep
 
 from octmargin import Reconstructor, Recording
-from octmargin.case.record.model import Conflict, PersonName
+from octmargin.case.record.model import Conflict, KeyView, PersonName
 from octmargin.dicom.finishing import encoded
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.settings import DicomSection
@@ -110,10 +110,11 @@ def test_a_volume_has_the_levels_that_the_engine_makes_and_unknown_where_a_frame
     image = read_back(of(objects, "OCT")[0])
     spectra = Recording.open(recording)
     assert spectra.calibration is not None
-    reconstructor = Reconstructor(spectra.calibration, samples=SAMPLES, depth=SAMPLES // 2)
+    # As the recording's log says that the engine did.
+    reconstructor = Reconstructor(spectra.calibration, samples=SAMPLES, depth=DEPTH, interpolation="linear")
     expected_db = reconstructor.process(spectra.frame("superior", 1))
     levels_db = image.pixel_array[1].T * float(image.RescaleSlope) + float(image.RescaleIntercept)
-    assert image.pixel_array.shape == (FRAMES, SAMPLES // 2, ALINES)
+    assert image.pixel_array.shape == (FRAMES, DEPTH, ALINES)
     np.testing.assert_allclose(levels_db, expected_db, atol=0.0051)
     assert not image.pixel_array[LOST_FRAME].any()
     assert image.PixelPaddingValue == 0
@@ -285,22 +286,32 @@ def test_nothing_is_made_of_a_specimen_that_was_withdrawn_or_is_not_there() -> N
         next(objects_of(case(), "lump-9", SETTINGS))
 
 
-def test_a_recording_that_is_not_what_was_judged_is_not_sent(recording: Path) -> None:
-    other = specimen(None, sweeps=(sweep("superior", 1, recording, recording_log_sha256="00" * 32),))
-    with pytest.raises(InputError, match="is not what was judged"):
-        next(objects_of(case(other), "lump-1", SETTINGS))
+OTHER_RECORDING = {
+    "is not as it was when it was entered": {"recording_log_sha256": "00" * 32},
+    "was made in another session": {"session": "another"},
+    "holds another sweep over this face": {"sweep": 7},
+    "is synthetic, and the record says that the sweep was measured": {"synthetic": False},
+    "its 4 frames of 3 blocks are not those of the record": {"grid": ("NN",) * 4},
+    "has no frame for key view 1": {"key_views": (KeyView(number=1, first_frame=9, last_frame=9, first_block=0,
+                                                          last_block=0, frame=9, block=0, evidence=0.5),)},
+    "the spectra were not recorded": {"recording": ""},
+    "no such folder": {"recording": "/nowhere/recording"},
+}  # fmt: skip
 
 
-def test_synthetic_spectra_of_a_sweep_that_is_said_to_be_measured_are_not_sent(recording: Path) -> None:
-    other = specimen(None, sweeps=(sweep("superior", 1, recording, synthetic=False),))
-    with pytest.raises(InputError, match="is synthetic"):
-        next(objects_of(case(other), "lump-1", SETTINGS))
-
-
-def test_a_map_that_does_not_fit_its_volume_is_refused(recording: Path) -> None:
-    other = specimen(None, sweeps=(sweep("superior", 1, recording, grid=("NN",) * 4),))
-    with pytest.raises(InputError, match="map of superior"):
-        list(objects_of(case(other), "lump-1", SETTINGS))
+@pytest.mark.parametrize("told", OTHER_RECORDING)
+def test_spectra_that_are_not_what_was_judged_make_no_volume_and_everybody_is_told(
+    recording: Path, told: str
+) -> None:
+    changed = msgspec.structs.replace(sweep("superior", 1, recording), **OTHER_RECORDING[told])
+    other = specimen(None, sweeps=(changed, sweep("medial", 2, recording)), decisions=())
+    left_out: list[str] = []
+    objects = list(objects_of(case(other), "lump-1", SETTINGS, on_left_out=left_out.append))
+    assert [one.Modality for one in objects] == ["OCT", "SEG", "SR"]
+    assert len(left_out) == 1
+    assert told in left_out[0]
+    said = [item.TextValue for item in objects[-1].ContentSequence if "TextValue" in item]
+    assert any(text.startswith("superior: there is no volume") for text in said)
 
 
 @pytest.mark.parametrize("patient_id", ["two  spaces", "back\\slash"])

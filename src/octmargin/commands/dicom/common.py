@@ -40,6 +40,11 @@ def open_queue(settings: DicomSection) -> Outgoing:
     )
 
 
+def tell_left_out(what: str) -> None:
+    """Say on standard error what is not among the objects."""
+    typer.echo(f"  ! {what}", err=True)
+
+
 def read_report(file: Path | None) -> bytes | None:
     """The PDF in `file`; InputError where it cannot be read."""
     if file is None:

@@ -11,7 +11,7 @@ from octmargin.case.record.lock import user
 from octmargin.case.record.model import SpecimenPhase
 from octmargin.commands.case.common import CaseId, RecordFile
 from octmargin.commands.case.common import record as open_record
-from octmargin.commands.dicom.common import Depth, ReportFile, read_report
+from octmargin.commands.dicom.common import Depth, ReportFile, read_report, tell_left_out
 from octmargin.config import load_config
 from octmargin.dicom.extra import require_dicom
 from octmargin.dicom.settings import DicomSection
@@ -57,9 +57,9 @@ def export(
     number = 0
     for specimen_id in specimens:
         made = (
-            objects_of(case, specimen_id, settings, pdf=pdf, depth=depth)
+            objects_of(case, specimen_id, settings, pdf=pdf, depth=depth, on_left_out=tell_left_out)
             if pseudonym is None
-            else deidentified_objects(case, specimen_id, pseudonym, uid_root=settings.uid_root, depth=depth)
+            else deidentified_objects(case, specimen_id, pseudonym, depth=depth, on_left_out=tell_left_out)
         )
         for one in made:
             number += 1

@@ -21,6 +21,7 @@ from octmargin.commands.dicom.common import (
     load_settings,
     open_queue,
     read_report,
+    tell_left_out,
 )
 from octmargin.commands.dicom.queueing import deliver_once, show
 from octmargin.dicom.outgoing import Action, Destination, Outgoing
@@ -65,7 +66,7 @@ def send(
     outgoing = open_queue(settings)
     try:
         made = new = 0
-        for one in objects_of(case, specimen_id, settings, pdf=pdf, depth=depth):
+        for one in objects_of(case, specimen_id, settings, pdf=pdf, depth=depth, on_left_out=tell_left_out):
             made += 1
             taken = [_put(outgoing, destination, Action.STORE, one) for destination in destinations]
             new += any(taken)
@@ -98,7 +99,12 @@ def step(
     outgoing = open_queue(settings)
     try:
         for action, dataset in _steps(case, specimen_id, word, settings, why, depth):
-            _put(outgoing, Destination.PERFORMED_STEP, action, dataset)
+            if not outgoing.knows(Destination.PERFORMED_STEP, action, dataset.SOPInstanceUID):
+                _put(outgoing, Destination.PERFORMED_STEP, action, dataset)
+            elif action is Action.SET:
+                raise InputError(
+                    f"{specimen_id}: how the step ended was told before; it cannot be told again"
+                )
         is_open = _finish(settings, outgoing, later=later)
     finally:
         outgoing.close()
@@ -109,7 +115,7 @@ def step(
 def _steps(
     case: CaseSnapshot, specimen_id: str, word: Word, settings: DicomSection, why: str, depth: int | None
 ) -> Iterator[tuple[Action, Dataset]]:
-    """Its beginning, which is the same however often it is told, and its end."""
+    """Its beginning and its end; what was told before is not told again."""
     from octmargin.dicom.objects import objects_of  # noqa: PLC0415 - an extra
     from octmargin.dicom.performed_step import Ending, beginning, ending  # noqa: PLC0415
     from octmargin.dicom.subject import Subject  # noqa: PLC0415
