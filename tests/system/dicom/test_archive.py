@@ -15,6 +15,8 @@ import httpx
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pynetdicom import AE, StoragePresentationContexts, build_role, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from tests.example_case import case, record_spectra, specimen
 
 from octmargin.dicom.courier import Courier, DeliveryThread, Round
@@ -233,6 +235,75 @@ def test_a_destination_that_is_not_configured_is_told(queue: Outgoing, objects: 
     done = Courier(DicomSection(), queue).deliver()
     assert "dicom.archive, which is not configured" in done.troubles[ARCHIVE]
     assert queue.counts()[State.WAITING] == 1
+
+
+def test_the_thread_goes_on_whatever_becomes_of_who_is_told(
+    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset]
+) -> None:
+    told = threading.Event()
+
+    def fail(_: Round) -> None:
+        told.set()
+        raise OSError("nobody reads any more")
+
+    thread = DeliveryThread(settings_for(orthanc), queue, fail)
+    thread.start()
+    try:
+        for one in objects[:2]:
+            told.clear()
+            put(queue, [one])
+            thread.wake()
+            assert told.wait(20)
+    finally:
+        assert thread.stop(20)
+    assert queue.counts()[State.DELIVERED] == 2
+
+
+class Taciturn:
+    """An archive that stores everything, and says of a commitment that it is done, and nothing of any object."""
+
+    def __init__(self) -> None:
+        self.port, self.answers_to = free_port(), free_port()
+        self._entity = AE(ae_title="ORTHANC")
+        self._entity.supported_contexts = StoragePresentationContexts
+        self._entity.add_supported_context(StorageCommitmentPushModel)
+
+    def __enter__(self) -> Taciturn:
+        handlers = [(evt.EVT_C_STORE, lambda _: 0x0000), (evt.EVT_N_ACTION, self._commit)]
+        self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entity.shutdown()
+
+    def _commit(self, event: evt.Event) -> tuple[int, None]:
+        threading.Thread(target=self._answer, args=(event.action_information.TransactionUID,)).start()
+        return 0x0000, None
+
+    def _answer(self, transaction: str) -> None:
+        report = Dataset()
+        report.TransactionUID = transaction
+        report.ReferencedSOPSequence = []
+        entity = AE(ae_title="ORTHANC")
+        entity.add_requested_context(StorageCommitmentPushModel)
+        role = build_role(StorageCommitmentPushModel, scp_role=True)
+        association = entity.associate("127.0.0.1", self.answers_to, ext_neg=[role])
+        association.send_n_event_report(report, 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+        association.release()
+
+
+def test_an_archive_that_says_nothing_of_an_object_is_in_trouble_and_asked_again(
+    queue: Outgoing, objects: list[Dataset]
+) -> None:
+    put(queue, objects[:1])
+    with Taciturn() as archive:
+        settings = DicomSection(
+            archive=Peer(host="127.0.0.1", port=archive.port, ae_title="ORTHANC"),
+            commitment=Commitment(port=archive.answers_to, host="127.0.0.1"),
+            timeout_s=10.0,
+        )
+        assert "says nothing of it" in Courier(settings, queue).deliver([ARCHIVE]).troubles[ARCHIVE]
+    assert queue.counts()[State.SENT] == 1
 
 
 def test_a_web_archive_that_is_away_gets_them_later(

@@ -19,7 +19,7 @@ from octmargin.cli import app
 from octmargin.errors import OctMarginError
 
 from .conftest import Orthanc
-from .test_worklist import entry, serve
+from .test_worklist import StepManager, entry, serve
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
@@ -157,6 +157,39 @@ def test_it_delivers_for_ever_what_others_put_and_ends_when_it_is_told_to(site: 
         assert process.stdout.readlines()[-1].startswith("0 waiting")
         assert process.wait(30) == 0
     assert site.archive.get("/statistics")["CountInstances"] == 5
+
+
+def test_a_step_is_told_from_its_beginning_to_its_end_and_not_twice(site: Site) -> None:
+    manager = StepManager()
+    manager.start()
+    try:
+        with site.config.open("a") as config:
+            config.write(
+                f'[dicom.performed_step]\nhost = "127.0.0.1"\nport = {manager.port}\nae_title = "RIS"\n'
+            )
+        site.dicom("worklist", "--accession", "ACC-5512093", "--into", "case-31")
+        with CaseStore.open(site.record, writable=True) as store:
+            registered = events.Registered(
+                specimen_id="lump-1",
+                specimen_kind="lumpectomy",
+                laterality="left",
+                faces=("superior", "medial"),
+            )
+            store.append("case-31", registered, actor="test")
+        site.dicom("step", "case-31", "lump-1", "started")
+        site.dicom("step", "case-31", "lump-1", "started")
+        assert manager.told == ["IN PROGRESS"]
+        assert "give --why" in site.dicom("step", "case-31", "lump-1", "discontinued", code=2)
+        recording = record_spectra(site.folder)
+        with CaseStore.open(site.record, writable=True) as store:
+            swept = events.Swept(specimen_id="lump-1", sweep=sweep("superior", 1, recording))
+            store.append("case-31", swept, actor="test")
+        site.dicom("step", "case-31", "lump-1", "completed")
+        assert manager.told == ["IN PROGRESS", "COMPLETED"]
+        again = site.dicom("step", "case-31", "lump-1", "discontinued", "--why", "late", code=2)
+        assert "was told before" in again
+    finally:
+        manager.stop()
 
 
 @pytest.mark.parametrize(
