@@ -67,9 +67,7 @@ class Courier:
             if parcel.number not in tried
         ][:_AT_ONCE]:
             tried |= {parcel.number for parcel in batch}
-            sound = [parcel for parcel in batch if self._is_sound(parcel, done)]
-            if sound:
-                self._send(destination, sound, done)
+            self._send(destination, batch, done)
         if destination is Destination.ARCHIVE:
             self._commit(done)
 
@@ -119,6 +117,8 @@ class Courier:
             if not is_connected():
                 # An earlier object ended the association; it goes behind the others in the next round.
                 return
+            if not self._is_sound(parcel, done):
+                continue
             delivery = send(parcel)
             done.fates[delivery.fate] += 1
             if delivery.fate is Fate.FAILED:

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from octmargin.case.record.model import CaseSnapshot
+from octmargin.case.telling import specimen_to_tell
 from octmargin.dicom.finishing import encoded
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.pseudonym import Identities, pseudonym_of_specimen, without_identity
@@ -58,6 +59,7 @@ def deidentified_objects(
     The report names people on its pages. InputError as `objects_of` says, or where a word that tells who somebody is
     would be in an object all the same: it is not given out then.
     """
+    specimen_to_tell(case, specimen_id)
     anonymous = without_identity(case, pseudonym)
     renamed = pseudonym_of_specimen(case, specimen_id)
     identities = Identities(case, pseudonym)

@@ -92,7 +92,8 @@ class DicomSection(_Section, frozen=True):
     institution: Annotated[str, Meta(max_length=64)] = ""
     uid_root: UidRoot | None = None
     """The site's own; UIDs derived from UUIDs (2.25) without it."""
-    queue_folder: Annotated[str, Meta(min_length=1)] = "dicom-queue"
+    queue_folder: Annotated[str, Meta(min_length=1)] | None = None
+    """Needed to send anything; a default that depends on where a command runs would be several queues."""
     queue_objects: Count = 10_000
     queue_gb: Positive = 50.0
     timeout_s: Positive = 30.0

@@ -7,7 +7,7 @@ from enum import Enum
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.association import Association
 
 from octmargin.dicom.association import Context
@@ -46,9 +46,8 @@ _MAY_NOT_BE_UPDATED = 0xA710
 
 
 def context_of(parcel: Parcel) -> Context:
-    """The presentation context that the object needs: it is sent as it lies on disk."""
-    meta = read_file_meta_info(parcel.path)
-    return parcel.sop_class, (str(meta.TransferSyntaxUID),)
+    """The presentation context that the object needs: it is sent as it lies on disk, and all lie there alike."""
+    return parcel.sop_class, (ExplicitVRLittleEndian,)
 
 
 def store(association: Association, parcel: Parcel) -> Delivery:

@@ -112,6 +112,7 @@ def test_from_the_worklist_to_the_archive_and_to_an_export(site: Site) -> None:
     for file in (site.folder / "out").iterdir():
         assert dcmread(file).PatientID == "TRIAL-007"
         assert b"Quillfeather" not in file.read_bytes()
+    assert "exists already" in site.run("dicom", "export", "case-31", "-o", str(site.folder / "out"), code=2)
     assert "6 objects" in site.run(
         "dicom",
         "export",
@@ -206,6 +207,22 @@ def test_what_cannot_be_is_one_line(site: Site, arguments: tuple[str, ...], told
     said = site.dicom(*arguments, code=2)
     assert told in said
     assert "\n" not in said
+
+
+def test_an_export_that_fails_leaves_nothing(site: Site) -> None:
+    site.dicom("worklist", "--accession", "ACC-5512093", "--into", "case-31")
+    said = site.run(
+        "dicom", "export", "case-31", "-o", str(site.folder / "out"), "--specimen", "lump-9", code=2
+    )
+    assert "no specimen lump-9" in said
+    assert not list(site.folder.glob("*out*"))
+
+
+def test_a_queue_folder_has_to_be_named(site: Site) -> None:
+    site.config.write_text(
+        "\n".join(line for line in site.config.read_text().splitlines() if "queue" not in line)
+    )
+    assert "dicom.queue_folder is missing" in site.dicom("queue", code=2)
 
 
 def test_a_configuration_without_dicom_is_told(site: Site) -> None:

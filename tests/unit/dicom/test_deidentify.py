@@ -133,3 +133,10 @@ def test_a_name_that_is_found_all_the_same_is_not_given_out(recording: Path) -> 
     patient = msgspec.structs.replace(PATIENT, name=PersonName(family="Octmargin"))
     with pytest.raises(InputError, match="would hold octmargin"):
         list(deidentified_objects(case(specimen(recording), patient=patient), "lump-1", "TRIAL-007"))
+
+
+def test_what_may_not_be_told_may_not_be_told_de_identified_either() -> None:
+    with pytest.raises(InputError, match="no specimen lump-9"):
+        list(deidentified_objects(case(), "lump-9", "TRIAL-007"))
+    with pytest.raises(InputError, match="has no patient"):
+        list(deidentified_objects(case(patient=None), "lump-1", "TRIAL-007"))

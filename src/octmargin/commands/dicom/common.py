@@ -34,7 +34,9 @@ def load_settings(config: Path) -> DicomSection:
 
 
 def open_queue(settings: DicomSection) -> Outgoing:
-    """The queue of the settings."""
+    """The queue of the settings; ConfigError where they name none."""
+    if settings.queue_folder is None:
+        raise ConfigError("dicom.queue_folder is missing; name the folder in which objects wait")
     return Outgoing(
         Path(settings.queue_folder), most_objects=settings.queue_objects, most_gb=settings.queue_gb
     )

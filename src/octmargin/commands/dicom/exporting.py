@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -50,33 +53,42 @@ def export(
     with open_record(record) as store:
         what = "exported as DICOM" if pseudonym is None else "exported as DICOM, de-identified"
         case = store.consult(case_id, actor=user(), what=what)
-    _make_folder(output)
     specimens = specimen or [
         one.specimen_id for one in case.specimens if one.phase is not SpecimenPhase.WITHDRAWN
     ]
     number = 0
-    for specimen_id in specimens:
-        made = (
-            objects_of(case, specimen_id, settings, pdf=pdf, depth=depth, on_left_out=tell_left_out)
-            if pseudonym is None
-            else deidentified_objects(case, specimen_id, pseudonym, depth=depth, on_left_out=tell_left_out)
-        )
-        for one in made:
-            number += 1
-            file = output / f"{number:03d}-{one.Modality}.dcm"
-            try:
-                file.write_bytes(encoded(one))
-            except OSError as error:
-                raise InputError(f"{file}: cannot be written ({error.strerror}); check the disk") from error
+    with _whole_or_absent(output) as folder:
+        for specimen_id in specimens:
+            made = (
+                objects_of(case, specimen_id, settings, pdf=pdf, depth=depth, on_left_out=tell_left_out)
+                if pseudonym is None
+                else deidentified_objects(
+                    case, specimen_id, pseudonym, depth=depth, on_left_out=tell_left_out
+                )
+            )
+            for one in made:
+                number += 1
+                (folder / f"{number:03d}-{one.Modality}.dcm").write_bytes(encoded(one))
     typer.echo(f"{output}: {counted(number, 'object')} of {counted(len(specimens), 'specimen')}")
     if pseudonym is not None:
         typer.echo(f"de-identified, patient {pseudonym}; reports name people and are left out")
 
 
-def _make_folder(output: Path) -> None:
+@contextmanager
+def _whole_or_absent(output: Path) -> Iterator[Path]:
+    """A hidden folder beside `output` that takes its name at the end, and goes where that is not reached."""
+    if output.exists():
+        raise InputError(f"{output}: exists already; name a new folder with --output")
+    folder = output.with_name(f".{output.name}.new")
     try:
-        output.mkdir(parents=True)
-    except FileExistsError as error:
-        raise InputError(f"{output}: exists already; name a new folder with --output") from error
+        # What was killed left it behind.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        yield folder
+        folder.rename(output)
     except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror})") from error
+        raise InputError(
+            f"{output}: cannot be written ({error.strerror}); check the disk and the folder"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
