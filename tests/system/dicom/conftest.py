@@ -56,6 +56,7 @@ class Orthanc:
             "DicomAet": self.ae_title,
             "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowFindWorklist": True,
+            "DicomAlwaysAllowGet": True,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "DicomScpTimeout": 10,

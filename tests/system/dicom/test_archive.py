@@ -16,7 +16,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, StoragePresentationContexts, build_role, evt
-from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 from tests.example_case import case, record_spectra, specimen
 
 from octmargin.dicom.courier import Courier, DeliveryThread, Round
@@ -81,6 +85,55 @@ def test_objects_are_stored_found_again_pulled_back_and_equal(
         assert stored(orthanc, one) == dcmread(BytesIO(encoded(one)))
     assert orthanc.get("/statistics")["CountInstances"] == len(objects)
     assert orthanc.get("/statistics")["CountPatients"] == 1
+
+
+def test_a_study_is_found_and_pulled_back_as_any_workstation_does(
+    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset]
+) -> None:
+    put(queue, objects)
+    Courier(settings_for(orthanc), queue).deliver([ARCHIVE])
+    found, pulled = find_and_get(orthanc, objects)
+    assert found == {one.SOPInstanceUID for one in objects}
+    for one in objects:
+        expected = dcmread(BytesIO(encoded(one)))
+        assert pulled[one.SOPInstanceUID].to_json_dict() == expected.to_json_dict()
+
+
+def find_and_get(orthanc: Orthanc, objects: list[Dataset]) -> tuple[set[str], dict[str, Dataset]]:
+    """UIDs of the instances of their study by C-FIND, and the instances by C-GET."""
+    pulled: dict[str, Dataset] = {}
+
+    def take(event: evt.Event) -> int:
+        pulled[event.dataset.SOPInstanceUID] = event.dataset
+        return 0x0000
+
+    classes = sorted({str(one.SOPClassUID) for one in objects})
+    entity = AE(ae_title="WORKSTATION")
+    for sop_class in (
+        StudyRootQueryRetrieveInformationModelFind,
+        StudyRootQueryRetrieveInformationModelGet,
+        *classes,
+    ):
+        entity.add_requested_context(sop_class)
+    roles = [build_role(sop_class, scp_role=True) for sop_class in classes]
+    association = entity.associate(
+        "127.0.0.1",
+        orthanc.dicom_port,
+        ae_title=orthanc.ae_title,
+        ext_neg=roles,
+        evt_handlers=[(evt.EVT_C_STORE, take)],
+    )
+    study = Dataset()
+    study.StudyInstanceUID = objects[0].StudyInstanceUID
+    study.QueryRetrieveLevel = "STUDY"
+    for _ in association.send_c_get(study, StudyRootQueryRetrieveInformationModelGet):
+        pass
+    study.QueryRetrieveLevel = "IMAGE"
+    study.SOPInstanceUID = ""
+    answers = association.send_c_find(study, StudyRootQueryRetrieveInformationModelFind)
+    found = {entry.SOPInstanceUID for _, entry in answers if entry is not None}
+    association.release()
+    return found, pulled
 
 
 def test_what_was_put_and_sent_again_is_in_the_archive_once(
