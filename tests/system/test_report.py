@@ -277,7 +277,7 @@ def test_a_recording_that_was_moved_is_found_where_it_is_now(
 def test_without_the_recording_the_maps_are_there_and_the_rest_is_said(record: Path, tmp_path: Path) -> None:
     told = run(CASE, "--record", record, "-o", tmp_path, "--recordings", tmp_path / "nowhere")
     assert told.exit_code == 0
-    assert told.stderr.count("no picture of the tissue") == 2
+    assert told.stderr.count("No picture of the tissue") == 2
     text = " ".join(text_of(tmp_path / "report-s-1-preliminary.pdf"))
     assert text.count("No picture of the tissue") == 2
     assert pictures_in(tmp_path / "report-s-1-preliminary.pdf") == 2
@@ -314,7 +314,9 @@ def test_a_frame_that_is_damaged_since_is_a_hole_and_its_key_view_is_missed(
         specimen = store.case(CASE).specimens[0]
     drawn = draw_pictures(specimen, key_views=3, recordings=tmp_path / "damaged")
     assert drawn["superior"].missing == ""
-    assert drawn["medial"].missing.startswith("key view 1: frame 4 of medial")
+    dark, key_view_1 = drawn["medial"].missing.split("; ", 1)
+    assert dark.startswith("1 of 10 frames that were judged live is not in the recording, and dark")
+    assert key_view_1.startswith("key view 1: frame 4 of medial")
     assert drawn["medial"].enface is not None
     assert drawn["medial"].key_views == {}
 

@@ -29,6 +29,7 @@ from octmargin.report.html import render_html
 from octmargin.report.pdf import Paper, render_pdf
 from octmargin.report.pictures import draw_pictures
 from octmargin.report.text import render_text
+from octmargin.words import counted
 
 
 class Form(StrEnum):
@@ -258,9 +259,9 @@ def _tell(document: ReportDocument, *, asked_for_pictures: bool) -> None:
         typer.echo(f"  ! {alert}", err=True)
     for face in document.faces:
         if asked_for_pictures and face.no_pictures:
-            typer.echo(f"  ! {face.face}: no picture of the tissue: {face.no_pictures}", err=True)
-    for warning in document.coding.warnings:
-        typer.echo(f"  coding: {warning}", err=True)
+            typer.echo(f"  ! {face.face}: {face.no_pictures}", err=True)
+    if document.coding.warnings:
+        typer.echo(f"  ! coding sheet: {counted(len(document.coding.warnings), 'warning')}", err=True)
 
 
 def _show_progress(face: str, done: int, total: int) -> None:

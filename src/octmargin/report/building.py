@@ -47,18 +47,18 @@ def build_report(
     `signed` is the case as the log has it up to the signature of this specimen's report: what was signed is shown as
     it was then, and what came later apart from it.
 
-
-    InputError where the case has no such specimen.
+    InputError where the case has no such specimen, or where something else is not as it was signed.
     """
     tables = load_tables()
     # Checked on the record as it is: what is written out for paper is no code any more.
     newest = _specimen_of(snapshot, specimen_id)
-    original = as_signed(newest, signed.specimen(specimen_id) if signed is not None else None)
+    original = as_signed(snapshot, newest, signed)
     coding = coding_sheet(snapshot, original, site or load_site(None, tables), tables, zone=zone)
     snapshot, specimen = cleaned(snapshot), cleaned(original)
     state = state_of(specimen)
     created = now or datetime.now(UTC)
     interpretation = specimen.interpretation
+    drawn = {printable(face): found for face, found in (pictures or {}).items()}
     return ReportDocument(
         title=TITLE,
         subject=f"Specimen {specimen.specimen_id} · case {snapshot.case_id}",
@@ -76,7 +76,7 @@ def build_report(
         margin_status=tuple(margin_status(specimen)),
         status_by=status_by(specimen),
         interpretation=interpretation.text if interpretation is not None else "",
-        faces=tuple(face_section(specimen, face, pictures or {}, zone) for face in face_names(specimen)),
+        faces=tuple(face_section(specimen, face, drawn, zone) for face in face_names(specimen)),
         not_seen=tuple(
             Field(label=face, value="; ".join(not_seen(specimen.newest_sweep(face))))
             for face in face_names(specimen)

@@ -88,7 +88,7 @@ class FaceSection(_Part, frozen=True, kw_only=True):
     map: Picture | None = None
     enface: Picture | None = None
     no_pictures: str = ""
-    """Why pictures are missing."""
+    """Which pictures are missing or not whole, and why."""
     key_views: tuple[KeyViewFigure, ...] = ()
     more_key_views: str = ""
     """How many are not shown; empty where all are."""

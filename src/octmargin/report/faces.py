@@ -60,7 +60,7 @@ def face_section(
         remarks=tuple(_remarks(specimen, face, sweep, zone)),
         map=drawn.map,
         enface=drawn.enface,
-        no_pictures=drawn.missing if sweep is not None else "",
+        no_pictures=_of_pictures(drawn) if sweep is not None else "",
         key_views=tuple(_figure(view, sweep, drawn) for view in shown if sweep is not None),
         more_key_views=_more(key_views[KEY_VIEWS_SHOWN:]),
     )
@@ -225,6 +225,12 @@ def _of_earlier(specimen: SpecimenRecord, decision: Decision) -> str:
     newest = specimen.newest_sweep(decision.face)
     is_newest = newest is not None and (newest.session, newest.sweep) == (decision.session, decision.sweep)
     return "" if is_newest else f", of sweep {decision.sweep}, not the newest"
+
+
+def _of_pictures(drawn: FacePictures) -> str:
+    if not drawn.missing:
+        return ""
+    return f"{'No picture' if drawn.enface is None else 'Pictures'} of the tissue: {drawn.missing}."
 
 
 def _figure(view: KeyView, sweep: SweepRecord, drawn: FacePictures) -> KeyViewFigure:

@@ -25,7 +25,7 @@ from octmargin.pictures import Caption, enface_image, map_image
 from octmargin.report.document import FacePictures, Picture
 from octmargin.report.wording import verdict_word
 from octmargin.startup import engine_settings
-from octmargin.words import percent
+from octmargin.words import counted, percent
 
 _PANEL_PX, _NUMBER_PX = 460, 22
 """Wide and high enough for the third of a page that a face gets."""
@@ -144,7 +144,7 @@ def _draw(
     draw_numbers(enface, (plan.frames, plan.blocks), findings, font_px=_NUMBER_PX)
     caption = Caption(sweep.face, recording.synthetic)
     views: dict[int, Picture] = {}
-    missed = []
+    missed = list(_dark_frames(assessed.enface_db, state))
     for view, finding in zip(shown, findings, strict=True):
         try:
             judged = assessor.look(sweep.face, view.frame)
@@ -167,6 +167,18 @@ def _draw(
         f"{verdict_word(sweep.verdict).text}, {percent(sweep.coverage)} covered"
     )
     return _picture(f"enface-{_slug(sweep)}", enface, "jpeg", alt), views, "; ".join(missed)
+
+
+def _dark_frames(enface_db: NDArray[np.float32], state: NDArray[np.uint8]) -> Iterator[str]:
+    """Says which frames were judged live and cannot be shown: they must not be taken for frames that were lost."""
+    judged = np.isin(state, (BlockState.NOTHING_SUSPICIOUS, BlockState.SUSPICIOUS)).any(axis=1)
+    dark = int((np.isnan(enface_db).all(axis=1) & judged).sum())
+    if dark:
+        are = "is" if dark == 1 else "are"
+        yield (
+            f"{dark} of {counted(len(state), 'frame')} that were judged live {are} not in the recording, and dark "
+            "in the en-face picture"
+        )
 
 
 def _finding(view: KeyView) -> Finding:

@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 import msgspec
 
-from octmargin.case.record.model import SpecimenRecord
+from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
 from octmargin.errors import InputError
 from octmargin.report.document import Field
 from octmargin.report.wording import sentence, when
@@ -16,21 +16,36 @@ _LATER = ("phase", "formalin_at", "re_excisions", "signature", "addenda", "patho
 """All that a signed specimen can still learn; the record refuses anything else."""
 
 
-def as_signed(specimen: SpecimenRecord, signed: SpecimenRecord | None) -> SpecimenRecord:
+_OF_CASE = ("patient", "order", "indication")
+
+
+def as_signed(
+    snapshot: CaseSnapshot, specimen: SpecimenRecord, signed: CaseSnapshot | None
+) -> SpecimenRecord:
     """The specimen as its report was signed, with signature, addenda and pathology, which stand apart in a report.
 
-    `signed` is the specimen as the log has it up to the signature, None where that is not known. InputError where
-    anything else is not as it was signed: such a record is not one that octmargin wrote.
+    `signed` is the case as the log has it up to the signature, None where that is not known. InputError where anything
+    else is not as it was signed: such a record is not one that octmargin wrote.
     """
     if specimen.signature is None or signed is None:
         return specimen
+    then = signed.specimen(specimen.specimen_id)
+    if then is None or then.signature != specimen.signature:
+        raise _changed(specimen, "its signature")
+    for name in _OF_CASE:
+        if getattr(snapshot, name) != getattr(signed, name):
+            raise _changed(specimen, f"the {name} of its case")
     for name in SpecimenRecord.__struct_fields__:
-        if name not in _LATER and getattr(specimen, name) != getattr(signed, name):
-            raise InputError(
-                f"specimen {specimen.specimen_id}: {name} is not as it was signed; verify the record with "
-                "`octmargin case verify`"
-            )
-    return msgspec.structs.replace(specimen, formalin_at=signed.formalin_at, re_excisions=signed.re_excisions)
+        if name not in _LATER and getattr(specimen, name) != getattr(then, name):
+            raise _changed(specimen, name)
+    return msgspec.structs.replace(specimen, formalin_at=then.formalin_at, re_excisions=then.re_excisions)
+
+
+def _changed(specimen: SpecimenRecord, what: str) -> InputError:
+    return InputError(
+        f"specimen {specimen.specimen_id}: {what} is not as it was signed; verify the record with "
+        "`octmargin case verify`"
+    )
 
 
 def later_fields(specimen: SpecimenRecord, base: SpecimenRecord, zone: tzinfo) -> Iterator[Field]:

@@ -352,6 +352,18 @@ def test_a_record_whose_signed_report_reads_otherwise_now_gives_no_report(change
         build_report(case(one), one.specimen_id, now=NOW, signed=case(signed_specimen()))
 
 
+@pytest.mark.parametrize("changes", [{"patient": None}, {"order": None}, {"indication": "another"}])
+def test_nor_does_a_case_that_is_about_somebody_else_now(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="of its case is not as it was signed"):
+        build_report(case(**changes), "s-7h2k", now=NOW, signed=case())
+
+
+def test_nor_a_signature_that_the_log_does_not_have() -> None:
+    one = signed_specimen(signature=signature(at=minutes(17)))
+    with pytest.raises(InputError, match="its signature is not as it was signed"):
+        build_report(case(one), one.specimen_id, now=NOW, signed=case(signed_specimen()))
+
+
 # ---- who it is about
 
 
