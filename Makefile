@@ -1,4 +1,4 @@
-# make demo   a simulated console scans a specimen; margin flags arrive at an MQTT subscriber
+# make demo   a simulated console scans a specimen; the address of the OR display is printed
 # make test   the whole test suite
 # Both set up everything they need in .venv on their first run.
 

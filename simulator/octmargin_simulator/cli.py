@@ -22,11 +22,16 @@ from octmargin_simulator.faults import FaultyConsole, read_script
 from octmargin_simulator.personality import Personality, read_personality
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.recorded import RecordedSource
+from octmargin_simulator.rendered import Progress
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.source import FrameSource
 from octmargin_simulator.tissue import Sort, TissueScan
 from octmargin_simulator.tissue.gallery import draw_gallery
+from octmargin_simulator.tissue.scene import read_scene
 from octmargin_simulator.usb_device import UsbConsole
+
+_DRAWN = {"phantom", *Sort}
+"""Sources that are drawn from a seed."""
 
 
 class WireKind(StrEnum):
@@ -85,6 +90,12 @@ def simulate(
         Path | None,
         typer.Option(help="Script of what goes wrong, a TOML file (docs/faults.md)."),
     ] = None,
+    scene: Annotated[
+        Path | None,
+        typer.Option(
+            help="What the faces of a simulated specimen carry, a TOML file (docs/tissue.md); else the seed decides."
+        ),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -110,6 +121,8 @@ def simulate(
         _draw_gallery(gallery, seed, reporter)
         return
     script = read_script(faults) if faults is not None else None
+    if scene is not None and source not in set(Sort):
+        raise InputError(f"--scene {scene}: is for --source {', '.join(Sort)}; leave it out")
     if record is not None:
         check_is_new(record)
     sizes = {
@@ -120,15 +133,13 @@ def simulate(
         "height_mm": height_mm,
     }
     given = {name: value for name, value in sizes.items() if value is not None}
-    looked_at: FrameSource
-    if source == "phantom":
-        looked_at = LayeredPhantom(seed=seed, progress=reporter.progress, **given)  # type: ignore[arg-type]
-    elif source in set(Sort):
-        looked_at = TissueScan(seed, sort=Sort(source), progress=reporter.progress, **given)  # type: ignore[arg-type]
-    elif Path(source).is_dir():
+    looked_at: ArchivedSource | RecordedSource | LayeredPhantom | TissueScan
+    if Path(source).is_dir() and source not in _DRAWN:
         looked_at = _archived(Path(source), given, synthetic=synthetic)
-    else:
+    elif source not in _DRAWN:
         looked_at = RecordedSource(Path(source), face=face, synthetic=synthetic, **given)  # type: ignore[arg-type]
+    else:
+        looked_at = _drawn(source, seed, scene, reporter.progress, given)
     if record is not None:
         if isinstance(looked_at, ArchivedSource):
             raise InputError(f"--record {record}: {source} is a recording already; copy the folder")
@@ -153,6 +164,15 @@ def simulate(
     served.close()
     model.close()
     reporter.ended(model)
+
+
+def _drawn(
+    source: str, seed: int, scene: Path | None, progress: Progress, given: Mapping[str, Any]
+) -> LayeredPhantom | TissueScan:
+    if source == "phantom":
+        return LayeredPhantom(seed=seed, progress=progress, **given)
+    scenarios = read_scene(scene) if scene is not None else None
+    return TissueScan(seed, sort=Sort(source), scenarios=scenarios, progress=progress, **given)
 
 
 def _archived(path: Path, given: Mapping[str, float], *, synthetic: bool) -> ArchivedSource:

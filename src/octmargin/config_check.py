@@ -10,6 +10,7 @@ from pathlib import Path
 from octmargin.bus import Topics
 from octmargin.config import Config
 from octmargin.device import Finding, driver_class
+from octmargin.display import check_serving
 from octmargin.errors import ConfigError, DeviceBusyError, DeviceNotFoundError, OctMarginError
 from octmargin.holding import holding
 from octmargin.interruptible import StandstillError
@@ -25,7 +26,7 @@ LITTLE_BYTES = 100_000_000
 async def device_findings(config: Config) -> list[Finding]:
     """What `run` will ask of the console: is it free and there, can it do the scan, is it calibrated.
 
-    And of the metrics' port, where nobody has the console: its daemon has the port too.
+    And of the ports of metrics and display, where nobody has the console: its daemon has them too.
     """
     device = config.device
     what = f"device {device.driver} {device.address}"
@@ -54,7 +55,7 @@ async def device_findings(config: Config) -> list[Finding]:
     else:
         about = f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}"
         found = Finding(what, "ok", about)
-    return [found, *_metrics(config)]
+    return [found, *_metrics(config), *_display(config)]
 
 
 def judging_finding(config: Config) -> Finding:
@@ -106,3 +107,14 @@ def _metrics(config: Config) -> Iterator[Finding]:
             yield Finding("metrics", "ok", f"{where} is free")
     except ConfigError as error:
         yield Finding("metrics", "problem", str(error))
+
+
+def _display(config: Config) -> Iterator[Finding]:
+    if config.display is None:
+        return
+    try:
+        check_serving(config.display)
+    except ConfigError as error:
+        yield Finding("display", "problem", str(error))
+    else:
+        yield Finding("display", "ok", f"{config.display.host}:{config.display.port} is free")

@@ -113,3 +113,11 @@ EXIT_REFUSED = 3
 
 class CaseRefusedError(OctMarginError):
     """A case, as it is, does not allow what was asked for; nothing was recorded."""
+
+
+class NewerMessageError(MessageError):
+    """A message on the bus is of a later version than this program: `schema` is its number."""
+
+    def __init__(self, reason: str, schema: int) -> None:
+        super().__init__(reason)
+        self.schema = schema

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
+
+from octmargin.own_thread import detached
 
 _T = TypeVar("_T")
 
@@ -23,7 +24,7 @@ class StandstillError(Exception):
 
 async def unless_stopped(work: Callable[[], None], stop: asyncio.Event) -> None:
     """Run `work` in a thread and wait for it; StoppedError where `stop` comes first, and the thread is left alone."""
-    done = asyncio.wrap_future(_detached(work))
+    done = asyncio.wrap_future(detached("detached", work))
     stopping = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait((done, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -55,34 +56,16 @@ def within(seconds: float, work: Callable[[], _T], *, late: Callable[[_T], objec
 
     The thread is left alone then, and `late` gets, in it, what comes of the work in the end.
     """
-    done = _detached(work, late)
+    done = detached("detached", work)
     wait((done,), seconds)
-    if done.cancel():
+    if not done.done():
+        if late is not None:
+            done.add_done_callback(partial(_hand_over, late))
         raise StandstillError
     return done.result()
 
 
-def _detached(work: Callable[[], _T], late: Callable[[_T], object] | None = None) -> Future[_T]:
-    done: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for, if it still is
-            _settle(partial(done.set_exception, error))
-        else:
-            if not _settle(partial(done.set_result, result)) and late is not None:
-                late(result)
-
-    # Neither asyncio's threads nor those of a pool: the end of the process waits for those.
-    threading.Thread(target=run, name="detached", daemon=True).start()
-    return done
-
-
-def _settle(how: Callable[[], None]) -> bool:
-    """Whether somebody still waited."""
-    try:
-        how()
-    except InvalidStateError:
-        return False
-    return True
+def _hand_over(late: Callable[[_T], object], done: Future[_T]) -> None:
+    """What was given up came after all; an error in its place has nobody to be told to."""
+    if done.exception() is None:
+        late(done.result())

@@ -1,7 +1,9 @@
-"""A thread for calls that a disk may hold up: one after the other, and the process ends without waiting for it."""
+"""Threads for calls that a disk or a network may hold up: the process ends without waiting for them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,9 +15,13 @@ T = TypeVar("T")
 
 
 class OwnThread:
-    """Runs what is submitted, in its order. Unlike an executor's, the thread is a daemon: one that hangs is left."""
+    """Runs what is submitted, in its order. Unlike an executor's, the thread is a daemon: one that hangs is left.
 
-    def __init__(self, name: str) -> None:
+    With `nice` above 0 it gives way to others where processors are few.
+    """
+
+    def __init__(self, name: str, *, nice: int = 0) -> None:
+        self._nice = nice
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._waiting_since_s: float | None = None
         threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -48,9 +54,20 @@ class OwnThread:
         self._calls.put(None)
 
     def _work(self) -> None:
+        if self._nice:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         while (call := self._calls.get()) is not None:
             self._waiting_since_s = time.monotonic()
             try:
                 call()
             finally:
                 self._waiting_since_s = None
+
+
+def detached(name: str, call: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Have one call made in a thread of its own, which ends after it."""
+    thread = OwnThread(name)
+    future = thread.submit(call, *arguments)
+    thread.end()
+    return future

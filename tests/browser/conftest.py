@@ -48,7 +48,7 @@ CHROMIUM_OPTIONS = [
 SMALL_PHANTOM = ("--source", "phantom", "--samples", "1024", "--alines", "64", "--frames", "12")
 """Rendered within a second; scanned in about two seconds a face at `LINE_RATE_HZ`."""
 LINE_RATE_HZ = 400.0
-_READY_S = 60.0
+_READY_S = 90.0
 
 
 class Room:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from tests.unit.case.test_taking import crafted
+from tests.unit.case.test_taking import crafted, face, verdict
 from typer.testing import CliRunner
 
 from octmargin.case.record.store import CaseStore
@@ -109,7 +109,7 @@ def test_nothing_that_is_signed_is_changed_by_any_command(desk: Desk, tmp_path: 
     csv = tmp_path / "pathology.csv"
     csv.write_text("case_id,specimen_id,face,finding\ncase-7,s-1,lateral,negative\n", encoding="utf-8")
     (tmp_path / "again").mkdir()
-    again = crafted(tmp_path / "again")
+    again = crafted(tmp_path / "again", (face("medial"), verdict("medial", 9)))
     refused = (
         "new case-7",
         "identify case-7 --family Other --patient-id 2",
@@ -278,6 +278,14 @@ def test_a_file_of_pathology_that_cannot_be_used_is_refused_whole(
 def test_what_is_mistyped_is_told_in_a_line(desk: Desk, line: str, text: str) -> None:
     desk("new case-7")
     assert re.search(text, desk(line, expect=InputError))
+
+
+def test_what_came_from_elsewhere_does_not_move_the_cursor(desk: Desk) -> None:
+    desk("new case-7")
+    desk("identify case-7 --family 'Te\x1b[2Jst' --patient-id 1")
+    shown = desk("show case-7")
+    assert "\x1b" not in shown
+    assert "patient: Te\N{REPLACEMENT CHARACTER}[2Jst" in shown
 
 
 def test_an_exported_case_is_the_owners_alone_and_holds_every_event(desk: Desk, tmp_path: Path) -> None:

@@ -181,14 +181,15 @@ def test_doctor_names_who_holds_the_console_and_how_to_ask_a_daemon(
 
 
 @pytest.mark.parametrize("simulated", ["usb"], indirect=True)
-def test_doctor_finds_a_metrics_port_that_is_in_use(tmp_path: Path, simulated: dict[str, Any]) -> None:
+@pytest.mark.parametrize("section", ["metrics", "display"])
+def test_doctor_finds_a_port_that_is_in_use(tmp_path: Path, simulated: dict[str, Any], section: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        config = simulated_config(tmp_path, simulated, f"[metrics]\nport = {port}\n")
+        config = simulated_config(tmp_path, simulated, f"[{section}]\nport = {port}\n")
         said = " ".join(output_of("doctor", "-c", config, code=1).split())
-        assert f"metrics: 127.0.0.1:{port} cannot be listened on" in said
+        assert f"{section}: 127.0.0.1:{port} cannot be listened on" in said
     said = " ".join(output_of("doctor", "-c", config, code=1).split())
-    assert f"metrics: 127.0.0.1:{port} is free" in said
+    assert f"{section}: 127.0.0.1:{port} is free" in said
 
 
 @pytest.mark.parametrize("simulated", ["usb"], indirect=True)

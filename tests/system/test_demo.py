@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,23 +43,30 @@ def assert_books_balance(summary: dict[str, Any]) -> None:
     assert flags["messages_received"] == frames["processed"]
 
 
-def assert_faces_are_right(summary: dict[str, Any]) -> None:
+def assert_faces_are_right(summary: dict[str, Any], *, poor: str = "") -> None:
     assert {face["truth"] for face in summary["faces"]} == {"clear", "suspicious"}
     for face in summary["faces"]:
         if face["truth"] == "suspicious":
             assert face["verdict"] == "suspicious"
         else:
             assert face["verdict"] in ("nothing_suspicious", "indeterminate")
-        assert 0.9 < face["coverage"] <= 1.0
+        if face["face"] == poor:
+            assert face["verdict"] == "indeterminate"
+            assert face["coverage"] < 0.5
+        else:
+            assert 0.9 < face["coverage"] <= 1.0
         assert face["visualised_depth_mm"] > 0.3
 
 
 def test_a_specimen_over_usb(tmp_path: Path) -> None:
     summary = run_demo(
-        tmp_path, "--seconds", "8", "--console", "usb", "--pictures", str(tmp_path / "pictures")
+        tmp_path, "--passes", "1", "--console", "usb", "--pictures", str(tmp_path / "pictures")
     )
     assert_books_balance(summary)
-    assert_faces_are_right(summary)
+    # What is staged: a tumour at one face, a poor face, and one on which the console drops frames.
+    assert_faces_are_right(summary, poor="posterior")
+    assert [face["face"] for face in summary["faces"] if face["truth"] == "suspicious"] == ["medial"]
+    assert summary["frames"]["lost_by_reason"]["dropped by the console, the host was too slow"] >= 2
     assert summary["console"] == "usb"
     assert summary["synthetic"] is True
     assert summary["latency_ms"]["p50"] > 0
@@ -165,8 +174,20 @@ def live_demo(tmp_path: Path) -> Iterator[Terminal]:
 def test_the_live_view_shows_the_faces_and_ctrl_c_stops_everything_cleanly(
     live_demo: Terminal, tmp_path: Path
 ) -> None:
+    live_demo.read_until("the display: ", seconds=60)
     live_demo.read_until("SYNTHETIC", seconds=60)
     live_demo.read_until("superior", seconds=60)
+    address = re.search(r"the display: (http://127\.0\.0\.1:\d+/)", live_demo.seen)
+    assert address
+    # Scanned as somebody at the display would have it: registered, and begun by command.
+    sweeps: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 30
+    while not sweeps and time.monotonic() < deadline:
+        time.sleep(0.2)  # another process: there is no event to await
+        with urllib.request.urlopen(f"{address[1]}api/bscans") as answer:  # noqa: S310 - http, as matched
+            sweeps = json.load(answer)["sweeps"]
+    assert sweeps[0]["specimen_id"] == "demo-1"
+    assert sweeps[0]["synthetic"] is True
     children = descendants(live_demo.process.pid)
     assert len(children) >= 3, "broker, simulator and daemon are processes of their own"
     live_demo.process.send_signal(signal.SIGINT)

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import signal
+import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -120,3 +123,70 @@ async def test_the_daemon_ends_in_time_however_many_look_on(
     assert took_s < 2
     assert "Traceback" not in room.log
     assert "error" not in room.log.lower()
+
+
+@contextlib.asynccontextmanager
+async def display_elsewhere(folder: Path, text: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`octmargin display` as a process of its own, its log on standard error."""
+    path = folder / "display.toml"
+    path.write_text(text)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "octmargin", "display", "-c", str(path), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def line_with(process: asyncio.subprocess.Process, word: str) -> str:
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while word not in (line := (await process.stderr.readline()).decode()):
+            assert line, f"it ended before it said {word!r}"
+    return line
+
+
+async def test_a_display_elsewhere_shows_what_the_daemon_scans(
+    tmp_path: Path, client: httpx.AsyncClient
+) -> None:
+    async with room_of(tmp_path) as room, client:
+        where = f'site = "north"\nconsole = "or-3"\n[broker]\nport = {room.broker_settings.port}\n'
+        async with display_elsewhere(tmp_path, f"{where}[display]\nport = 0\n") as process:
+            found = re.search(r"http://127\.0\.0\.1:\d+/", await line_with(process, "display served"))
+            assert found
+            url = found[0]
+            assert (await client.get(url)).status_code == 200
+            async with asyncio.timeout(30):
+                while True:
+                    listing = (await client.get(f"{url}api/bscans")).json()
+                    if listing.get("sweeps"):
+                        break
+                    await asyncio.sleep(0.1)  # other processes: there is no event to await
+            sweep = listing["sweeps"][0]
+            picture = await client.get(f"{url}api/bscans/{sweep['sweep']}/{sweep['frames'][0][0]}")
+            assert picture.headers["content-type"] == "image/png"
+            process.terminate()
+            began_s = time.monotonic()
+            assert await process.wait() == 0
+            assert time.monotonic() - began_s < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[display]\nhost = '0.0.0.0'\n", "passwords would cross the network in the clear"),
+        ("[display]\ncertificate = 'none.pem'\nkey = 'none.pem'\n", "cannot be used"),
+        ("[dislpay]\n", 'did you mean "display"?'),
+    ],
+)
+async def test_a_display_that_cannot_be_served_says_so_in_one_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    async with display_elsewhere(tmp_path, f'site = "north"\nconsole = "or-3"\n{text}') as process:
+        _, said = await process.communicate()
+        assert process.returncode == 2
+    assert words in said.decode()
+    assert said.decode().count("\n") == 1

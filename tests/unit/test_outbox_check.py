@@ -108,7 +108,7 @@ def test_an_empty_file_is_not_made_an_outbox(tmp_path: Path) -> None:
 def test_a_message_that_cannot_be_read_is_told(path: Path) -> None:
     store = OutboxStore(path, "odd", BASE)
     store.open().result(10)
-    store._connection.execute(
+    store._file._connection.execute(
         "INSERT INTO parcels VALUES ('verdict', 0, 'octmargin/1/or/c/verdict/x', 'odd')"
     )
     store.close().result(10)

@@ -110,7 +110,7 @@ class FaultyConsole(Console):
 
     def _expose(self, plan: ScanPlan, sweep: int, index: int) -> tuple[NDArray[Any], FrameFlags] | None:
         exposure = super()._expose(plan, sweep, index)
-        for fault in self._due(sweep, index):
+        for fault in self._due(sweep, index, plan.face):
             if exposure is None and isinstance(fault, OF_FRAMES):
                 # The source has no such frame: it is not sent anyway.
                 continue
@@ -175,8 +175,8 @@ class FaultyConsole(Console):
 
     def _offer(self, sweep: int, index: int, parts: FrameParts) -> bool:
         held, self._held = self._held, None
-        faults = self._due(sweep, index)
         plan = self._plan
+        faults = self._due(sweep, index, "" if plan is None else plan.face)
         is_last = plan is None or index == plan.frames - 1
         if held is None and not is_last and any(isinstance(fault, kinds.Reorder) for fault in faults):
             self._held = parts
@@ -198,13 +198,13 @@ class FaultyConsole(Console):
             self._offered.append((_sequence(parts), is_sound))
         return taken
 
-    def _due(self, sweep: int, index: int) -> tuple[AnyFault, ...]:
+    def _due(self, sweep: int, index: int, face: str) -> tuple[AnyFault, ...]:
         until_s = self._schedule.script.until_s
         if until_s is not None:
             self._ends_at_s = self._ends_at_s or time.monotonic() + until_s
             if time.monotonic() > self._ends_at_s:
                 return ()
-        return self._schedule.due(self._sweeps_before + sweep, index)
+        return self._schedule.due(self._sweeps_before + sweep, index, face)
 
     def _dark(self, spectra: NDArray[Any], full_scale: int) -> NDArray[Any]:
         noise = self._rng.normal(0.02 * full_scale, _DARK_COUNTS, spectra.shape)

@@ -19,13 +19,14 @@ Part = Literal["leader", "spectra", "trailer"]
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """One thing that goes wrong.
 
-    At the places `frames` of each sweep, or of the console's sweeps `sweeps` (the first is 1); or, with `chance`, at
-    any frame of them with that probability.
+    At the places `frames` of each sweep, or of the console's sweeps `sweeps` (the first is 1), or of those over
+    `faces`; or, with `chance`, at any frame of them with that probability.
     """
 
     frames: tuple[Place, ...] = ()
     chance: Annotated[float, Meta(ge=0, le=1)] = 0.0
     sweeps: tuple[Ordinal, ...] = ()
+    faces: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

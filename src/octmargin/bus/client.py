@@ -14,7 +14,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from octmargin.errors import BrokerError, MessageRefusedError
-from octmargin.own_thread import OwnThread
+from octmargin.own_thread import detached
 
 _REMEDIES = {
     135: "give its user the right to write there",
@@ -57,9 +57,7 @@ class Client(aiomqtt.Client):
 
     def _client_connect(self) -> None:
         """As its base, in a thread that is left alone: asyncio's are waited for at the end, whatever holds them up."""
-        thread = OwnThread("octmargin broker connection")
-        connecting = thread.submit(self._connect)
-        thread.end()
+        connecting = detached("octmargin broker connection", self._connect)
         wait((connecting, self._given_up), return_when=FIRST_COMPLETED)
         if not connecting.done():
             raise OSError("nobody waits for it any more")

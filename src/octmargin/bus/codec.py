@@ -21,7 +21,7 @@ from octmargin.bus.messages import (
     VerdictMessage,
 )
 from octmargin.bus.topics import Kind
-from octmargin.errors import MessageError
+from octmargin.errors import MessageError, NewerMessageError
 
 MESSAGES: dict[Kind, type[Message]] = {
     Kind.DESCRIPTION: Description,
@@ -46,21 +46,46 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: Kind, payload: bytes) -> Message:
-    """Message of a kind other than `$state`; `MessageError` names what is wrong with the payload."""
+    """Message of a kind other than `$state`; `MessageError` names what is wrong with the payload.
+
+    `NewerMessageError` where it is of a schema that this program does not know, whatever else is in it.
+    """
     try:
         message = _DECODERS[kind].decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_newer(kind, _schema_of(payload))
         reason = " ".join(str(error).split())
         raise MessageError(f"{kind.value} message: {reason}; is the publisher an octmargin?") from None
-    if message.schema != SCHEMA:
-        raise MessageError(
-            f"{kind.value} message: schema {message.schema}, and {SCHEMA} is known; update this program"
-        )
+    _refuse_newer(kind, message.schema)
     if not message.session or UNSTAMPED in (message.published_at, message.valid_until):
         raise MessageError(
             f"{kind.value} message: session, published_at or valid_until is missing; not to be relied on"
         )
     return message
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What stays as it is in every version."""
+
+    schema: int = 0
+
+
+_VERSION = msgspec.json.Decoder(_Version)
+
+
+def _schema_of(payload: bytes) -> int:
+    """Schema number of a message that may be unreadable otherwise; 0 where it says none."""
+    try:
+        return _VERSION.decode(payload).schema
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
+
+
+def _refuse_newer(kind: Kind, schema: int) -> None:
+    if schema > SCHEMA:
+        raise NewerMessageError(
+            f"{kind.value} message: schema {schema}, and {SCHEMA} is known; update this program", schema
+        )
 
 
 def decode_state(payload: bytes) -> State:

@@ -19,7 +19,7 @@ from octmargin.bus.messages import (
     VerdictMessage,
 )
 from octmargin.bus.topics import Address, Kind
-from octmargin.errors import MessageError
+from octmargin.errors import MessageError, NewerMessageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +120,14 @@ class Cleared(BusEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Malformed(BusEvent):
-    """A payload that is not what its topic announces: whatever was known there cannot be relied on."""
+    """A payload that is not what its topic announces: whatever was known there cannot be relied on.
+
+    `schema` is that of a message which is newer than this program, else 0.
+    """
 
     address: Address
     reason: str
+    schema: int = 0
 
 
 _EVENTS: dict[Kind, Callable[..., Event]] = {
@@ -149,7 +153,14 @@ def to_event(address: Address, payload: bytes, retained: bool, received_at_ns: i
         message = decode(address.kind, payload)
         _require_own_name(message, address)
     except MessageError as error:
-        return Malformed(received_at_ns=received_at_ns, retained=retained, address=address, reason=str(error))
+        schema = error.schema if isinstance(error, NewerMessageError) else 0
+        return Malformed(
+            received_at_ns=received_at_ns,
+            retained=retained,
+            address=address,
+            reason=str(error),
+            schema=schema,
+        )
     return _EVENTS[address.kind](received_at_ns=received_at_ns, retained=retained, message=message)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import ceil
 
 from octmargin.bus.decisions import DecisionMessage
 from octmargin.bus.events import (
@@ -29,6 +28,7 @@ from octmargin.bus.events import (
     StateChanged,
     VerdictReceived,
 )
+from octmargin.bus.flag_stream import FlagStream
 from octmargin.bus.messages import (
     Alarm,
     CaseMessage,
@@ -46,10 +46,20 @@ from octmargin.bus.topics import Address, Kind
 SILENCE_LIMIT_S = 5.0
 """Health comes twice a second; after this long without any live message the daemon counts as gone."""
 
-_LATENCY_SAMPLES = 10_000
-_RATE_WINDOW_S = 2.0
-_GAP_MEMORY = 10_000
+_STANDS_UNREAD = (Kind.STATE, Kind.DESCRIPTION, Kind.CASE)
+"""Nothing can be believed while one of these cannot be read: whose results they are is not known."""
+_STANDS_UNREAD_IF_NEWER = (Kind.FLAG, Kind.HEALTH)
+"""One of these that is broken is made good by the next; where they are newer, none will."""
 _SESSIONS_REMEMBERED = 64
+
+
+_KINDS: dict[type[Event], Kind] = {
+    StateChanged: Kind.STATE,
+    Described: Kind.DESCRIPTION,
+    CaseChanged: Kind.CASE,
+    FlagReceived: Kind.FLAG,
+    HealthReceived: Kind.HEALTH,
+}
 
 
 @dataclass(slots=True)
@@ -63,78 +73,6 @@ class FaceResults:
     map: MapMessage | None = None
     unreadable: dict[Kind, str] = field(default_factory=dict)
     decision: DecisionMessage | None = None
-
-
-@dataclass(slots=True)
-class FlagStream:
-    """The flags of one session of the daemon, as they arrived."""
-
-    messages: int = 0
-    """Distinct flag messages, one per frame."""
-    blocks: int = 0
-    """Flags of blocks in them."""
-    duplicates: int = 0
-    """Messages that came again, as QoS 1 allows."""
-    _highest: int = -1
-    _missing: dict[int, None] = field(default_factory=dict)
-    _forgotten: int = 0
-    _latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCY_SAMPLES))
-    _recent: deque[tuple[int, int]] = field(default_factory=deque)
-
-    @property
-    def gaps(self) -> int:
-        """Sequence numbers that were passed over and never came."""
-        return len(self._missing) + self._forgotten
-
-    def add(self, flag: FlagMessage, received_at_ns: int) -> None:
-        """Count a flag message."""
-        if not self._is_new(flag.sequence):
-            self.duplicates += 1
-            return
-        self.messages += 1
-        self.blocks += len(flag.state)
-        self._latencies_ms.append((received_at_ns - flag.received_at_ns) / 1e6)
-        self._recent.append((received_at_ns, len(flag.state)))
-        while self._recent[0][0] < received_at_ns - _RATE_WINDOW_S * 1e9:
-            self._recent.popleft()
-
-    def latency_ms(self) -> LatencyMs | None:
-        """Time from a frame's last byte at the daemon to its flags here, over the last 10 000 messages.
-
-        Wall clocks of two machines are compared as if they were one. Quantiles are exact, by nearest
-        rank. None where there was no message.
-        """
-        if not self._latencies_ms:
-            return None
-        ordered = sorted(self._latencies_ms)
-        p50, p99 = (ordered[ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
-        return LatencyMs(p50=p50, p99=p99)
-
-    def rate_blocks_per_s(self, now_ns: int) -> float:
-        """Count flags of blocks per second over the last 2 s."""
-        since_ns = now_ns - _RATE_WINDOW_S * 1e9
-        return sum(blocks for at_ns, blocks in self._recent if at_ns > since_ns) / _RATE_WINDOW_S
-
-    def _is_new(self, sequence: int) -> bool:
-        if self._highest < 0:
-            self._highest = sequence
-            return True
-        if sequence > self._highest:
-            self._note_gap(self._highest + 1, sequence)
-            self._highest = sequence
-            return True
-        if sequence in self._missing:
-            del self._missing[sequence]
-            return True
-        return False
-
-    def _note_gap(self, first: int, end: int) -> None:
-        remembered_from = max(first, end - _GAP_MEMORY)
-        self._forgotten += remembered_from - first
-        self._missing.update(dict.fromkeys(range(remembered_from, end)))
-        while len(self._missing) > _GAP_MEMORY:
-            del self._missing[next(iter(self._missing))]
-            self._forgotten += 1
 
 
 class Tally:
@@ -155,6 +93,8 @@ class Tally:
         self.malformed = 0
         self.late = 0
         """Flags and verdicts of earlier runs, said late: history, nothing to be shown."""
+        self._unreadable: dict[Kind, str] = {}
+        """Why nothing can be believed, by the kind of the message that could not be read."""
         self._session = ""
         self._past: deque[str] = deque(maxlen=_SESSIONS_REMEMBERED)
         self._alive_at_ns: int | None = None
@@ -175,6 +115,7 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Take note of an event."""
+        self._note_readability(event)
         match event:
             case Connected():
                 self.disconnected_because = ""
@@ -225,6 +166,8 @@ class Tally:
     def _why_not_live(self, now: datetime) -> str | None:
         if self.disconnected_because:
             return self.disconnected_because
+        if self._unreadable:
+            return next(iter(self._unreadable.values()))
         if self.state != "ready":
             return f"state is {self.state}" if self.state else "nobody publishes for this console"
         if self._alive_at_ns is None:
@@ -235,22 +178,34 @@ class Tally:
         return None
 
     def _why_not_valid(self, face: FaceResults | None, now: datetime) -> str | None:
-        if face is None:
-            return "no result"
+        face = face or FaceResults()
         results = [result for result in (face.verdict, face.map) if result is not None]
         if face.unreadable or not results:
             return next(iter(face.unreadable.values()), "no result")
         if any(result.session != self._session for result in results):
             return "from an earlier run"
-        if self.case and any(not self.case.is_about(result) for result in results):
+        if self.case is None:
+            return "not known which specimen is on the stage"
+        if any(not self.case.is_about(result) for result in results):
             return "of another specimen"
         over_s = max((now - result.valid_until).total_seconds() for result in results)
         if over_s > 0:
             return f"expired {over_s:.0f} s ago"
         return None
 
+    def _note_readability(self, event: Event) -> None:
+        if isinstance(event, Malformed):
+            kind = event.address.kind
+            if kind in _STANDS_UNREAD or (event.schema and kind in _STANDS_UNREAD_IF_NEWER):
+                self._unreadable[kind] = f"unreadable: {event.reason}"
+        elif (
+            read := event.address.kind if isinstance(event, Cleared) else _KINDS.get(type(event))
+        ) is not None:
+            self._unreadable.pop(read, None)
+
     def _forget_what_the_broker_repeats(self) -> None:
         """Start from the broker's memory: what was taken back while we were away is not in it."""
+        self._unreadable = {}
         self.state = None
         self.description = None
         self.case = None

@@ -24,8 +24,13 @@ def demo(
         ),
     ] = "lumpectomy",
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of what is simulated: decides where a tumour is.")
-    ] = 7,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Seed of what is simulated: decides where a tumour is. Without it, a lumpectomy with a tumour at one "
+            "face, a poor face and a dropout.",
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Calibration for a file; without it, mirror spectra beside the file are used."),
@@ -37,7 +42,11 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="No live view.")] = False,
     seconds: Annotated[float | None, typer.Option(help="Scan for so long; without it, until Ctrl-C.")] = None,
     passes: Annotated[
-        int, typer.Option(min=0, help="End after so many passes over all faces; 0 goes on.")
+        int,
+        typer.Option(
+            min=0,
+            help="End after so many passes over all faces; 0 goes on, or waits after one for commands of the display.",
+        ),
     ] = 0,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write a summary of what the subscriber received.")
@@ -46,7 +55,7 @@ def demo(
         Path | None, typer.Option(help="Write B-scans, en-face pictures and maps as PNG into this folder.")
     ] = None,
 ) -> None:
-    """Scan a simulated specimen and watch the margin flags arrive. Stops everything on Ctrl-C."""
+    """Scan a simulated specimen and watch it on the display. Stops everything on Ctrl-C."""
     if headless and seconds is None and not passes:
         seconds = 20.0
     if seconds is not None and not seconds > 0:

@@ -5,6 +5,7 @@ nothing of console, engine or files of recordings: what it shows is put into it.
 """
 
 from octmargin.display.bscan_store import BscanStore
+from octmargin.display.listening import check_serving
 from octmargin.display.server import OwnResults, Served, serving_display
 from octmargin.display.settings import DisplaySection, check_display
 from octmargin.display.site import Site, make_site
@@ -16,6 +17,7 @@ __all__ = [
     "Served",
     "Site",
     "check_display",
+    "check_serving",
     "make_site",
     "serving_display",
 ]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import struct
-import threading
 import zlib
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -24,7 +21,8 @@ RANGE_DB = 48.0
 _NOISE_QUANTILE = 0.2
 """Of a B-scan, some of which is always noise; light returned by tissue moves it little."""
 _KEPT_PICTURES = 32
-_NICE = 10
+NICE = 10
+"""The threads that judge frames come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,7 @@ class BscanPictures:
     """Makes pictures, one at a time; those asked for last are kept, for several displays show the same."""
 
     def __init__(self) -> None:
-        self._thread = OwnThread("display pictures")
-        self._thread.submit(_give_way)
+        self._thread = OwnThread("display pictures", nice=NICE)
         self._kept: OrderedDict[int, tuple[KeptFrame, Future[Picture]]] = OrderedDict()
 
     async def of(self, sweep: KeptSweep, frame: KeptFrame) -> Picture:
@@ -69,11 +66,6 @@ class BscanPictures:
     def close(self) -> None:
         """Let the thread end."""
         self._thread.end()
-
-
-def _give_way() -> None:
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _draw(levels: NDArray[np.uint8], chosen_by: NDArray[np.uint8]) -> Picture:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octmargin.bus.rights import Role
 from octmargin.display.answers import problem
 from octmargin.display.sessions import Refused, Session, Sessions
 
-_OPEN = ("/", "/api/site", "/api/login", "/api/logout")
+_NOBODYS = ("/", "/api/login", "/api/logout")
+"""Where it does not matter who comes."""
 _OPEN_BELOW = "/static/"
+_OPEN = "/api/site"
+"""What has an answer also for somebody who is not logged in."""
 _CHALLENGE = {"www-authenticate": 'octmargin realm="display"'}
 """Not "Basic": a browser would ask for the password itself, and keep it for every page of this place."""
 
@@ -42,10 +44,12 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        found = await self._session(scope)
         path: str = scope["path"]
-        is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
-        if isinstance(found, Refused) and not is_open:
+        if path in _NOBODYS or path.startswith(_OPEN_BELOW):
+            await self._app(scope, receive, send)
+            return
+        found = await self._session(scope)
+        if isinstance(found, Refused) and path != _OPEN:
             wait = {} if found.retry_after_s is None else {"retry-after": str(found.retry_after_s)}
             challenge = _CHALLENGE if found.status == 401 else {}
             await problem(found.status, found.reason, {**wait, **challenge})(scope, receive, send)
@@ -87,11 +91,7 @@ def address_of(scope: Scope) -> str:
 
 def token_of(headers: Headers, name: str) -> str:
     """Token in the session's cookie; empty where there is none."""
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
+    return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
 def _basic(header: str) -> tuple[str, str] | None:

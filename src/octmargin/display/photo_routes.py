@@ -70,9 +70,10 @@ async def _put(
                 400, f"no placement of a face: {' '.join(str(error).split())[:200]}"
             ) from None
         return as_json(_told(specimen, photos.place(_unchanged(specimen, on_stage), placement)))
-    body = await read_body(request, MOST_PHOTO_BYTES)
-    # It took its time to come: it must not become the photo of the specimen that is on the stage by now.
-    return as_json(_told(specimen, await photos.put(_unchanged(specimen, on_stage), body, by)))
+    with photos.taking_one_in():
+        body = await read_body(request, MOST_PHOTO_BYTES)
+        # It took its time to come: it must not become the photo of the specimen that is on the stage by now.
+        return as_json(_told(specimen, await photos.put(_unchanged(specimen, on_stage), body, by)))
 
 
 def _unchanged(specimen: Specimen, on_stage: Callable[[], Specimen | None]) -> Specimen:

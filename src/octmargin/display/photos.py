@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
 from PIL import Image, ImageOps
 
+from octmargin.display.bscan_pictures import NICE
 from octmargin.own_thread import OwnThread
 
 MOST_PHOTO_BYTES = 10_000_000
 MOST_PHOTOS = 16
 """Of so many specimens; the one that was looked at least recently goes first."""
 MOST_PLACEMENTS = 64
-_MOST_PIXELS = 60_000_000
+_MOST_PIXELS = 25_000_000
+"""That are unpacked: as many bytes of memory, four or five times over."""
 _LONGEST_PX = 2048
 _QUALITY = 88
-_MOST_WAITING = 4
+_MOST_AT_ONCE = 4
 
 # A picture that would fill memory when it is unpacked is an error like any other, nothing to be printed.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -73,8 +77,8 @@ class Photos:
 
     def __init__(self) -> None:
         self._photos: OrderedDict[Specimen, Photo] = OrderedDict()
-        self._thread = OwnThread("display photos")
-        self._waiting = 0
+        self._thread = OwnThread("display photos", nice=NICE)
+        self._taken_in = 0
         self._versions = 0
 
     def of(self, specimen: Specimen) -> Photo | None:
@@ -84,18 +88,23 @@ class Photos:
             self._photos.move_to_end(specimen)
         return photo
 
+    @contextlib.contextmanager
+    def taking_one_in(self) -> Iterator[None]:
+        """Entered before a photo comes. PhotoRefusedError where so many come that they would fill memory."""
+        if self._taken_in >= _MOST_AT_ONCE:
+            raise PhotoRefusedError(503, "other photos are being taken in; try again")
+        self._taken_in += 1
+        try:
+            yield
+        finally:
+            self._taken_in -= 1
+
     async def put(self, specimen: Specimen, picture: bytes, by: str) -> Photo:
         """Take a photo, PNG or JPEG, in place of the one that is there. PhotoRefusedError where it is none.
 
         Placements do not stay: they were on another photo.
         """
-        if self._waiting >= _MOST_WAITING:
-            raise PhotoRefusedError(503, "other photos are being taken in; try again")
-        self._waiting += 1
-        try:
-            jpeg, width_px, height_px = await asyncio.wrap_future(self._thread.submit(_as_jpeg, picture))
-        finally:
-            self._waiting -= 1
+        jpeg, width_px, height_px = await asyncio.wrap_future(self._thread.submit(_as_jpeg, picture))
         photo = self._photos[specimen] = Photo(jpeg, width_px, height_px, by, self._next_version())
         self._photos.move_to_end(specimen)
         while len(self._photos) > MOST_PHOTOS:
@@ -125,9 +134,9 @@ class Photos:
 def _as_jpeg(picture: bytes) -> tuple[bytes, int, int]:
     try:
         with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as opened:
-            _check_size(opened)
             # Large photos are unpacked in small where their format can do that.
             opened.draft("RGB", (_LONGEST_PX, _LONGEST_PX))
+            _check_size(opened)
             turned = ImageOps.exif_transpose(opened).convert("RGB")
     except PhotoRefusedError:
         raise

@@ -136,7 +136,7 @@ class Sessions:
             return self._refused(
                 name,
                 address,
-                f"{name!r} is no user of site {self._site}: they are called {self._site}.ROLE.NAME",
+                f"that is no user of site {self._site}: they are called {self._site}.ROLE.NAME",
             )
         wait_s = self._must_wait_s(address)
         if wait_s:
@@ -165,7 +165,8 @@ class Sessions:
         failures.append(self._clock())
         while len(self._failures) > _MOST_ADDRESSES:
             self._failures.popitem(last=False)
-        log.warning("login refused", user=user[:64], address=address)
+        # In ASCII, quoted: what somebody types is not to move the cursor of whoever reads the log.
+        log.warning("login refused", user=ascii(user[:64]), address=address)
         return Refused(401, reason)
 
     def _must_wait_s(self, address: str) -> int:

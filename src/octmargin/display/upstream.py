@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from octmargin.bus import BrokerSettings, Topics
 from octmargin.display.answers import NO_STORE, problem
 from octmargin.display.bodies import BodyRefusedError, read_body
-from octmargin.display.gate import session_of
+from octmargin.display.gate import may_write, session_of
 from octmargin.display.photos import MOST_PHOTO_BYTES
 from octmargin.display.settings import DisplaySection, is_loopback
 from octmargin.display.whereabouts import Whereabouts
@@ -24,7 +24,7 @@ from octmargin.errors import ConfigError
 
 _ANSWER_S = 10.0
 _MOST_ANSWER_BYTES = 32_000_000
-_MOST_CONNECTIONS = 16
+_MOST_CONNECTIONS, _MOST_BODIES = 16, 4
 _TYPES = ("application/json", "image/png", "image/jpeg")
 
 
@@ -36,8 +36,10 @@ class Upstream:
     ) -> None:
         self._whereabouts = Whereabouts(broker, topics)
         self._passes_users = passes_users
+        self._has_own_authority = bool(section.ca_file)
         self._tls = _trust(section)
         self._client: httpx.AsyncClient
+        self._bodies = 0
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
@@ -60,15 +62,46 @@ class Upstream:
 
     async def _fetch(self, request: Request) -> Response:
         url = self._whereabouts.url
-        refusal = self._why_not(url)
-        if refusal:
-            return problem(502, refusal)
-        if not all(value.isascii() and value.isdigit() for value in request.path_params.values()):
-            return problem(404, "sweep and frame are numbers")
+        refusal = self._why_not(request, url)
+        if refusal is not None:
+            return refusal
+        if request.method != "PUT":
+            return await self._pass_on(request, url, None)
+        self._bodies += 1
         try:
-            body = await read_body(request, MOST_PHOTO_BYTES) if request.method == "PUT" else None
+            return await self._pass_on(request, url, await read_body(request, MOST_PHOTO_BYTES))
         except BodyRefusedError as error:
             return problem(error.status, str(error))
+        finally:
+            self._bodies -= 1
+
+    def _why_not(self, request: Request, url: str) -> Response | None:
+        if not all(value.isascii() and value.isdigit() for value in request.path_params.values()):
+            return problem(404, "sweep and frame are numbers")
+        if request.method == "PUT":
+            if not may_write(session_of(request)):
+                return problem(403, "only an operator or a reader may change the photo")
+            if self._bodies >= _MOST_BODIES:
+                return problem(503, "other photos are being passed on; try again")
+        refusal = self._why_not_there(url)
+        return problem(502, refusal) if refusal else None
+
+    def _why_not_there(self, url: str) -> str:
+        """Whoever may write the description could have passwords sent to himself."""
+        if not url:
+            return "the daemon serves no display, or nothing was heard of it; it needs [display]"
+        try:
+            parts = urlsplit(url)
+            is_here, is_over_tls = is_loopback(parts.hostname or ""), parts.scheme == "https"
+        except ValueError:
+            is_here = is_over_tls = False
+        if not is_over_tls and not (is_here and url.startswith("http://")):
+            return f"the daemon's display at {url} is not served over TLS; set display.certificate there"
+        if self._passes_users and not is_here and not self._has_own_authority:
+            return f"no authority vouches for the daemon's display at {url}; set display.ca_file"
+        return ""
+
+    async def _pass_on(self, request: Request, url: str, body: bytes | None) -> Response:
         try:
             asked = self._client.build_request(
                 request.method,
@@ -82,23 +115,6 @@ class Upstream:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ssl.SSLError) as error:
             reason = " ".join(str(error).split()) or "no answer"
             return problem(502, f"the daemon's display at {url} cannot be reached ({reason}); try again")
-
-    def _why_not(self, url: str) -> str:
-        if not url:
-            return "the daemon serves no display, or nothing was heard of it; it needs [display]"
-        try:
-            parts = urlsplit(url)
-            is_safe = parts.scheme == "https" or (
-                parts.scheme == "http" and is_loopback(parts.hostname or "")
-            )
-        except ValueError:
-            is_safe = False
-        # Whoever may write the description could have passwords sent to himself.
-        return (
-            ""
-            if is_safe
-            else f"the daemon's display at {url} is not served over TLS; set display.certificate there"
-        )
 
     async def _answer(self, asked: httpx.Request, request: Request) -> Response:
         session = session_of(request)

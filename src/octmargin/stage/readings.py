@@ -69,7 +69,7 @@ class Readings:
             raise OrderRefusedError(
                 f"sweep {swept.number} over {swept.face} has {swept.key_views} key views, none is {order.cluster}"
             )
-        _check_text("note", order.note)
+        check_text("note", order.note)
         told = self._decisions.setdefault(swept.face, [])
         decision = Decision(
             id=self._next_id("d", len(told), swept.face),
@@ -93,7 +93,7 @@ class Readings:
                 f"sweep {swept.number} over {swept.face} has {swept.frames} frames of {swept.blocks} blocks; "
                 "the region lies outside"
             )
-        _check_text("note", order.note)
+        check_text("note", order.note)
         told = self._marks.setdefault(swept.face, [])
         mark = Mark(
             id=self._next_id("m", len(told), swept.face),
@@ -125,7 +125,8 @@ class Readings:
         return f"{kind}{self._entries}"
 
 
-def _check_text(what: str, text: str) -> None:
+def check_text(what: str, text: str) -> None:
+    """OrderRefusedError where a text that a person typed cannot be shown, or may name a person."""
     if not text.replace("\n", " ").isprintable():
         raise OrderRefusedError(f"{what}: has characters that cannot be shown; leave them out")
     if reason := why_not_said(what, text):

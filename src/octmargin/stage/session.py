@@ -18,8 +18,8 @@ from octmargin.bus.orders import Decide, MarkRegion, Register, Start
 from octmargin.bus.rights import Sender
 from octmargin.errors import OrderRefusedError
 from octmargin.frames import FACE_NAME, IDENTIFIER
-from octmargin.identifiers import OPAQUE, IdentifierScheme, why_not_said
-from octmargin.stage.readings import Readings, Swept
+from octmargin.identifiers import OPAQUE, IdentifierScheme
+from octmargin.stage.readings import Readings, Swept, check_text
 
 
 class Wish(Enum):
@@ -154,10 +154,7 @@ class CaseSession:
         if (case_id, specimen_id) in self._used:
             raise OrderRefusedError(f"specimen {specimen_id} was registered before; give this one another id")
         for what, text in (("orientation", order.orientation), ("label", order.label)):
-            if not text.isprintable():
-                raise OrderRefusedError(f"{what}: has characters that cannot be shown; leave them out")
-            if reason := why_not_said(what, text):
-                raise OrderRefusedError(reason)
+            check_text(what, text)
         specimen = Specimen(
             kind=order.kind, laterality=order.laterality, orientation=order.orientation, label=order.label
         )

@@ -21,7 +21,7 @@ from octmargin.bus.messages import (
     utc_from_ns,
 )
 from octmargin.bus.topics import Kind
-from octmargin.errors import MessageError
+from octmargin.errors import MessageError, NewerMessageError
 from octmargin.frames import BlockState
 
 from .examples import (
@@ -84,6 +84,14 @@ def test_fields_of_a_newer_version_are_ignored_but_a_newer_schema_is_refused(kin
     assert decode(kind, json.dumps(said).encode()) == message
     with pytest.raises(MessageError, match="schema 2, and 1 is known"):
         decode(kind, json.dumps(said | {"schema": 2}).encode())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_newer_schema_is_named_whatever_else_the_message_holds(kind: Kind) -> None:
+    """A later version may have dropped or changed every other field."""
+    with pytest.raises(NewerMessageError, match="schema 7, and 1 is known; update this program") as caught:
+        decode(kind, b'{"schema": 7, "session": {"of": "another kind"}}')
+    assert caught.value.schema == 7
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -211,13 +211,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def make_room(store: OutboxStore, pages: int = 10_000) -> None:
-    store._thread.submit(lambda: store._connection.execute(f"PRAGMA max_page_count = {pages}")).result()
+    store._thread.submit(lambda: store._file._connection.execute(f"PRAGMA max_page_count = {pages}")).result()
 
 
 def on_disk(store: OutboxStore) -> int:
     return int(
         store._thread.submit(
-            lambda: store._connection.execute("SELECT count(*) FROM parcels").fetchone()[0]
+            lambda: store._file._connection.execute("SELECT count(*) FROM parcels").fetchone()[0]
         ).result()
     )
 
@@ -266,6 +266,7 @@ async def test_a_disk_that_cannot_be_read_for_a_while_costs_nothing(
         async with second:
             assert await second.drain(20)
             assert (second.queue_counts.late, second.queue_counts.dropped) == (600, 0)
+        await heard.until(flags=600, finals=0)
         events.stop()
         await listening
     assert list(heard.flags.values()) == list(range(600))
@@ -306,6 +307,54 @@ def test_a_name_that_no_file_can_have_is_refused_in_a_line(tmp_path: Path, name:
         OutboxStore(tmp_path / name, "one", BASE).open().result(10)
 
 
+async def test_flags_for_which_there_was_no_room_anywhere_are_counted_as_not_saved(tmp_path: Path) -> None:
+    """Memory is bounded while a disk takes nothing: what falls out of both is lost with the process, and said."""
+    said = 5000
+    store, _ = opened(tmp_path, "one", most_pages=8)
+    for n in range(said):
+        store.keep(n, flag_parcel(n))
+    store.flags(range(0)).result()
+    saved, kept = on_disk(store), len(store._kept)
+    fallen = said - saved - kept
+    assert kept <= 4096
+    assert fallen > 0
+    assert store.unsaved == said - saved
+    # What arrives all the same, or is given up and counted by the outbox, is none of them any more.
+    for n in range(saved, saved + 10):
+        store.forget(Kind.FLAG, n)
+    assert store.unsaved == said - saved - 10
+    make_room(store)
+    await until(lambda: not store.trouble)
+    assert (store.unsaved, on_disk(store)) == (fallen - 10, saved + kept)
+    store.close().result()
+
+
+def test_a_flag_that_falls_out_of_memory_while_it_is_written_is_saved(tmp_path: Path) -> None:
+    store, _ = opened(tmp_path, "one")
+    more = iter(range(256, 256 + 5000))
+
+    def fill_memory(statement: str) -> None:
+        # SQLite calls this in the store's thread as it begins a write, whose flags are the oldest there are.
+        if statement.startswith("BEGIN"):
+            for n in more:
+                store.keep(n, flag_parcel(n))
+
+    connection = store._file._connection
+    all_at_once = threading.Event()
+    store._thread.submit(all_at_once.wait)
+    for n in range(256):
+        store.keep(n, flag_parcel(n))
+    connection.set_trace_callback(fill_memory)
+    all_at_once.set()
+    store.flags(range(0)).result()
+    connection.set_trace_callback(None)
+    store.flags(range(0)).result()
+    unsaved = store.unsaved
+    store.close().result()
+    assert leftovers_of(tmp_path).flags == 256 + 5000 - unsaved
+    assert unsaved == 256 + 5000 - 256 - 4096
+
+
 async def test_final_verdicts_that_could_not_be_written_are_trouble_until_they_are(tmp_path: Path) -> None:
     store, _ = opened(tmp_path, "one", most_pages=8)
     for n in range(60):
@@ -330,7 +379,7 @@ def test_a_final_verdict_that_arrives_while_its_write_fails_is_not_written_later
         if statement.startswith("BEGIN"):
             store.forget(Kind.VERDICT, 0)
 
-    store._connection.set_trace_callback(forget_meanwhile)
+    store._file._connection.set_trace_callback(forget_meanwhile)
     all_at_once = threading.Event()
     store._thread.submit(all_at_once.wait)
     for n in range(200):
@@ -339,7 +388,7 @@ def test_a_final_verdict_that_arrives_while_its_write_fails_is_not_written_later
     store.flags(range(0)).result()
     assert store.failures > 0
     make_room(store)
-    store._connection.set_trace_callback(None)
+    store._file._connection.set_trace_callback(None)
     store.close().result()
     assert [sweep_of(parcel) for parcel in leftovers_of(tmp_path).finals.values()] == list(range(1, 200))
 
@@ -354,7 +403,7 @@ def test_what_arrives_while_a_disk_stands_still_costs_no_memory(tmp_path: Path) 
     for n in range(0, 4000, 2):  # as acknowledgements come: nearly in order
         store.forget(Kind.FLAG, n + 1)
         store.forget(Kind.FLAG, n)
-    assert len(store._forgotten[Kind.FLAG]) <= 2
+    assert store._forgotten[Kind.FLAG].gaps <= 2
     disk_answers.set()
     store.close().result()
     assert leftovers_of(tmp_path).flags == 0
@@ -419,6 +468,14 @@ class Heard:
         self.flags: dict[tuple[str, int], int] = {}
         self.finals: dict[tuple[str, int], int] = {}
         self.repeated = 0
+        self._came = asyncio.Event()
+
+    async def until(self, *, flags: int, finals: int) -> None:
+        """That the broker has them all does not say that they have come."""
+        async with asyncio.timeout(20):
+            while len(self.flags) < flags or len(self.finals) < finals:
+                self._came.clear()
+                await self._came.wait()
 
     async def listen(self, events: Subscriber) -> None:
         async for event in events:
@@ -431,6 +488,7 @@ class Heard:
         key = (message.session, message.sequence)
         self.repeated += key in kind
         kind.setdefault(key, number)
+        self._came.set()
 
 
 async def test_a_daemon_without_a_broker_starts_and_says_everything_when_it_comes(
@@ -448,6 +506,7 @@ async def test_a_daemon_without_a_broker_starts_and_says_everything_when_it_come
                 publisher.publish_flag(flag(frame, acquired_at=now()))
             publisher.publish_verdict(verdict(acquired_at=now()))
             assert await publisher.drain(20)
+            await heard.until(flags=500, finals=1)
             events.stop()
             await listening
         assert publisher.connected
@@ -475,6 +534,7 @@ async def test_what_one_run_did_not_get_said_the_next_one_says_as_history(
             second.publish_flag(flag(20, acquired_at=now()))
             assert await second.drain(10)
             assert (second.queue_counts.late, second.flag_counts.messages) == (23, 1)
+        await heard.until(flags=21, finals=3)
         events.stop()
         await listening
     assert list(heard.flags) == [*((first.session, n) for n in range(20)), (second.session, 0)]

@@ -27,8 +27,9 @@ from octmargin.bus.events import (
     StateChanged,
     VerdictReceived,
 )
+from octmargin.bus.flag_stream import FlagStream
 from octmargin.bus.messages import Message
-from octmargin.bus.tally import FlagStream, Tally
+from octmargin.bus.tally import Tally
 from octmargin.bus.topics import Address, Kind
 
 from .examples import NOON, alarm, case, decision, description, face_map, flag, health, verdict
@@ -89,10 +90,15 @@ def test_a_verdict_is_good_while_everything_speaks_for_it() -> None:
         (heard(StateChanged, state="disconnected"), "state is disconnected"),
         (heard(StateChanged, state="lost"), "state is lost"),
         (heard(Cleared, address=Address(Kind.STATE)), "nobody publishes"),
-        (heard(Malformed, address=Address(Kind.STATE), reason="?"), "nobody publishes"),
+        (heard(Malformed, address=Address(Kind.STATE), reason="?"), "unreadable: ?"),
+        (heard(Malformed, address=Address(Kind.CASE), reason="?"), "unreadable: ?"),
+        (heard(Malformed, address=Address(Kind.DESCRIPTION), reason="?"), "unreadable: ?"),
+        (heard(Malformed, address=Address(Kind.HEALTH), reason="schema 2", schema=2), "unreadable: schema 2"),
+        (heard(Malformed, address=Address(Kind.FLAG), reason="schema 2", schema=2), "unreadable: schema 2"),
         (heard(Malformed, address=VERDICT, reason="no coverage"), "unreadable: no coverage"),
         (heard(Described, description("next-run"), stamps={"session": "next-run"}), "from an earlier run"),
         (heard(HealthReceived, health(), stamps={"session": "next-run"}), "from an earlier run"),
+        (heard(Cleared, address=Address(Kind.CASE)), "not known which specimen"),
         (heard(CaseChanged, case(specimen_id="S-2")), "of another specimen"),
         (heard(CaseChanged, case(case_id="C-8")), "of another specimen"),
         (heard(MapReceived, face_map(specimen_id="S-2")), "of another specimen"),
@@ -172,6 +178,29 @@ def test_what_readers_said_stands_beside_the_verdict_and_changes_nothing_of_it()
 )  # fmt: skip
 def test_what_readers_said_of_another_specimen_or_run_is_not_said_of_this_one(event: Event) -> None:
     assert listening(heard(DecisionReceived, decision()), event).decision_of("superior") is None
+
+
+@pytest.mark.parametrize("kind", [Kind.FLAG, Kind.HEALTH])
+def test_a_broken_sign_of_life_is_made_good_by_the_next_and_a_newer_one_stands(kind: Kind) -> None:
+    """One that was damaged says nothing of what is shown; one of a newer daemon may mean anything."""
+    assert not listening(heard(Malformed, address=Address(kind), reason="?")).is_stale(NOON, "superior")
+    newer = heard(Malformed, address=Address(kind), reason="schema 2", schema=2)
+    sound = heard(FlagReceived, flag()) if kind is Kind.FLAG else heard(HealthReceived, health())
+    assert listening(newer).stale_reason(NOON) == "unreadable: schema 2"
+    assert not listening(newer, sound).is_stale(NOON, "superior")
+
+
+@pytest.mark.parametrize("kind", [Kind.STATE, Kind.DESCRIPTION, Kind.CASE])
+def test_what_cannot_be_read_of_the_whole_is_made_good_by_what_can_be(kind: Kind) -> None:
+    sound = {
+        Kind.STATE: heard(StateChanged, state="ready"),
+        Kind.DESCRIPTION: heard(Described, description("run-1")),
+        Kind.CASE: heard(CaseChanged, case()),
+    }
+    broken = heard(Malformed, address=Address(kind), reason="?")
+    assert listening(broken).is_stale(NOON, "superior")
+    assert not listening(broken, sound[kind]).is_stale(NOON, "superior")
+    assert listening(broken, heard(Connected)).stale_reason(NOON) == "nobody publishes for this console"
 
 
 def test_a_readable_map_does_not_heal_an_unreadable_verdict() -> None:

@@ -127,6 +127,30 @@ def test_what_is_erased_is_nowhere_in_the_files_and_the_chain_holds(store: CaseS
     assert store.case_ids() == [CASE, "another"]
 
 
+def forged(store: CaseStore, body: events.CaseBody) -> None:
+    """Somebody who knows the hashes, and not the rules."""
+    head = store.head()
+    event = events.make_event(
+        seq=head.seq + 1, at=NOW, actor="mallory", case_id=CASE, body=body, previous=head.hash
+    )
+    store._insert(event)
+
+
+def test_a_case_that_was_erased_before_it_was_closed_is_found(store: CaseStore) -> None:
+    ready(store, "signed")
+    forged(store, events.Erased(rule="mine"))
+    tamper(store, "UPDATE events SET payload = NULL WHERE seq < 8")
+    assert verify(store.path).troubles == ("event 8: erased case case-7, which was never closed",)
+
+
+def test_an_event_on_a_case_that_was_erased_before_is_found(store: CaseStore) -> None:
+    close_case(store)
+    store.erase(CASE, "10 years after closing", actor="anna")
+    forged(store, bodies()["correlate"])
+    (trouble,) = verify(store.path).troubles
+    assert "is about case case-7, which was erased before" in trouble
+
+
 def test_an_erased_case_takes_nothing_more(store: CaseStore) -> None:
     close_case(store)
     store.erase(CASE, "10 years after closing", actor="anna")

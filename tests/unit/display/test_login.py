@@ -198,6 +198,28 @@ async def test_a_token_that_nobody_gave_out_opens_nothing(display: Display, site
             assert (await browser.get("/api/bscans", headers=cookie)).status_code == 401
 
 
+async def test_cookies_of_other_programs_on_this_machine_do_not_matter(
+    display: Display, site: Prepared
+) -> None:
+    async with browser_at(display, site) as browser:
+        await log_in(browser, READER, password(site, READER))
+        ours = f"__Host-octmargin={browser.cookies['__Host-octmargin']}"
+        for others in ("a[b]=c; {}", "{}; =", 'x="; {}', '\x7f; {}; y="1\\'):
+            answer = await browser.get("/api/bscans", headers={"cookie": others.format(ours)})
+            assert answer.status_code == 200
+
+
+async def test_what_somebody_types_does_not_move_the_cursor_of_the_log(
+    display: Display, site: Prepared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with browser_at(display, site) as browser:
+        await browser.post("/api/login", json={"user": "\x1b[2J\nINFO all is well", "password": "x"})
+    said = capsys.readouterr()
+    assert "login refused" in said.out + said.err
+    assert "\x1b[2J" not in said.out + said.err
+    assert "\nINFO" not in said.out + said.err
+
+
 async def test_another_server_gets_in_with_user_and_password_in_each_request(
     display: Display, site: Prepared
 ) -> None:

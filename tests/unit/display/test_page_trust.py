@@ -43,6 +43,7 @@ _CODES = {
     "no result": "no-result",
     "unreadable: .*": "unreadable",
     "from an earlier run": "earlier-run",
+    "not known which specimen is on the stage": "no-case",
     "of another specimen": "other-specimen",
     r"expired \d+ s ago": "expired",
 }

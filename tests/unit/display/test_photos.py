@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.unit.display.conftest import Display, displayed
 
 from octmargin.bus import BrokerSettings
-from octmargin.display import BscanStore, OwnResults, photos, server
+from octmargin.display import BscanStore, OwnResults, photos, protocols
 from octmargin.display.bscan_pictures import _chunk
 from octmargin.display.photos import MOST_PHOTO_BYTES, MOST_PHOTOS
 
@@ -195,6 +195,30 @@ async def test_a_photo_that_came_too_late_is_not_taken_for_the_next_specimen_s(
         assert (await browser.get("/api/photo")).status_code == 404
 
 
+async def test_photos_that_come_at_once_do_not_fill_memory(display: Display) -> None:
+    """Four come in; a fifth is told to wait before anything of it is kept."""
+    content, go_on = picture(), asyncio.Event()
+    under_way = [asyncio.Event() for _ in range(4)]
+
+    async def slowly(begun: asyncio.Event) -> AsyncIterator[bytes]:
+        yield content[:10]
+        begun.set()
+        await go_on.wait()
+        yield content[10:]
+
+    async with display.http() as browser:
+        putting = [
+            asyncio.create_task(browser.put("/api/photo", content=slowly(begun))) for begun in under_way
+        ]
+        for begun in under_way:
+            await begun.wait()
+        await browser.get("/api/site")
+        assert (await browser.put("/api/photo", content=content)).status_code == 503
+        go_on.set()
+        assert [(await put).status_code for put in putting] == [200] * 4
+        assert (await browser.put("/api/photo", content=content)).status_code == 200
+
+
 async def test_faces_are_placed_on_the_photo(display: Display) -> None:
     where = {"face": "superior", "x": 0.1, "y": 0.2, "width": 0.3, "height": 0.4, "angle_deg": 12.5}
     async with display.http() as browser:
@@ -266,7 +290,7 @@ async def test_photos_are_bounded(display: Display, stage: Stage) -> None:
 async def test_what_does_not_come_to_its_end_is_not_waited_for(
     stage: Stage, broker: BrokerSettings, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(server, "_REQUEST_S", 0.3)
+    monkeypatch.setattr(protocols, "REQUEST_S", 0.3)
     async with of(stage, broker) as display, display.http() as browser:
         answer, half = await asyncio.open_connection(display.host, display.port)
         half.write(begun)

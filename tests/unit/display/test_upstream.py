@@ -75,7 +75,9 @@ async def say_where(broker: BrokerSettings, url: str, user: User | None, site: P
 
 
 @asynccontextmanager
-async def two_displays(site: Prepared, url: str | None = None) -> AsyncIterator[tuple[Display, Display]]:
+async def two_displays(
+    site: Prepared, url: str | None = None, *, has_authority: bool = True
+) -> AsyncIterator[tuple[Display, Display]]:
     """The daemon's own, and one elsewhere that heard where it is."""
     files = {
         "certificate": str(site.folder / "broker" / "broker.pem"),
@@ -84,7 +86,7 @@ async def two_displays(site: Prepared, url: str | None = None) -> AsyncIterator[
     console = site.settings(USERS["or-3"])
     async with displayed(console, results=scanned(), **files) as own:
         await say_where(console, own.url if url is None else url, USERS["or-3"], site)
-        ca_file = str(site.folder / "broker" / "ca.pem")
+        ca_file = str(site.folder / "broker" / "ca.pem") if has_authority else ""
         elsewhere = displayed(site.settings(VIEWER), results=None, ca_file=ca_file, **files)
         async with elsewhere as other:
             yield own, other
@@ -154,6 +156,17 @@ async def test_passwords_are_sent_nowhere_that_is_not_safe(site: Prepared, url: 
         answer = await until_heard(far)
         assert answer.status_code == 502
         assert "not served over TLS" in answer.json()["error"]
+
+
+async def test_passwords_are_sent_nowhere_that_a_public_authority_alone_vouches_for(site: Prepared) -> None:
+    url = "https://display.example:8350/"
+    async with (
+        two_displays(site, url, has_authority=False) as (_, other),
+        logged_in(other, site, READER) as far,
+    ):
+        answer = await until_heard(far)
+    assert answer.status_code == 502
+    assert "display.ca_file" in answer.json()["error"]
 
 
 async def test_a_daemon_that_cannot_be_reached_is_told(site: Prepared) -> None:

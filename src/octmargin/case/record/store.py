@@ -28,6 +28,8 @@ _INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_ERASE = "UPDATE events SET payload = NULL WHERE case_id = ? AND seq < ?"
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -122,11 +124,7 @@ class CaseStore:
         What was there is overwritten in the file: False where somebody still reads it, so that it is overwritten when
         the last one has closed it. CaseRefusedError where the case is not closed.
         """
-        with self._writing():
-            erased = self._append(case_id, [Erased(rule=rule)], actor, at or datetime.now(UTC))
-            self._connection.execute(
-                "UPDATE events SET payload = NULL WHERE case_id = ? AND seq < ?", (case_id, erased.log_seq)
-            )
+        self.append(case_id, Erased(rule=rule), actor=actor, at=at)
         with explained(self.path):
             # Until then the pages that were overwritten are still in the write-ahead log.
             (is_busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -199,6 +197,8 @@ class CaseStore:
                 seq=head.seq + 1, at=at, actor=actor, case_id=case_id, body=body, previous=head.hash
             )
             self._insert(event)
+            if isinstance(body, Erased):
+                self._connection.execute(_ERASE, (case_id, event.seq))
             case = evolve(case, event, event.body())
             head = Head(event.seq, event.hash)
         if case is None:

@@ -88,6 +88,7 @@ class _Walk:
         self._cases: dict[str, CaseSnapshot | None] = {}
         """As far as they can be followed; None from the first event that cannot be read."""
         self._opened: set[str] = set()
+        self._closed: set[str] = set()
         self._erased: dict[str, int] = {}
         self._emptied: dict[str, list[int]] = {}
 
@@ -113,6 +114,10 @@ class _Walk:
         self._follow(event)
 
     def _follow(self, event: Event) -> None:
+        if event.case_id in self._erased:
+            self.troubles.append(f"event {event.seq}: is about case {event.case_id}, which was erased before")
+        if event.kind == "closed":
+            self._closed.add(event.case_id)
         if event.payload is None:
             self._emptied.setdefault(event.case_id, []).append(event.seq)
             self._cases[event.case_id] = None
@@ -137,6 +142,9 @@ class _Walk:
                 self.troubles.append(
                     f"event {left[0]}: what it said is gone, and case {case_id} was not erased"
                 )
+        for case_id, seq in self._erased.items():
+            if case_id not in self._closed:
+                self.troubles.append(f"event {seq}: erased case {case_id}, which was never closed")
         for head in heads:
             if head.seq not in self.hashes:
                 self.troubles.append(

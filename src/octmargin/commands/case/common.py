@@ -68,11 +68,16 @@ def tell(path: Path, case_id: str, *bodies: CaseBody) -> CaseSnapshot:
 
 def say(case: CaseSnapshot) -> None:
     """One line on the case, one on each of its specimens, and what somebody should know."""
-    typer.echo(f"case {case.case_id}: {case.phase}")
+    echo(f"case {case.case_id}: {case.phase}")
     for specimen in case.specimens:
-        typer.echo(f"  {specimen.specimen_id}: {specimen.kind}, {specimen.laterality}, {specimen.phase}")
+        echo(f"  {specimen.specimen_id}: {specimen.kind}, {specimen.laterality}, {specimen.phase}")
     for warning in warnings(case, datetime.now(UTC)):
-        typer.echo(f"  ! {warning}")
+        echo(f"  ! {warning}")
+
+
+def echo(line: str) -> None:
+    """Print a line; what came from elsewhere moves no cursor and changes no colour."""
+    typer.echo("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
 
 
 def warnings(case: CaseSnapshot, now: datetime) -> list[str]:

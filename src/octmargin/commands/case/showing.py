@@ -11,7 +11,7 @@ import typer
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
 from octmargin.case.record.store import CaseStore
-from octmargin.commands.case.common import CaseId, RecordFile, warnings
+from octmargin.commands.case.common import CaseId, RecordFile, echo, warnings
 from octmargin.commands.case.common import record as open_record
 from octmargin.words import counted, percent
 
@@ -58,7 +58,7 @@ def show(record: RecordFile, case_id: CaseId, json_output: AsJson = False) -> No
         typer.echo(msgspec.json.encode(case).decode())
         return
     for line in _text(case):
-        typer.echo(line)
+        echo(line)
 
 
 def _text(case: CaseSnapshot) -> list[str]:

@@ -11,7 +11,7 @@ export class AlarmsView {
   #store;
   #commands;
   #root;
-  #list = el("ul", { class: "alarm-list" });
+  #list = el("div", { class: "alarm-list" });
 
   constructor(root, store, commands) {
     this.#store = store;
@@ -41,7 +41,7 @@ export class AlarmsView {
       text: "Acknowledge",
       onclick: () => void this.#commands.give("acknowledge", { alarm_id: id }),
     });
-    const item = el("li", { class: "alarm", role: "alert" }, icon("alarm"), sign, text, known, button);
+    const item = el("div", { class: "alarm", role: "alert" }, icon("alarm"), sign, text, known, button);
     return Object.assign(item, { sign, text, known, button });
   }
 

@@ -10,8 +10,6 @@ import { PART } from "./store.js";
 import { capitalised, sayReason } from "./words.js";
 
 const STRIP = 14;
-// A frame that came so long ago is not live any more.
-const LIVE_MS = 2000;
 
 const RETRY_MS = 1000;
 // Misses in a row that are no frame on its way any more.
@@ -48,13 +46,15 @@ export class BscanView {
     const store = this.#store;
     const { face } = store;
     const now = store.now();
-    const isMoving = store.isLive && store.lastFrameAt !== null && now.monoMs - store.lastFrameAt < LIVE_MS;
+    const { isMoving } = store;
     const why = store.isLive ? store.trust.whyNotFrame(now) : store.trust.whyNotFace(face, now);
     const reason = why?.code === "no-result" || begun(why, store, face) ? null : why;
     const picture = withheld(reason) ? null : this.#choose(isMoving);
+    const isRunning = isMoving && reason === null;
+    show(this.#live, isRunning || (store.isScanning && !store.isLive));
     setAttribute(this.#live, "aria-pressed", String(store.isLive));
-    setText(this.#live, isMoving && reason === null ? "Live" : store.isLive ? "Newest" : "Back to live");
-    setAttribute(this.#live, "data-moving", isMoving && reason === null);
+    setText(this.#live, store.isLive ? "Live" : "Back to live");
+    setAttribute(this.#live, "data-moving", isRunning);
     setText(this.#label, this.#describe(picture));
     setAttribute(this.#root, "data-stale", reason !== null);
     const said = reason !== null ? `Not current: ${sayReason(reason)}` : picture === null ? this.#whyNone(isMoving) : "";
@@ -71,7 +71,8 @@ export class BscanView {
   // The picture of the frame that is asked for; while frames run in, the newest that has come of this sweep.
   #choose(isMoving) {
     const place = this.#place();
-    if (place.sweep === null) return null;
+    const { grid } = this.#store;
+    if (place.sweep === null || grid.worstOf(place.frame) === BLOCK.NOT_SCANNED) return null;
     const picture = this.#loader.get(place);
     if (picture === null && !this.#hasJustFailed(place)) this.#loader.want(place);
     if (picture !== null || !isMoving) return picture;
@@ -98,6 +99,8 @@ export class BscanView {
   }
 
   #whyNone(isMoving) {
+    const { grid, frame } = this.#store;
+    if (grid.worstOf(frame) === BLOCK.NOT_SCANNED) return "Not scanned yet";
     // The newest frame may be on its way from the engine to where it is kept.
     if (this.#misses === 0 || (isMoving && this.#misses < MISSES)) return "";
     return `No B-scan: ${this.#why}`;

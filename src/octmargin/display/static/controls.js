@@ -12,7 +12,7 @@ export class ControlsView {
   #store;
   #commands;
   #bar = el("div", { class: "bar", role: "group", "aria-label": "Controls" });
-  #replies = el("ul", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
+  #replies = el("div", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
   #buttons = new Map();
 
   constructor(root, store, commands) {
@@ -45,7 +45,7 @@ export class ControlsView {
     const isSelected = face === this.#store.tally.case?.face;
     const named = face ?? "face";
     this.#set("start", phase === "idle" && face !== null && !isScanned, `Start ${named}`);
-    this.#set("startAll", phase === "idle", "Start all left");
+    this.#set("startAll", phase === "idle", "Start all remaining");
     this.#set("pause", phase === "scanning", "Pause");
     this.#set("resume", phase === "paused", "Resume");
     this.#set("stop", phase === "scanning" || phase === "paused", "Stop");
@@ -98,7 +98,7 @@ export class ControlsView {
   async #register() {
     const answers = await ask({
       title: "New specimen",
-      text: "No patient's name or number here: identifiers are opaque.",
+      text: this.#registerWords(),
       action: "Register",
       fields: [
         { name: "kind", label: "Kind", kind: "choice", value: "lumpectomy", options: [["lumpectomy", "Lumpectomy"], ["shave", "Shave"], ["node", "Node"]] },
@@ -113,13 +113,20 @@ export class ControlsView {
     await this.#give("register", Object.fromEntries(given));
   }
 
+  #registerWords() {
+    const opaque = "No patient's name or number here: identifiers are opaque.";
+    const onStage = this.#store.tally.case;
+    if (!onStage?.specimen || onStage.phase === "closed") return opaque;
+    return `${opaque} Specimen ${onStage.specimen_id} is over then, and its results leave the displays.`;
+  }
+
   #showReplies() {
     const { replies } = this.#store;
     const byId = new Map(replies.map((reply) => [reply.id, reply]));
     syncChildren(
       this.#replies,
       replies.map(({ id }) => id),
-      () => el("li", { class: "reply" }),
+      () => el("p", { class: "reply" }),
       (item, id) => {
         const { command, outcome, reason, at } = byId.get(id);
         setAttribute(item, "data-outcome", outcome);

@@ -20,7 +20,7 @@ export class DecisionsView {
   #note = el("input", { type: "text", maxlength: "500", placeholder: "Note", "aria-label": "Note to the decision", autocomplete: "off" });
   #mark;
   #hint = el("p", { class: "none" });
-  #said = el("ul", { class: "said", "aria-label": "What readers said" });
+  #said = el("ul", { class: "said", "aria-label": "What readers said", tabindex: "0", data: { scrolls: "" } });
 
   constructor(root, store, commands, marking) {
     this.#store = store;

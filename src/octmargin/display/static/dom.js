@@ -72,7 +72,7 @@ const ICONS = {
   ],
   scanning: [
     ["rect", { x: 2.5, y: 2.5, width: 19, height: 19, class: "line" }],
-    ["path", { d: "M5.5 7h13M5.5 11h13M5.5 15h6", class: "line" }],
+    ["path", { d: "M2.5 2.5h19v9h-19Z", class: "fill" }],
   ],
   none: [["path", { d: "M5 12h14", class: "line" }]],
   stale: [

@@ -221,8 +221,10 @@ function badge(context, text, x, y, background, ink) {
 // A reader's region: dashed, black and white, so that it is no state of the algorithm's.
 function region(context, size, grid, mark, label) {
   const [perBlock, perFrame] = [size.width / grid.blocks, size.height / grid.frames];
-  const [x, y] = [mark.first_block * perBlock, mark.first_frame * perFrame];
-  const [width, height] = [(mark.last_block - mark.first_block + 1) * perBlock, (mark.last_frame - mark.first_frame + 1) * perFrame];
+  // Inwards by as much as the line is thick, so that none of it lies outside the map.
+  const [x, y] = [mark.first_block * perBlock + 2, mark.first_frame * perFrame + 2];
+  const width = (mark.last_block - mark.first_block + 1) * perBlock - 4;
+  const height = (mark.last_frame - mark.first_frame + 1) * perFrame - 4;
   context.lineWidth = 4;
   context.strokeStyle = "#000000";
   context.strokeRect(x, y, width, height);

@@ -22,6 +22,7 @@ export class FacesView {
   #side = el("p", { class: "side" });
   #orientation = el("p", { class: "orientation" });
   #convention = el("p", { class: "convention" });
+  #none = el("p", { class: "no-specimen", text: "No specimen is registered" });
   #summary = el("ul", { class: "summary", "aria-label": "Faces by verdict" });
   #drawn = new Map();
   #timer = null;
@@ -35,6 +36,7 @@ export class FacesView {
       el("div", { class: "marks" }, this.#side, this.#orientation),
       this.#convention,
       this.#tiles,
+      this.#none,
       legend,
       this.#summary,
     );
@@ -54,8 +56,10 @@ export class FacesView {
   #sayOrientation(laterality) {
     const { tally, site } = this.#store;
     const known = laterality === "left" || laterality === "right";
+    const isThere = Boolean(tally.case?.specimen);
+    show(this.#side.parentElement, isThere);
+    show(this.#none, !isThere);
     setText(this.#side, known ? laterality.toUpperCase() : "SIDE NOT SAID");
-    setAttribute(this.#side, "data-laterality", laterality);
     const said = tally.case?.specimen?.orientation;
     const convention = tally.case?.sutures || site.sutures;
     setText(this.#orientation, said || "orientation not said");
@@ -196,13 +200,17 @@ export function withheld(reason) {
 
 function tileWord(verdict, reason, isEmpty) {
   if (isEmpty) return "Not scanned";
-  if (reason === null) return verdict === null ? "No verdict yet" : VERDICTS[verdict.verdict];
-  return verdict?.verdict === "suspicious" && !withheld(reason) ? "Not current; was suspicious" : "Not current";
+  return reason === null && verdict === null ? "No verdict yet" : "Not current";
+}
+
+// What a verdict was is repeated only where it was a warning.
+export function wasSuspicious(verdict, reason) {
+  return verdict?.verdict === "suspicious" && reason !== null && !withheld(reason);
 }
 
 function tileFigures(verdict, reason, isEmpty) {
   if (isEmpty) return "";
-  if (reason !== null) return sayReason(reason);
+  if (reason !== null) return `${wasSuspicious(verdict, reason) ? "was suspicious; " : ""}${sayReason(reason)}`;
   if (verdict === null) return "";
   return `${percent(verdict.coverage)} seen, ${millimetres(verdict.visualised_depth_mm)} deep`;
 }

@@ -58,7 +58,8 @@ export class KeyViewsView {
     const number = el("span", { class: "keyview-number" });
     const text = el("span", { class: "keyview-text" });
     const reader = el("span", { class: "keyview-reader" });
-    const button = el("button", { type: "button", class: "keyview" }, canvas, number, text, reader);
+    const hidden = el("span", { class: "visually-hidden", text: "Key view" });
+    const button = el("button", { type: "button", class: "keyview" }, canvas, hidden, number, text, reader);
     const item = el("li", {}, button);
     Object.assign(item, { canvas, number, text, reader, button, face });
     item.isLoaded = false;
@@ -75,11 +76,6 @@ export class KeyViewsView {
     setText(item.reader, said === null ? "" : `${said.by} ${DECISION_WORDS[said.word]}`);
     show(item.reader, said !== null);
     setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
-    setAttribute(
-      item.button,
-      "aria-label",
-      `Key view ${view.number}: B-scan ${view.frame + 1}, ${item.text.textContent}${said ? `, ${item.reader.textContent}` : ""}`,
-    );
     if (!item.isLoaded) this.#load(item, view, verdict);
   }
 

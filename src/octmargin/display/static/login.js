@@ -2,6 +2,7 @@
 
 import { HttpError, api } from "./api.js";
 import { el, setText } from "./dom.js";
+import { NOTICE } from "./words.js";
 
 const KEY = "octmargin.login";
 
@@ -39,6 +40,7 @@ export function askForLogin(root, why = "") {
     el("div", { class: "field" }, el("label", { for: "login-password", text: "Password" }), password),
     refused,
     submit,
+    el("p", { class: "notice", text: NOTICE }),
   );
   root.replaceChildren(form);
   root.hidden = false;
@@ -53,6 +55,7 @@ export function askForLogin(root, why = "") {
         await api.login(login.user, login.password);
         sessionStorage.setItem(KEY, JSON.stringify(login));
         root.hidden = true;
+        root.replaceChildren();
         resolve(login);
       } catch (error) {
         const words = error instanceof HttpError ? error.message : "the login failed";

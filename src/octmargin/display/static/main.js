@@ -165,6 +165,7 @@ async function loadSite() {
 async function enter() {
   let site = await loadSite();
   if (site.login !== "required") return { site, login: null };
+  byId("boot").hidden = true;
   let login = keptLogin();
   let why = "";
   for (;;) {

@@ -29,6 +29,8 @@ export class PhotoView {
   #saving = null;
   #version = 0;
   #said = "";
+  // The area that is about to be drawn, for the keys to move it.
+  #focused = null;
 
   constructor(root, store, api, commands) {
     this.#store = store;
@@ -91,6 +93,9 @@ export class PhotoView {
         area.style.width = `${100 * place.width}%`;
         area.style.height = `${100 * place.height}%`;
         area.style.transform = `rotate(${place.angle_deg}deg)`;
+        if (face !== this.#focused) return;
+        area.focus();
+        this.#focused = null;
       },
     );
   }
@@ -137,8 +142,8 @@ export class PhotoView {
   #placeHere() {
     const { face } = this.#store;
     if (!this.#placements.has(face)) this.#placements.set(face, { ...FIRST });
+    this.#focused = face;
     this.#change(face, {});
-    this.#areas.querySelector(`[data-face="${CSS.escape(face)}"]`)?.focus();
   }
 
   async #save(face) {

@@ -1,6 +1,7 @@
 // Scrolling through all B-scans of the face that is shown, with what stands out in each.
 
 import { el, fitCanvas, setAttribute, setText } from "./dom.js";
+import { begun } from "./faces.js";
 import { BLOCK } from "./messages.js";
 import { patternOf } from "./patterns.js";
 import { PART } from "./store.js";
@@ -9,8 +10,9 @@ const PAGE = 10;
 const KEYS = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -PAGE, PageDown: PAGE };
 
 export class ScrubberView {
-  parts = [PART.MAP, PART.LOOK, PART.FRAME, PART.BSCANS, PART.FACES];
+  parts = [PART.MAP, PART.LOOK, PART.FRAME, PART.BSCANS, PART.FACES, PART.TRUST];
   #store;
+  #root;
   #strip = el("canvas", { class: "strip", "aria-hidden": "true" });
   #range = el("input", { type: "range", class: "scrubber", min: "0", step: "1", "aria-label": "B-scan" });
   #kept = el("p", { class: "kept" });
@@ -18,23 +20,26 @@ export class ScrubberView {
 
   constructor(root, store) {
     this.#store = store;
+    this.#root = root;
     root.append(this.#strip, this.#range, this.#kept);
     this.#range.addEventListener("input", () => store.lookAtFrame(Number(this.#range.value)));
     this.#range.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("keydown", (event) => {
-      // Where a person types, or opens a list, the keys are theirs.
-      if (event.target.closest?.("input, textarea, select, dialog")) return;
+      // Where a person types, or scrolls, the keys are for that.
+      if (event.target.closest?.("input, textarea, select, dialog, [data-scrolls]")) return;
       this.#key(event);
     });
   }
 
   update() {
-    const { grid, frame } = this.#store;
+    const { face, grid, frame, trust } = this.#store;
     const last = Math.max(0, grid.frames - 1);
     setAttribute(this.#range, "max", last);
     if (this.#range.value !== String(frame)) this.#range.value = String(frame);
     setAttribute(this.#range, "aria-valuetext", `B-scan ${frame + 1} of ${grid.frames}`);
     this.#range.disabled = grid.frames === 0;
+    const reason = face === null ? null : trust.whyNotMap(face, this.#store.now());
+    setAttribute(this.#root, "data-stale", reason !== null && !begun(reason, this.#store, face));
     this.#sayKept();
     this.#draw(grid);
   }

@@ -38,6 +38,8 @@ const PARTS_OF = {
 };
 
 const MOST_FACES = 64;
+// A frame that came so long ago is not live any more.
+const MOVING_MS = 2000;
 
 export class Store {
   #dirty = new Set(Object.values(PART));
@@ -140,13 +142,22 @@ export class Store {
     return this.look.frame === null && this.face === this.faceOnStage;
   }
 
-  // The frame that is shown: of the live face the newest, else the one that was chosen.
+  // Whether frames of the face that is shown are running in, and the newest is shown.
+  get isMoving() {
+    const flag = this.tally.lastFlag;
+    const isOfThis = this.isLive && flag?.face === this.face && flag.sweep === this.grid.sweep;
+    return Boolean(isOfThis) && this.clock.now().monoMs - this.lastFrameAt < MOVING_MS;
+  }
+
+  // The frame that is shown: the one that was chosen; else the newest while the face is scanned, and then the most
+  // suspicious.
   get frame() {
     if (this.look.frame !== null) return this.look.frame;
     const flag = this.tally.lastFlag;
-    if (flag !== null && flag.face === this.face && this.#isOfStage(flag)) return flag.frame_index;
-    const view = this.verdictOf(this.face)?.key_views[0];
-    return view?.frame ?? this.#lastScanned();
+    const verdict = this.verdictOf(this.face);
+    const isComplete = verdict?.provisional === false && verdict.sweep === this.grid.sweep;
+    if (!isComplete && flag?.face === this.face && this.#isOfStage(flag)) return flag.frame_index;
+    return verdict?.key_views[0]?.frame ?? this.#lastScanned();
   }
 
   // Number of the key view that was chosen; it is one of its own sweep alone.
@@ -228,7 +239,7 @@ export class Store {
 
   #isOnStage(face) {
     const { verdict, map, unreadable } = this.tally.faces.get(face);
-    return Boolean(unreadable) || [verdict, map].some((result) => result && this.#isOfStage(result));
+    return unreadable.size > 0 || [verdict, map].some((result) => result && this.#isOfStage(result));
   }
 
   #lastScanned() {

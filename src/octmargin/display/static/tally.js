@@ -6,6 +6,10 @@
 import { KIND } from "./topics.js";
 
 export const SILENCE_LIMIT_S = 5;
+// Nothing can be believed while one of these cannot be read: whose results they are is not known.
+const STANDS_UNREAD = [KIND.STATE, KIND.DESCRIPTION, KIND.CASE];
+// One of these that is broken is made good by the next; where they are newer, none will.
+const STANDS_UNREAD_IF_NEWER = [KIND.FLAG, KIND.HEALTH];
 const LATENCY_SAMPLES = 10_000;
 const RATE_WINDOW_MS = 2000;
 const GAP_MEMORY = 10_000;
@@ -89,12 +93,14 @@ export function isAbout(onStage, result) {
 }
 
 function emptyFace() {
-  return { verdict: null, map: null, decision: null, unreadable: "", unreadableSchema: 0 };
+  // `unreadable`: by kind, why the last verdict or map could not be read.
+  return { verdict: null, map: null, decision: null, unreadable: new Map() };
 }
 
 // Feed it events in their order (`toEvent` of messages.js, `connected`, `lost`); read the attributes at any time.
 export class Tally {
   #session = "";
+  #unreadable = new Map();
   #past = [];
   #aliveAtMs = null;
   #silenceLimitMs;
@@ -127,6 +133,7 @@ export class Tally {
 
   // Takes note of an event; true where it was of the present and no repetition.
   add(event) {
+    if (event.address) this.#noteReadability(event);
     switch (event.type) {
       case "connected":
         this.disconnectedBecause = "";
@@ -184,6 +191,7 @@ export class Tally {
 
   whyNotLive(nowMs) {
     if (this.disconnectedBecause) return { code: "broker", text: this.disconnectedBecause };
+    for (const reason of this.#unreadable.values()) return reason;
     if (this.state === null) return { code: "nobody" };
     if (this.state !== "ready") return { code: "state", state: this.state };
     if (this.#aliveAtMs === null) return { code: "no-sign" };
@@ -194,20 +202,25 @@ export class Tally {
   whyNotValid(name, nowMs) {
     const face = this.faces.get(name);
     const results = [face?.verdict, face?.map].filter((result) => result);
-    if (face?.unreadable) {
-      return { code: "unreadable", text: face.unreadable, schema: face.unreadableSchema };
-    }
+    for (const reason of face?.unreadable.values() ?? []) return reason;
     if (results.length === 0) return { code: "no-result" };
     if (results.some((result) => result.session !== this.#session)) return { code: "earlier-run" };
-    if (this.case && results.some((result) => !isAbout(this.case, result))) {
-      return { code: "other-specimen" };
-    }
+    if (this.case === null) return { code: "no-case" };
+    if (results.some((result) => !isAbout(this.case, result))) return { code: "other-specimen" };
     const overMs = Math.max(...results.map((result) => nowMs - result.valid_until));
     return overMs > 0 ? { code: "expired", seconds: overMs / 1000 } : null;
   }
 
+  #noteReadability({ type, address: { kind }, reason, schema }) {
+    if (type !== "malformed") this.#unreadable.delete(kind);
+    else if (STANDS_UNREAD.includes(kind) || (schema > 0 && STANDS_UNREAD_IF_NEWER.includes(kind))) {
+      this.#unreadable.set(kind, { code: "unreadable", text: reason, schema });
+    }
+  }
+
   // The broker's memory is the start anew: what was taken back while we were away is not in it.
   #forgetWhatTheBrokerRepeats() {
+    this.#unreadable.clear();
     this.state = null;
     this.description = null;
     this.case = null;
@@ -242,8 +255,7 @@ export class Tally {
       return false;
     }
     const face = this.#face(event.message.face);
-    face.unreadable = "";
-    face.unreadableSchema = 0;
+    face.unreadable.delete(event.type);
     if (event.type === KIND.MAP) face.map = event.message;
     else face.verdict = event.message;
     return true;
@@ -280,9 +292,7 @@ export class Tally {
   #distrust({ address, reason, schema }) {
     this.#forget(address);
     if (address.kind === KIND.MAP || address.kind === KIND.VERDICT) {
-      const face = this.#face(address.name);
-      face.unreadable = reason;
-      face.unreadableSchema = schema;
+      this.#face(address.name).unreadable.set(address.kind, { code: "unreadable", text: reason, schema });
     }
   }
 }

@@ -9,16 +9,11 @@ export const SILENCE_LIMIT_S = 1.5;
 export const CLOCK_LIMIT_S = 2;
 const OFFSETS_FROM_MS = 1300;
 
-const ANY_UNREADABLE_STANDS = [KIND.STATE, KIND.DESCRIPTION, KIND.CASE];
-// One of these that is broken is made good by the next; where they are newer, none will.
-const NEWER_STANDS = [KIND.FLAG, KIND.HEALTH];
-
 export class Trust {
   #silenceLimitMs;
   #clockLimitMs;
   #heardMonoMs = null;
   #offsets = [];
-  #unreadable = new Map();
   #gaps = new Map();
   #newestFlags = new Map();
   #flagsGoOnIn = "";
@@ -35,7 +30,6 @@ export class Trust {
     const gapsBefore = event.type === KIND.FLAG ? this.#gapsOf(event.message.session) : 0;
     const counts = this.tally.add(event);
     if (!event.address) return counts;
-    this.#noteReadability(event);
     if (event.type === KIND.FLAG || event.type === KIND.HEALTH) this.#takeLive(event, monoMs, counts);
     if (event.type === KIND.FLAG && counts) this.#takeFlag(event.message, gapsBefore);
     if (event.type === KIND.MAP) this.#takeMap(event.message);
@@ -45,9 +39,7 @@ export class Trust {
   // Why nothing on the page may be shown as current; null where all is well.
   whyNotLive(now) {
     const { tally } = this;
-    if (tally.disconnectedBecause) return { code: "broker", text: tally.disconnectedBecause };
     return (
-      this.#whyUnreadable() ??
       tally.whyNotLive(now.wallMs) ??
       this.#whySilent(now) ??
       this.#whyClockIsOff(now) ??
@@ -88,19 +80,12 @@ export class Trust {
   #startAnew() {
     this.#heardMonoMs = null;
     this.#offsets = [];
-    this.#unreadable.clear();
     this.#gaps.clear();
     this.#newestFlags.clear();
   }
 
   #gapsOf(session) {
     return session === this.tally.session ? this.tally.flags.gaps : 0;
-  }
-
-  #noteReadability({ type, address, reason, schema }) {
-    const key = `${address.kind}/${address.name}`;
-    if (type !== "malformed") this.#unreadable.delete(key);
-    else this.#unreadable.set(key, { kind: address.kind, text: reason, schema });
   }
 
   #takeLive(event, monoMs, counts) {
@@ -126,14 +111,6 @@ export class Trust {
   #takeMap(map) {
     const gap = this.#gaps.get(map.face);
     if (gap !== undefined && map.published_at >= gap.publishedAt) this.#gaps.delete(map.face);
-  }
-
-  #whyUnreadable() {
-    for (const { kind, text, schema } of this.#unreadable.values()) {
-      const stands = ANY_UNREADABLE_STANDS.includes(kind) || (schema > 0 && NEWER_STANDS.includes(kind));
-      if (stands) return { code: "unreadable", text, schema };
-    }
-    return null;
   }
 
   #whySilent(now) {

@@ -1,7 +1,7 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { begun, decisionOnFace, shownVerdict, withheld } from "./faces.js";
+import { begun, decisionOnFace, shownVerdict, wasSuspicious } from "./faces.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
 
@@ -18,7 +18,7 @@ export class VerdictView {
   #near = el("dd");
   #figures;
   #nearLabel = el("dt", { text: "nearest" });
-  #reasons = el("p", { class: "verdict-reasons" });
+  #reasons = el("p", { class: "verdict-reasons", tabindex: "0", data: { scrolls: "" } });
   #reader = el("p", { class: "verdict-reader" });
 
   constructor(root, store) {
@@ -49,11 +49,11 @@ export class VerdictView {
     const shown = isCurrent ? shownVerdict(store, face) : "";
     const hasBegun = begun(reason, store, face);
     const isEmpty = hasBegun || reason?.code === "no-result" || (verdict === null && reason === null);
-    setText(this.#face, face === null ? "No face" : capitalised(face));
+    setText(this.#face, face === null ? "" : capitalised(face));
     setAttribute(this.#root, "data-verdict", shown);
     setAttribute(this.#root, "data-stale", !isCurrent && !isEmpty);
     setIcon(this.#sign, shown || (isEmpty ? "none" : "stale"));
-    setText(this.#word, shown ? VERDICTS[shown] : hasBegun ? "Scan has begun" : isEmpty ? "Not scanned" : "Not current");
+    setText(this.#word, shown ? VERDICTS[shown] : hasBegun ? "Scan has begun" : face === null ? "No specimen" : isEmpty ? "Not scanned" : "Not current");
     setText(this.#tag, isCurrent ? (verdict.provisional ? "so far, not the last word" : "sweep complete") : "");
     show(this.#tag, isCurrent);
     show(this.#figures, isCurrent);
@@ -76,8 +76,6 @@ export class VerdictView {
   }
 }
 
-// Why a verdict is not shown; what it was is repeated only where it was a warning.
 function whyNot(verdict, reason) {
-  const was = verdict?.verdict === "suspicious" && !withheld(reason) ? "; was suspicious" : "";
-  return `${capitalised(sayReason(reason))}${was}`;
+  return `${capitalised(sayReason(reason))}${wasSuspicious(verdict, reason) ? "; was suspicious" : ""}`;
 }

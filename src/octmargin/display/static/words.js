@@ -46,7 +46,7 @@ export const VERDICTS = {
 
 export const BLOCK_WORDS = ["not scanned", "lost", "poor", "nothing suspicious", "suspicious"];
 
-export const DECISION_WORDS = { agree: "agrees", disagree: "disagrees", unsure: "unsure" };
+export const DECISION_WORDS = { agree: "agrees", disagree: "disagrees", unsure: "is unsure" };
 
 // A share as a percentage, rounded down: 0.9971 is 99 %, never 100 %.
 export function percent(share) {

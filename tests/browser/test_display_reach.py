@@ -1,0 +1,207 @@
+"""The page is for everybody: read without colour and from afar, used without a mouse, on three sizes of screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+from tests.browser.conftest import SCREENS, Room, room_of, screen
+from tests.browser.looking import judged, opened, picture, tile
+
+AXE = (Path(__file__).with_name("vendor") / "axe.min.js").read_text()
+_AXE_RUN = """() => axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    rules: { "color-contrast-enhanced": { enabled: true } },
+}).then(({ violations }) => violations.map(({ id, impact, nodes }) =>
+    [id, impact, nodes.map(({ target, failureSummary }) => `${target}: ${failureSummary}`)]))"""
+# Contrast of every text in view with everything that may lie behind it, each colour of a gradient too.
+_CONTRASTS = """() => {
+    const channel = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+    const colours = (text) => [...text.matchAll(/rgba?\\(([^)]+)\\)/g)].map(([, inside]) => {
+        const [r, g, b, a = 1] = inside.split(",").map(Number);
+        return [r, g, b, a];
+    });
+    const grounds = (node) => {
+        for (let at = node; at !== null; at = at.parentElement) {
+            const style = getComputedStyle(at);
+            const behind = colours(style.backgroundImage + style.backgroundColor);
+            const seen = behind.filter((colour) => colour[3] > 0.7);
+            if (seen.length) return seen;
+        }
+        return [[0, 0, 0]];
+    };
+    const poor = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const { textContent, parentElement } = walker.currentNode;
+        const isRead = textContent.trim() && parentElement.checkVisibility({ visibilityProperty: true });
+        if (!isRead || parentElement.closest(".visually-hidden, script, noscript")) continue;
+        const ink = light(colours(getComputedStyle(parentElement).color)[0]);
+        for (const ground of grounds(parentElement)) {
+            const [bright, dark] = [ink, light(ground)].sort((a, b) => b - a);
+            const contrast = (bright + 0.05) / (dark + 0.05);
+            if (contrast < 7) poor.push(`${textContent.trim()}: ${contrast.toFixed(1)} in ${parentElement.className}`);
+        }
+    }
+    return poor;
+}"""
+_FOCUS = """() => {
+    const at = document.activeElement;
+    const { outlineStyle, outlineWidth } = getComputedStyle(at);
+    const named = at.getAttribute("aria-label") || at.textContent.trim() || at.id;
+    return [named, at === document.body, outlineStyle !== "none" && parseFloat(outlineWidth) >= 2];
+}"""
+_MUST_REACH = """() => [...document.querySelectorAll("button, input, summary, [tabindex='0'], [role=tab]")]
+    .filter((each) => each.checkVisibility({ visibilityProperty: true }) && !each.disabled && each.tabIndex >= 0)
+    .map((each) => each.getAttribute("aria-label") || each.textContent.trim() || each.id)"""
+_OVERFLOWS = """() => {
+    const out = [];
+    const large = ".tile-word, .tile-face, .verdict-word, .face-name, .side, .notice, .synthetic";
+    for (const node of document.querySelectorAll(large)) {
+        const box = node.getBoundingClientRect();
+        const cut = node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline";
+        const tile = node.closest(".tile")?.getBoundingClientRect();
+        const outside = tile && (box.right > tile.right + 1 || box.bottom > tile.bottom + 1);
+        const isBad = cut || outside || box.right > innerWidth + 1;
+        if (box.width && isBad) out.push(`${node.className}: ${node.textContent}`);
+    }
+    if (document.documentElement.scrollWidth > innerWidth) out.push("the page is wider than the screen");
+    return out;
+}"""
+_PERIOD_S = "(node) => parseFloat(getComputedStyle(node).animationDuration)"
+FACES = ("superior", "inferior", "medial", "lateral", "anterior", "posterior")
+DRESSED: dict[str, Any] = {
+    "case": {"laterality": "left", "orientation": "short superior, long lateral", "label": "main"},
+    "orientation": {"ink": dict.fromkeys(FACES, "yellow"), "sutures": "short superior, long lateral"},
+}
+
+
+@asynccontextmanager
+async def _scanned(browser: Browser, room: Room, size: str) -> AsyncIterator[Page]:
+    """A page on a screen of that size, on which all six faces have been scanned."""
+    async with screen(browser, size) as context:
+        page = await opened(await context.new_page(), room)
+        for face in FACES:
+            await judged(page, face)
+        yield page
+
+
+@pytest.fixture
+async def dressed(tmp_path: Path) -> AsyncIterator[Room]:
+    """A room that says of its specimen all there is to say."""
+    async with room_of(tmp_path, **DRESSED) as room:
+        yield room
+
+
+async def _violations(page: Page) -> list[Any]:
+    await page.evaluate(AXE)
+    found: list[Any] = await page.evaluate(_AXE_RUN)
+    return found
+
+
+async def test_on_every_screen_all_is_legible_and_nothing_is_cut(browser: Browser, dressed: Room) -> None:
+    for size, (_, height) in SCREENS.items():
+        async with _scanned(browser, dressed, size) as page:
+            await picture(page, f"size-{size}")
+            assert await page.evaluate(_OVERFLOWS) == [], size
+            assert await page.evaluate(_CONTRASTS) == [], size
+            assert await _violations(page) == [], size
+            for selector in (".synthetic", "#notice", ".side", ".verdict-word", ".map-over", ".bscan"):
+                box = await page.locator(selector).first.bounding_box()
+                assert box is not None, selector
+                assert box["y"] + min(box["height"], 20) <= height, (
+                    f"{selector} is not in view on the {size} screen"
+                )
+
+
+async def test_what_is_stale_or_wrong_is_legible_too(browser: Browser, dressed: Room) -> None:
+    async with _scanned(browser, dressed, "wide") as page:
+        await dressed.unplug_console()
+        await expect(page.locator(".alarm")).to_be_visible(timeout=10_000)
+        await expect(page.locator("#trust")).to_be_visible()
+        assert await page.evaluate(_CONTRASTS) == []
+        assert await _violations(page) == []
+        await page.get_by_role("button", name=re.compile("Acknowledge")).click()
+        await expect(page.locator(".alarm")).to_contain_text("acknowledged by local")
+        assert await page.evaluate(_CONTRASTS) == []
+        await picture(page, "alarm-acknowledged")
+        await page.get_by_text("Details", exact=True).click()
+        await page.get_by_role("tab", name="Photo").click()
+        assert await page.evaluate(_CONTRASTS) == []
+        assert await _violations(page) == []
+        await picture(page, "details")
+
+
+async def test_everything_is_reached_with_the_keyboard_and_the_focus_is_seen(
+    browser: Browser, dressed: Room
+) -> None:
+    async with _scanned(browser, dressed, "wide") as page:
+        # Nothing that comes and goes while a face is scanned.
+        wanted = [name for name in await page.evaluate(_MUST_REACH) if "Key view" not in name]
+        reached: list[str] = []
+        for _ in range(len(wanted) + 20):
+            await page.keyboard.press("Tab")
+            name, is_nowhere, is_seen = await page.evaluate(_FOCUS)
+            if is_nowhere:
+                continue
+            assert is_seen, f"the focus on {name} cannot be seen"
+            reached.append(name)
+        missing = [name for name in wanted if name not in reached and not _is_moving(name)]
+        assert missing == []
+
+
+def _is_moving(name: str) -> bool:
+    """Whether a control says something else every moment: the map, the tiles."""
+    return any(
+        word in name
+        for word in ("map", *(face.capitalize() for face in FACES), "Agree", "Disagree", "Unsure")
+    )
+
+
+async def test_a_dialog_is_worked_with_the_keys_and_gives_the_focus_back(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with room_of(tmp_path, scan={"begin": "on-command"}) as room, screen(browser) as context:
+        page = await opened(await context.new_page(), room)
+        await page.get_by_role("button", name="New specimen").focus()
+        await page.keyboard.press("Enter")
+        assert await _violations(page) == []
+        assert await page.evaluate(_CONTRASTS) == []
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(page.get_by_role("button", name="New specimen")).to_be_focused()
+        await page.keyboard.press("Enter")
+        # Kind, side, orientation, label, identifier, Cancel, Register.
+        for key in ("Tab", "Space", *["Tab"] * 4, "Tab", "Enter"):
+            await page.keyboard.press(key)
+        await expect(page.locator(".side")).to_have_text("LEFT")
+
+
+async def test_nothing_moves_where_a_person_wants_no_motion(browser: Browser, room: Room) -> None:
+    context = await browser.new_context(reduced_motion="reduce")
+    page = await opened(await context.new_page(), room)
+    moving = await page.evaluate(
+        "() => document.getAnimations().filter(({ playState }) => playState === 'running').length"
+    )
+    assert moving == 0
+    await context.close()
+
+
+async def test_alarms_flash_as_the_standard_has_it_and_no_faster_than_is_safe(
+    browser: Browser, dressed: Room
+) -> None:
+    async with _scanned(browser, dressed, "small") as page:
+        await dressed.unplug_console()
+        await expect(page.locator(".alarm")).to_have_attribute("data-priority", "medium", timeout=10_000)
+        period_s = await page.locator(".alarm-sign").evaluate(
+            "(node) => parseFloat(getComputedStyle(node).animationDuration)"
+        )
+        # IEC 60601-1-8: medium 0.4 to 0.8 Hz.
+        assert 0.4 <= 1 / period_s <= 0.8
+        assert await tile(page, "superior").get_attribute("data-verdict") == ""

@@ -1,0 +1,316 @@
+"""A whole specimen through the page: registered, scanned, looked at, decided about, scanned again, closed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from PIL import Image
+from playwright.async_api import Browser, Page, expect
+from tests.browser.conftest import Room, room_of, screen
+from tests.browser.looking import COMES_MS, current, judged, opened, picture, tile, verdict_of
+from tests.unit.bus.conftest import mosquitto_path
+from tests.unit.site.conftest import USERS, Prepared, prepared
+
+from octmargin.bus.decisions import DecisionMessage
+from octmargin.bus.events import DecisionReceived
+from octmargin.site.users import User
+
+FACES = ("superior", "inferior", "medial", "lateral", "anterior", "posterior")
+ON_COMMAND = {"begin": "on-command"}
+ORIENTATION = {"ink": {"superior": "red", "posterior": "black"}, "sutures": "short superior, long lateral"}
+# A command that the network delivers twice.
+_DELIVER_TWICE = """() => {
+    const { link } = window.octmargin;
+    const publish = link.publish.bind(link);
+    link.publish = async (...command) => { await publish(...command); await publish(...command); };
+}"""
+# Somebody who goes around what the page offers.
+_FORCE = "() => window.octmargin.commands.give('start', { all: true }).then(({ outcome }) => outcome)"
+
+
+@asynccontextmanager
+async def _page(browser: Browser, size: str = "wide") -> AsyncIterator[Page]:
+    async with screen(browser, size) as context:
+        page = await context.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        assert not complaints, f"the page failed: {complaints}"
+
+
+async def _register(page: Page, label: str = "main") -> None:
+    await page.get_by_role("button", name="New specimen").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("radio", name="Left").check()
+    await dialog.get_by_label("Orientation").fill("short superior, long lateral")
+    await dialog.get_by_label("Label").fill(label)
+    await picture(page, "register")
+    await dialog.get_by_role("button", name="Register").click()
+    await expect(page.locator(".side")).to_have_text("LEFT")
+
+
+async def _confirm(page: Page, action: str) -> None:
+    await page.get_by_role("dialog").get_by_role("button", name=action, exact=True).click()
+
+
+async def _reply(page: Page, text: str) -> None:
+    await expect(page.locator(".reply").first).to_contain_text(text, timeout=10_000)
+
+
+async def _phase(page: Page, phase: str) -> None:
+    await expect(page.locator(".phase")).to_have_attribute("data-phase", phase, timeout=COMES_MS)
+
+
+async def _said_by_readers(room: Room, face: str) -> DecisionMessage:
+    async with room.events() as heard:
+        while True:
+            event = await heard.get()
+            if isinstance(event, DecisionReceived) and event.message.face == face:
+                return event.message
+
+
+async def test_a_specimen_from_its_registration_to_its_end(browser: Browser, tmp_path: Path) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND, orientation=ORIENTATION) as room, _page(browser) as page:
+        await opened(page, room)
+        await expect(page.locator(".specimen")).to_have_text("No specimen registered")
+        await picture(page, "story-1-nothing-registered")
+        await _register(page)
+        await _reply(page, "Register: done")
+        await expect(page.locator(".tile")).to_have_count(6)
+        await expect(tile(page, "superior").locator(".ink")).to_have_text("red")
+
+        await page.get_by_role("button", name="Start all remaining").click()
+        await _phase(page, "scanning")
+        await picture(page, "story-2-scanning")
+        for face in FACES:
+            await judged(page, face)
+        await _phase(page, "idle")
+        await picture(page, "story-3-six-faces")
+
+        await expect(tile(page, "posterior")).to_have_attribute("data-verdict", "suspicious")
+        await tile(page, "posterior").click()
+        await expect(page.locator(".verdict-word")).to_have_text("Suspicious")
+        view = page.locator(".keyview").first
+        await view.click()
+        expected = await verdict_of(room, "posterior")
+        await expect(page.locator(".frame-label")).to_contain_text(
+            f"B-scan {expected.key_views[0].frame + 1} of 12"
+        )
+
+        await page.get_by_label("Note to the decision").fill("cautery")
+        await page.get_by_role("button", name="Disagree", exact=True).click()
+        await _reply(page, "Decide: done")
+        await expect(view).to_contain_text("local disagrees")
+        await expect(page.locator(".said")).to_contain_text("cautery")
+        await tile(page, "posterior").click()
+        await page.get_by_role("button", name="Unsure", exact=True).click()
+        await expect(tile(page, "posterior").locator(".tile-reader")).to_have_text("local is unsure")
+        # What the reader says stands beside what the algorithm says, and changes nothing of it.
+        await expect(tile(page, "posterior")).to_have_attribute("data-verdict", "suspicious")
+        await picture(page, "story-4-decided")
+        said = await _said_by_readers(room, "posterior")
+        assert [(each.subject, each.word, each.note) for each in said.decisions] == [
+            ("cluster", "disagree", "cautery"),
+            ("face", "unsure", ""),
+        ]
+
+        await page.get_by_role("button", name="Rescan posterior").click()
+        await picture(page, "story-5-confirm-rescan")
+        await _confirm(page, "Rescan")
+        await _phase(page, "scanning")
+        await _phase(page, "idle")
+        await judged(page, "posterior")
+        assert (await verdict_of(room, "posterior")).sweep > expected.sweep
+        await expect(page.locator(".said li").first).to_contain_text("of an earlier sweep")
+        await expect(tile(page, "posterior").locator(".tile-reader")).to_be_hidden()
+
+        await page.get_by_role("button", name="Close specimen").click()
+        await _confirm(page, "Close")
+        await _phase(page, "closed")
+        await picture(page, "story-6-closed")
+        await _register(page, "shave")
+        await expect(page.locator(".tile[data-empty]")).to_have_count(6)
+
+
+async def test_a_region_is_marked_by_hand_and_with_the_keys(browser: Browser, tmp_path: Path) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await tile(page, "medial").click()
+        await page.get_by_role("button", name="Start medial").click()
+        await judged(page, "medial")
+        await _phase(page, "idle")
+
+        field = await page.locator(".map-over").bounding_box()
+        assert field is not None
+        at = lambda frame, block: (  # noqa: E731 - a place on the map
+            field["x"] + field["width"] * (block + 0.5) / 4,
+            field["y"] + field["height"] * (frame + 0.5) / 12,
+        )
+        await page.get_by_role("button", name="Mark a region").click()
+        await page.mouse.move(*at(2, 1))
+        await page.mouse.down()
+        await page.mouse.move(*at(4, 3), steps=4)
+        await page.mouse.up()
+        await page.get_by_label("Note", exact=True).fill("look again")
+        await _confirm(page, "Save")
+        await _reply(page, "Mark: done")
+        await expect(page.locator(".said")).to_contain_text("look again")
+
+        await page.get_by_role("button", name="Mark a region").click()
+        for key in ("ArrowLeft", "ArrowLeft", "Enter", "ArrowRight", "ArrowDown", "Enter"):
+            await page.keyboard.press(key)
+        await _confirm(page, "Save")
+        await expect(page.locator(".said li")).to_have_count(2)
+        await picture(page, "marked")
+        marks = (await _said_by_readers(room, "medial")).marks
+        drawn = marks[0]
+        assert (drawn.first_frame, drawn.last_frame, drawn.first_block, drawn.last_block) == (2, 4, 1, 3)
+        assert drawn.note == "look again"
+        assert (marks[1].first_block, marks[1].last_block) == (0, 1)
+
+
+async def test_the_pedal_starts_holds_and_goes_on_and_refusals_are_told(
+    browser: Browser, tmp_path: Path
+) -> None:
+    slow = {**ON_COMMAND, "line_rate_hz": 150.0}
+    async with room_of(tmp_path, scan=slow) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await tile(page, "lateral").click()
+        await page.get_by_role("button", name="Select lateral").click()
+        await _reply(page, "Select: done")
+        await page.keyboard.press("F9")
+        await _phase(page, "scanning")
+        await page.keyboard.press("F9")
+        await _phase(page, "paused")
+        await picture(page, "paused")
+        await page.keyboard.press("F9")
+        await _phase(page, "scanning")
+        # Another display was quicker: what was on its way is refused, and the reason is told.
+        await page.evaluate("() => void window.octmargin.commands.give('start', { face: 'medial' })")
+        await expect(page.locator(".reply[data-outcome=refused]")).to_contain_text("Start: refused,")
+        await picture(page, "refused")
+        await page.get_by_role("button", name="Stop").click()
+        await _confirm(page, "Stop")
+        await _phase(page, "idle")
+
+
+async def test_a_command_that_comes_twice_is_carried_out_once(browser: Browser, tmp_path: Path) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await tile(page, "medial").click()
+        await page.get_by_role("button", name="Start medial").click()
+        await judged(page, "medial")
+        await page.evaluate(_DELIVER_TWICE)
+        await page.get_by_role("button", name="Agree", exact=True).click()
+        await _reply(page, "Decide: done")
+        await page.get_by_role("button", name="Unsure", exact=True).click()
+        await _reply(page, "Decide: done")
+        assert [each.word for each in (await _said_by_readers(room, "medial")).decisions] == [
+            "agree",
+            "unsure",
+        ]
+        await expect(page.locator(".reply", has_text="Decide")).to_have_count(2)
+
+
+async def test_a_viewer_has_no_controls_and_whoever_forces_one_gets_nothing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND, display={"role": "viewer"}) as room, _page(browser) as page:
+        await opened(page, room)
+        for name in ("New specimen", "Start all remaining", "Agree", "Mark a region", "Acknowledge"):
+            await expect(page.get_by_role("button", name=name)).to_be_hidden()
+        await page.keyboard.press("F9")
+        assert await page.evaluate(_FORCE) == "unanswered"
+        assert "outcome=done" not in room.log
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Prepared]:
+    """A mosquitto with the users of two sites, TLS and rights."""
+    mosquitto_path()
+    ready = prepared(tmp_path / "broker")
+    with ready.running():
+        yield ready
+
+
+async def _log_in(page: Page, site: Prepared, user: User, password: str | None = None) -> None:
+    await page.get_by_label("User").fill(user.username)
+    right = (site.client_folder(user) / "password").read_text().strip()
+    await page.get_by_label("Password").fill(right if password is None else password)
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def test_users_of_a_broker_log_in_and_have_their_rights(
+    browser: Browser, site: Prepared, tmp_path: Path
+) -> None:
+    broker = msgspec.to_builtins(site.settings(USERS["or-3"]))
+    async with room_of(tmp_path, scan=ON_COMMAND, broker=broker) as room:
+        async with _page(browser) as page:
+            await page.goto(room.url)
+            await picture(page, "login")
+            await _log_in(page, site, USERS["rita"], "guessed")
+            await expect(page.get_by_role("alert")).to_contain_text("user or password is wrong")
+            await _log_in(page, site, USERS["rita"])
+            await current(page)
+            await _register(page)
+            await _reply(page, "Register: done")
+            await page.reload()
+            await current(page)
+            await expect(page.locator(".side")).to_have_text("LEFT")
+            await page.get_by_role("button", name="Log out").click()
+            await expect(page.get_by_label("Password")).to_be_visible()
+        async with _page(browser) as page:
+            await page.goto(room.url)
+            await _log_in(page, site, USERS["wall"])
+            await current(page)
+            await expect(page.get_by_role("button", name="Start all remaining")).to_be_hidden()
+            # The broker itself refuses: the page does not have to be honest.
+            await page.evaluate("() => { window.octmargin.store.site.role = 'operator'; }")
+            assert await page.evaluate(_FORCE) in ("unsent", "unanswered")
+            assert re.search(r"phase=scanning", room.log) is None
+
+
+async def test_a_photo_shows_where_the_faces_were_scanned_on_every_display(
+    browser: Browser, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    Image.effect_noise((640, 480), 60).convert("RGB").save(photo)
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await tile(page, "medial").click()
+        await page.get_by_role("button", name="Start medial").click()
+        await judged(page, "medial")
+        await page.get_by_role("tab", name="Photo").click()
+        await expect(page.get_by_text("No photo of this specimen.")).to_be_visible()
+        await page.get_by_label("Upload photo").set_input_files(photo)
+        await expect(page.get_by_alt_text("Photo of the specimen")).to_be_visible(timeout=COMES_MS)
+        await page.get_by_role("button", name="Place medial").click()
+        area = page.locator(".area")
+        await expect(area).to_be_focused()
+        before = await area.bounding_box()
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown", "+", "]"):
+            await page.keyboard.press(key)
+        after = await area.bounding_box()
+        assert before is not None
+        assert after is not None
+        assert after["x"] > before["x"]
+        await picture(page, "photo")
+        async with _page(browser) as other:
+            await opened(other, room)
+            await other.get_by_role("tab", name="Photo").click()
+            await expect(other.locator(".area")).to_have_text("Medial", timeout=COMES_MS)
+            verdict = await verdict_of(room, "medial")
+            await expect(other.locator(".area")).to_have_attribute("data-verdict", verdict.verdict)
+        await page.get_by_label("Upload photo").set_input_files(
+            {"name": "no.png", "mimeType": "image/png", "buffer": b"no picture"}
+        )
+        await expect(page.locator(".photo .none")).to_contain_text("The photo was not taken")
