@@ -19,8 +19,10 @@ from octmargin.commands.coding import coding
 from octmargin.commands.command import command
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
+from octmargin.commands.dicom import dicom
 from octmargin.commands.display import display
 from octmargin.commands.doctor import doctor
+from octmargin.commands.fhir import fhir
 from octmargin.commands.quality import quality
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
@@ -78,6 +80,8 @@ for _command in (
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
+app.add_typer(dicom, name="dicom")
+app.add_typer(fhir, name="fhir")
 app.add_typer(coding, name="coding")
 app.add_typer(case, name="case")
 

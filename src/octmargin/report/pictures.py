@@ -6,8 +6,7 @@ those of the sweep. Where it is not, the report says why there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -15,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from octmargin.archive import Recording
 from octmargin.assessment import FaceAssessor, Finding, draw_numbers, key_bscan_image, panel_size
 from octmargin.bus.messages import STATE_LETTERS
 from octmargin.case.record.model import KeyView, SpecimenRecord, SweepRecord
+from octmargin.case.sweep_source import SweepSource, check_source, open_source
 from octmargin.errors import InputError, OctMarginError
 from octmargin.frames import ALINES_PER_BLOCK, BlockState
 from octmargin.margin import Cluster
 from octmargin.pictures import Caption, enface_image, map_image
 from octmargin.report.document import FacePictures, Picture
 from octmargin.report.wording import verdict_word
-from octmargin.said import Then, read_then
 from octmargin.startup import engine_settings
 from octmargin.words import counted, percent
 
@@ -36,12 +34,6 @@ _JPEG_QUALITY = 88
 
 Progress = Callable[[str, int, int], None]
 """Face, frames done, frames of the face."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    recording: Recording
-    then: Then
 
 
 def draw_pictures(
@@ -58,7 +50,7 @@ def draw_pictures(
     `recordings` is the folder in which they lie now, where it is not the one of the record. Without
     `from_recordings` there are only maps.
     """
-    opened: dict[str, _Source | str] = {}
+    opened: dict[str, SweepSource | str] = {}
     drawn: dict[str, FacePictures] = {}
     for face in dict.fromkeys(sweep.face for sweep in specimen.sweeps):
         sweep = specimen.newest_sweep(face)
@@ -75,10 +67,10 @@ def draw_pictures(
         source = opened.get(sweep.recording) or _open(sweep, recordings)
         opened[sweep.recording] = source
         try:
-            missing = source if isinstance(source, str) else _unfit(sweep, state, source)
-            if isinstance(source, str) or missing:
-                drawn[face] = FacePictures(map=found, missing=missing)
+            if isinstance(source, str):
+                drawn[face] = FacePictures(map=found, missing=source)
                 continue
+            check_source(sweep, source)
             shown = sweep.key_views[:key_views]
             enface, views, missed = _draw(sweep, state, source, shown, threads, on_progress)
         except OctMarginError as error:
@@ -120,52 +112,18 @@ def _map_of(
     return _picture(f"map-{_slug(sweep)}", image, "png", alt)
 
 
-def _open(sweep: SweepRecord, folder: Path | None) -> _Source | str:
+def _open(sweep: SweepRecord, folder: Path | None) -> SweepSource | str:
     """The recording of a sweep, or why it cannot be used."""
-    if not sweep.recording:
-        return "the spectra were not recorded"
-    path = Path(sweep.recording)
-    if folder is not None:
-        path = folder / path.name
     try:
-        recording = Recording.open(path)
-        return _Source(recording, read_then(recording))
+        return open_source(sweep, folder)
     except OctMarginError as error:
         return str(error)
-
-
-def _unfit(sweep: SweepRecord, state: NDArray[np.uint8], source: _Source) -> str:
-    """Why the recording is not of this sweep; "" where it is."""
-    why = next(_differences(sweep, state, source), "")
-    return f"{source.recording.path}: {why}" if why else ""
-
-
-def _differences(sweep: SweepRecord, state: NDArray[np.uint8], source: _Source) -> Iterator[str]:
-    recording, then = source.recording, source.then
-    if then.trouble:
-        yield then.trouble
-    if sweep.recording_log_sha256 and recording.log_sha256 not in (None, sweep.recording_log_sha256):
-        yield "is not as it was when it was entered into the record; restore it from a copy"
-    # A log without a number of the sweep has its entry's behind a slash.
-    if then.description.instance_id != sweep.session.partition("/")[0]:
-        yield "was made in another session than the sweep"
-    if sweep.face not in recording.faces:
-        yield f"has no face {sweep.face}"
-        return
-    of_face = {frame.sweep for (face, _), frame in then.frames.items() if face == sweep.face}
-    if of_face - {None, sweep.sweep}:
-        yield "holds another sweep over this face"
-    plan = recording.plan(sweep.face)
-    if outside := [view.number for view in sweep.key_views if view.frame >= plan.frames]:
-        yield f"has no frame for key view {', '.join(map(str, outside))}"
-    if (plan.frames, plan.blocks) != state.shape:
-        yield f"its {plan.frames} frames of {plan.blocks} blocks are not those of the record"
 
 
 def _draw(
     sweep: SweepRecord,
     state: NDArray[np.uint8],
-    source: _Source,
+    source: SweepSource,
     shown: tuple[KeyView, ...],
     threads: int,
     on_progress: Progress | None,
