@@ -115,11 +115,11 @@ class Recorder:
     def end(self) -> bool:
         """Finish the recording once everything is taken; blocks, not for long. Says whether all went well.
 
-        A recording of a pass in which no frame came or was lost is taken away.
+        A recording of a pass in which no frame came or was lost, and nothing was noted, is taken away.
         """
         entered, recording = self._cursor.entered, self._recording
-        is_empty = recording is not None and recording.began_at == entered
-        if recording is not None and recording.is_open and not is_empty:
+        nothing_came = recording is not None and recording.began_at == entered
+        if recording is not None and recording.is_open and not nothing_came:
             self._is_stuck = not self._settled(entered)
         self._recording = None
         was_open = recording is not None and self._close(recording)
@@ -128,7 +128,7 @@ class Recorder:
             return False
         writer = recording.writer
         try:
-            if is_empty:
+            if nothing_came and not writer.has_notes:
                 self._in_time(STANDSTILL_S, writer.discard)
             elif self._is_stuck:
                 raise StandstillError  # noqa: TRY301 - said as where it cannot be finished in time
