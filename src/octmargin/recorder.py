@@ -144,11 +144,13 @@ class Recorder:
             return False
         return True
 
-    def note(self, kind: str, content: Any) -> None:
-        """Have what happened written into the log of the present recording, where there is one; never blocks."""
+    def note(self, kind: str, content: Any) -> bool:
+        """Have what happened written into the log of the present recording; False where none takes it. Never blocks."""
         recording = self._recording
-        if recording is not None and recording.is_open:
-            recording.writer.log.note(kind, content)
+        if recording is None or not recording.is_open or recording.writer.log.failure:
+            return False
+        recording.writer.log.note(kind, content)
+        return True
 
     def _begun_anew(self, recording: _Open) -> list[str]:
         """Faces of which nothing came since they were begun: the thread turns to one with the entry that follows."""
