@@ -284,8 +284,13 @@ class Daemon:
             config.orientation,
             synthetic=synthetic,
             on_stage=partial(self._turn_to, desk),
-            recordings=CaseRecordings(recorder, new_recording, on_begun=condition.recording_began)
-            if recorder is not None
+            recordings=CaseRecordings(
+                recorder,
+                new_recording,
+                folder=Path(config.recording.folder),
+                on_begun=condition.recording_began,
+            )
+            if recorder is not None and config.recording is not None
             else None,
         )
         scanning = self._scanning = ScanLoop(

@@ -205,7 +205,7 @@ async def theatre(phantom: LayeredPhantom, embedded: BrokerSettings) -> AsyncIte
 
 
 def opened(folder: Path) -> list[Recording]:
-    return [Recording.open(path) for path in sorted(folder.iterdir())]
+    return [Recording.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
 
 
 async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp_path: Path) -> None:
