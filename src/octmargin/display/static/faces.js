@@ -132,7 +132,7 @@ export class FacesView {
   #drawSoon(tile, face, isWithheld) {
     const grid = this.#store.grids.get(face);
     const { monoMs } = this.#store.now();
-    const version = grid && !isWithheld ? `${grid.sweep}/${grid.version}` : "none";
+    const version = grid && !isWithheld ? String(grid.version) : "none";
     const drawn = this.#drawn.get(face);
     const isResized = fitCanvas(tile.picture);
     if (!isResized && drawn?.version === version) return;
@@ -191,7 +191,7 @@ export function shownVerdict(store, face) {
 
 // Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.
 export function begun(reason, store, face) {
-  return reason?.code === "superseded" || (reason?.code === "no-result" && store.grids.has(face));
+  return ["superseded", "no-result"].includes(reason?.code) && store.isDrawnAnew(face);
 }
 
 // What is not of this specimen, or cannot be read, is not shown even in grey.

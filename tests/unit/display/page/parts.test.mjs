@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { flag, load, map, onStage } from "./examples.mjs";
+import { flag, letters, load, map, onStage } from "./examples.mjs";
 
 const { FaceGrid } = await load("grid.js");
 const { Clock } = await load("clock.js");
@@ -11,11 +11,6 @@ const { newestOf } = await load("decisions.js");
 const { hasFrame, keptOf } = await load("sweeps.js");
 const { millimetres, percent, sayReason } = await load("words.js");
 const { commandTopic, displayFilters, parseTopic, replyTopic } = await load("topics.js");
-
-const letters = (grid) =>
-  Array.from({ length: grid.frames }, (_, frame) =>
-    Array.from({ length: grid.blocks }, (_, block) => ".LPNS"[grid.state(frame, block)]).join(""),
-  );
 
 test("flags fill the map as they come", () => {
   const grid = new FaceGrid();
@@ -46,6 +41,33 @@ test("so does another specimen", () => {
   grid.takeMap(map());
   grid.takeFlag(flag({ specimen_id: "S-2", frame_index: 2 }), 3);
   assert.deepEqual(letters(grid), ["....", "....", "NNSN"]);
+});
+
+test("so does another case or another run, though its sweeps and specimens have the same names", () => {
+  for (const other of [{ case_id: "C-8" }, { session: "run-2" }]) {
+    const grid = new FaceGrid();
+    grid.takeMap(map());
+    grid.takeMap(map({ ...other, grid: ["....", "NNNN", "...."] }));
+    assert.deepEqual(letters(grid), ["....", "NNNN", "...."]);
+  }
+});
+
+test("what comes late of an earlier sweep takes nothing of the new one away", () => {
+  const grid = new FaceGrid();
+  grid.takeFlag(flag({ sweep: 4, frame_index: 1 }), 3);
+  grid.takeFlag(flag({ sweep: 3, frame_index: 0 }), 3);
+  grid.takeMap(map({ sweep: 3 }));
+  assert.deepEqual(letters(grid), ["....", "NNSN", "...."]);
+});
+
+test("a grid made anew never passes for one that was drawn before", () => {
+  const versions = [new FaceGrid(), new FaceGrid()].flatMap((grid) => {
+    grid.takeMap(map());
+    const first = grid.version;
+    grid.takeMap(map());
+    return [first, grid.version];
+  });
+  assert.equal(new Set(versions).size, 4);
 });
 
 test("a frame that was not planned has no place", () => {
