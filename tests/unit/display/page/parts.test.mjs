@@ -6,7 +6,7 @@ import { flag, letters, load, map, onStage } from "./examples.mjs";
 const { FaceGrid } = await load("grid.js");
 const { Clock } = await load("clock.js");
 const { Marking } = await load("marking.js");
-const { commandBody, mayCommand } = await load("commands.js");
+const { commandBody, mayCommand, stageOf } = await load("commands.js");
 const { newestOf } = await load("decisions.js");
 const { hasFrame, keptOf } = await load("sweeps.js");
 const { millimetres, percent, sayReason } = await load("words.js");
@@ -136,7 +136,7 @@ test("operators run the console, readers decide too, viewers give no command", (
 
 test("a command names what the person saw", () => {
   const tally = { description: { session: "run-1" }, session: "run-1", case: onStage() };
-  assert.deepEqual(commandBody(tally, Date.UTC(2031, 4, 6, 12), "id-1", { face: "superior" }), {
+  assert.deepEqual(commandBody(stageOf(tally), Date.UTC(2031, 4, 6, 12), "id-1", { face: "superior" }), {
     schema: 1, id: "id-1", issued_at: "2031-05-06T12:00:00.000Z", expected_session: "run-1", case_id: "C-7", specimen_id: "S-1",
     arguments: { face: "superior" },
   });
