@@ -2,8 +2,9 @@
 
 import { el, setAttribute, setText, show, syncChildren } from "./dom.js";
 import { begun } from "./faces.js";
+import { readersInShort, saidOf } from "./readers.js";
 import { PART } from "./store.js";
-import { DECISION_WORDS, millimetres } from "./words.js";
+import { millimetres } from "./words.js";
 
 const THUMB = { width: 320, height: 200 };
 // A-lines shown around the place to look at.
@@ -72,9 +73,9 @@ export class KeyViewsView {
     setText(item.number, String(view.number));
     const size = `${view.blocks} block${view.blocks === 1 ? "" : "s"}`;
     setText(item.text, `${view.distance_mm === null ? "depth not known" : `${millimetres(view.distance_mm, 2)} deep`} · ${size}`);
-    const said = decisionOnCluster(store, item.face, verdict.sweep, view.number);
-    setText(item.reader, said === null ? "" : `${said.by} ${DECISION_WORDS[said.word]}`);
-    show(item.reader, said !== null);
+    const said = readersInShort(saidOf(store.tally.decisionOf(item.face), verdict.sweep, view.number));
+    setText(item.reader, said);
+    show(item.reader, said !== "");
     setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
     if (!item.isLoaded) this.#load(item, view, verdict);
   }
@@ -110,10 +111,4 @@ function drawThumb(canvas, bitmap, view, perBlock) {
   const left = Math.min(bitmap.width - width, Math.max(0, middle - width / 2));
   const height = bitmap.height * 0.72;
   canvas.getContext("2d").drawImage(bitmap, left, 0, width, height, 0, 0, canvas.width, canvas.height);
-}
-
-// The newest word of a reader on one key view; null where there is none.
-export function decisionOnCluster(store, face, sweep, number) {
-  const decisions = store.tally.decisionOf(face)?.decisions ?? [];
-  return decisions.filter((each) => each.subject === "cluster" && each.cluster === number && each.sweep === sweep).at(-1) ?? null;
 }

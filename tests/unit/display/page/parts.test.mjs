@@ -7,7 +7,7 @@ const { FaceGrid } = await load("grid.js");
 const { Clock } = await load("clock.js");
 const { Marking } = await load("marking.js");
 const { commandBody, mayCommand, stageOf } = await load("commands.js");
-const { newestOf } = await load("decisions.js");
+const { newestOf, readersInFull, readersInShort, saidOf } = await load("readers.js");
 const { hasFrame, keptOf } = await load("sweeps.js");
 const { millimetres, percent, sayReason } = await load("words.js");
 const { commandTopic, displayFilters, parseTopic, replyTopic } = await load("topics.js");
@@ -146,6 +146,31 @@ test("of one person on one subject of one sweep the newest decision counts", () 
   const said = (id, changes) => ({ id, by: "rita", sweep: 3, subject: "face", cluster: null, word: "agree", ...changes });
   const decisions = [said("a"), said("b", { word: "disagree" }), said("c", { by: "tom" }), said("d", { sweep: 4 }), said("e", { subject: "cluster", cluster: 1 })];
   assert.deepEqual(newestOf(decisions).map(({ id }) => id).sort(), ["b", "c", "d", "e"]);
+});
+
+test("a disagreement does not hide behind a later agreement", () => {
+  const said = (by, word, changes) => ({ id: `${by}-${word}`, by, word, sweep: 3, subject: "face", cluster: null, note: "", ...changes });
+  const told = (...decisions) => {
+    const counts = saidOf({ decisions }, 3);
+    return [readersInShort(counts), readersInFull(counts)];
+  };
+  assert.deepEqual(told(), ["", ""]);
+  assert.deepEqual(told(said("rita", "disagree", { note: "cautery" })), ["rita disagrees", "Reader rita disagrees: cautery"]);
+  assert.deepEqual(told(said("rita", "disagree", { note: "cautery" }), said("rob", "agree")), [
+    "1 of 2 readers disagrees", "Readers rita disagrees, rob agrees: cautery",
+  ]);
+  assert.deepEqual(told(said("rita", "unsure"), said("rob", "agree"), said("ann", "unsure")), [
+    "2 of 3 readers are unsure", "Readers rita is unsure, ann is unsure, rob agrees",
+  ]);
+  assert.deepEqual(told(said("rita", "disagree"), said("rob", "agree"), said("rita", "agree"))[0], "2 readers agree");
+  assert.deepEqual(told(said("rita", "disagree", { sweep: 2 }), said("rob", "disagree", { subject: "cluster", cluster: 1 })), ["", ""]);
+});
+
+test("nor on a key view, each of which has words of its own", () => {
+  const said = (by, word, cluster) => ({ id: by, by, word, sweep: 3, subject: "cluster", cluster, note: "" });
+  const message = { decisions: [said("rita", "disagree", 1), said("rob", "agree", 1), said("ann", "agree", 2)] };
+  assert.equal(readersInShort(saidOf(message, 3, 1)), "1 of 2 readers disagrees");
+  assert.equal(readersInShort(saidOf(message, 3, 2)), "ann agrees");
 });
 
 test("a B-scan is looked up by run, sweep and frame", () => {
