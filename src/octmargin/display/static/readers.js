@@ -33,12 +33,10 @@ export function readersInShort(said) {
   return many === said.length ? `${many} readers ${words}` : `${many} of ${said.length} readers ${words}`;
 }
 
-// With names, and the note of the most sceptical.
+// With names, and each one's note.
 export function readersInFull(said) {
   if (said.length === 0) return "";
-  const named = said.slice(0, MOST_NAMED).map(({ by, word }) => `${by} ${DECISION_WORDS[word]}`);
+  const named = said.slice(0, MOST_NAMED).map(({ by, word, note }) => `${by} ${DECISION_WORDS[word]}${note ? ` (${note})` : ""}`);
   const more = said.length - named.length;
-  const { note } = said[0];
-  const who = `${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
-  return `Reader${said.length > 1 ? "s" : ""} ${who}${note ? `: ${note}` : ""}`;
+  return `Reader${said.length > 1 ? "s" : ""} ${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }

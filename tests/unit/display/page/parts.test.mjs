@@ -155,9 +155,9 @@ test("a disagreement does not hide behind a later agreement", () => {
     return [readersInShort(counts), readersInFull(counts)];
   };
   assert.deepEqual(told(), ["", ""]);
-  assert.deepEqual(told(said("rita", "disagree", { note: "cautery" })), ["rita disagrees", "Reader rita disagrees: cautery"]);
+  assert.deepEqual(told(said("rita", "disagree", { note: "cautery" })), ["rita disagrees", "Reader rita disagrees (cautery)"]);
   assert.deepEqual(told(said("rita", "disagree", { note: "cautery" }), said("rob", "agree")), [
-    "1 of 2 readers disagrees", "Readers rita disagrees, rob agrees: cautery",
+    "1 of 2 readers disagrees", "Readers rita disagrees (cautery), rob agrees",
   ]);
   assert.deepEqual(told(said("rita", "unsure"), said("rob", "agree"), said("ann", "unsure")), [
     "2 of 3 readers are unsure", "Readers rita is unsure, ann is unsure, rob agrees",
