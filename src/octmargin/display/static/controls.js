@@ -47,7 +47,8 @@ export class ControlsView {
     const isSelected = face === this.#store.tally.case?.face;
     const named = face ?? "face";
     this.#set("start", phase === "idle" && face !== null && !isScanned, `Start ${named}`);
-    this.#set("startAll", phase === "idle", "Start all remaining");
+    const isLeft = this.#store.faces.some((each) => this.#store.verdictOf(each)?.provisional !== false);
+    this.#set("startAll", phase === "idle" && isLeft, "Start all remaining");
     this.#set("pause", phase === "scanning", "Pause");
     this.#set("resume", phase === "paused", "Resume");
     this.#set("stop", phase === "scanning" || phase === "paused", "Stop");

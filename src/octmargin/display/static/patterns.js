@@ -33,9 +33,9 @@ function crosses(context) {
 }
 
 function bars(context) {
-  context.fillStyle = "#c3c9d2";
+  context.fillStyle = "#9aa3af";
   context.fillRect(0, 0, SIZE, SIZE);
-  context.fillStyle = "#3a424d";
+  context.fillStyle = "#2b323b";
   context.fillRect(0, 0, SIZE, 2);
   context.fillRect(0, 4, SIZE, 2);
 }
