@@ -56,7 +56,6 @@ export class Store {
     // What the person looks at: null follows what is being scanned.
     this.look = { face: null, frame: null, keyView: null, sweep: null };
     this.replies = [];
-    this.photo = null;
     this.lastFrameAt = null;
   }
 
