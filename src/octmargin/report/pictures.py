@@ -6,7 +6,7 @@ those of the sweep. Where it is not, the report says why there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
