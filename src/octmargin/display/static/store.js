@@ -134,7 +134,7 @@ export class Store {
     const { verdict, map } = tally.faces.get(face) ?? {};
     const results = [verdict, map].filter(Boolean);
     const isNewest = results.length === 0 || results.some((result) => result.sweep < grid.sweep);
-    return isNewest && !tally.isSuperseded(face, grid);
+    return isNewest && !tally.isSuperseded({ face, sweep: grid.sweep });
   }
 
   verdictOf(face) {
