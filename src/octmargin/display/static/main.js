@@ -12,7 +12,6 @@ import { ask } from "./dialogs.js";
 import { setText } from "./dom.js";
 import { EnfaceView } from "./enface.js";
 import { FacesView } from "./faces.js";
-import { whyNotSaid } from "./identifiers.js";
 import { KeyViewsView } from "./keyviews.js";
 import { makeTabs } from "./frame.js";
 import { askForLogin, forgetLogin, keptLogin, logout } from "./login.js";
@@ -123,7 +122,7 @@ class Page {
       title: "Mark this region",
       text: `B-scans ${region.first_frame + 1} to ${region.last_frame + 1} of ${face}`,
       action: "Save",
-      refuse: whyNotSaid,
+      refuse: (answers) => this.commands.whyNotSaid(answers),
       fields: [{ name: "note", label: "Note", maxlength: 500 }],
     });
     if (answered === null) return;
