@@ -43,7 +43,7 @@ class ResultDesk:
         publisher: Publisher,
         *,
         synthetic: bool,
-        note: Callable[[str, Any], None] | None = None,
+        note: Callable[[str, Any], object] | None = None,
     ) -> None:
         self._publisher = publisher
         self._note = note
