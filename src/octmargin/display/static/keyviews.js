@@ -8,6 +8,8 @@ import { DECISION_WORDS, millimetres } from "./words.js";
 const THUMB = { width: 320, height: 200 };
 // A-lines shown around the place to look at.
 const AROUND = 96;
+const SETTLED_MS = 700;
+const RETRY_MS = 3000;
 
 export class KeyViewsView {
   parts = [PART.FACES, PART.LOOK, PART.TRUST, PART.BSCANS, PART.DECISIONS, PART.CASE];
@@ -63,6 +65,7 @@ export class KeyViewsView {
     const item = el("li", {}, button);
     Object.assign(item, { canvas, number, text, reader, button, face });
     item.isLoaded = false;
+    item.madeAtMs = this.#store.now().monoMs;
     return item;
   }
 
@@ -76,7 +79,9 @@ export class KeyViewsView {
     setText(item.reader, said === null ? "" : `${said.by} ${DECISION_WORDS[said.word]}`);
     show(item.reader, said !== null);
     setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
-    if (!item.isLoaded) this.#load(item, view, verdict);
+    // While a sweep goes on, clusters grow: what is another one the next moment is not worth a picture.
+    const isSettled = !verdict.provisional || store.now().monoMs - item.madeAtMs > SETTLED_MS;
+    if (!item.isLoaded && isSettled) this.#load(item, view, verdict);
   }
 
   // One after the other, so that thumbnails never stand in the way of the B-scan that is looked at.
@@ -95,9 +100,11 @@ export class KeyViewsView {
         const bitmap = await createImageBitmap(await this.#api.bscan(session, sweep, view.frame));
         drawThumb(item.canvas, bitmap, view, this.#store.tally.description?.scan.alines_per_block ?? 16);
         bitmap.close();
+        delete item.canvas.dataset.missing;
       } catch {
         // Not kept, or not yet: the number and its place on the map are still there.
         item.canvas.dataset.missing = "";
+        setTimeout(() => (item.isLoaded = false), RETRY_MS);
       }
     }
     this.#isLoading = false;
