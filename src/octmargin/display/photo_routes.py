@@ -27,10 +27,10 @@ def photo_routes(photos: Photos, on_stage: Callable[[], Specimen | None]) -> lis
 
     async def answered(request: Request) -> Response:
         try:
+            if request.method == "PUT" and not may_write(session_of(request)):
+                return problem(403, "only an operator or a reader may change the photo")
             specimen = _specimen(request, on_stage())
             if request.method == "PUT":
-                if not may_write(session_of(request)):
-                    return problem(403, "only an operator or a reader may change the photo")
                 return await _put(request, photos, specimen, on_stage)
             return _get(request, photos, specimen)
         except (PhotoRefusedError, BodyRefusedError) as error:
