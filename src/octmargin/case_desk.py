@@ -11,6 +11,7 @@ import structlog
 from octmargin.acquisition import CONSOLE_ALARM
 from octmargin.bus import CaseMessage, DecisionMessage, Publisher, utc_from_ns
 from octmargin.bus.commands import Request
+from octmargin.bus.decisions import Decision, Mark
 from octmargin.bus.orders import (
     Acknowledge,
     Close,
@@ -30,6 +31,7 @@ from octmargin.bus.rights import Role, Sender
 from octmargin.case_recordings import CaseRecordings
 from octmargin.condition import ConditionDesk
 from octmargin.config import OrientationSection
+from octmargin.decisions_file import DecisionsFile, KeptReading
 from octmargin.errors import OrderRefusedError
 from octmargin.lifecycle import Lifecycle
 from octmargin.log import on_stage
@@ -57,6 +59,7 @@ class CaseDesk:
         synthetic: bool,
         on_stage: Callable[[str, str], None],
         recordings: CaseRecordings | None,
+        decisions: DecisionsFile | None,
     ) -> None:
         self._publisher = publisher
         self._condition = condition
@@ -65,6 +68,7 @@ class CaseDesk:
         self._turn_to = on_stage
         self._said: Stage | None = None
         self.recordings = recordings
+        self._decisions = decisions
         self.on_change: Callable[[], None] = lambda: None
         self.case = case
         case.on_change = self._changed
@@ -162,18 +166,53 @@ class CaseDesk:
         at = utc_from_ns(time.time_ns())
         case = self.case
         kept = case.decide(order, sender, at) if isinstance(order, Decide) else case.mark(order, sender, at)
+        self._say_readings(order.face)
+        if self._decisions is not None:
+            stage = case.stage
+            self._decisions.put(
+                KeptReading(
+                    case_id=stage.case_id,
+                    specimen_id=stage.specimen_id,
+                    face=order.face,
+                    synthetic=self._synthetic,
+                    decision=kept if isinstance(kept, Decision) else None,
+                    mark=kept if isinstance(kept, Mark) else None,
+                )
+            )
+        return f"kept as {kept.id}{self._how_long()}"
+
+    def _how_long(self) -> str:
+        """What is to be said beside "kept" where it is not on the disk for the next run."""
+        if self._decisions is not None and not self._decisions.failure:
+            return ""
+        left = ", then in the recording alone" if self.recordings is not None else ""
+        return f" until the daemon ends{left}"
+
+    def _say_readings(self, face: str) -> None:
+        case = self.case
         self._publisher.publish_decision(
             DecisionMessage(
-                acquired_at=at,
+                acquired_at=utc_from_ns(time.time_ns()),
                 synthetic=self._synthetic,
                 case_id=case.stage.case_id,
                 specimen_id=case.stage.specimen_id,
-                face=order.face,
-                decisions=list(case.readings.decisions(order.face)),
-                marks=list(case.readings.marks(order.face)),
+                face=face,
+                decisions=list(case.readings.decisions(face)),
+                marks=list(case.readings.marks(face)),
             )
         )
-        return f"kept as {kept.id}"
+
+    def _recall(self) -> None:
+        """Say again what an earlier run of the daemon heard of this specimen."""
+        if self._decisions is None:
+            return
+        stage, readings = self.case.stage, self.case.readings
+        for kept in self._decisions.of(stage.case_id, stage.specimen_id):
+            said = kept.decision or kept.mark
+            if said is not None and kept.synthetic == self._synthetic:
+                readings.remember(kept.face, said)
+        for face in readings.faces:
+            self._say_readings(face)
 
     # -- what is on the stage ---------------------------------------------------------------------------
 
@@ -201,6 +240,7 @@ class CaseDesk:
             self._said = stage
             self._turn_to(stage.case_id, stage.specimen_id)
             on_stage(case=stage.case_id, specimen=stage.specimen_id or None, face=None, sweep=None)
+            self._recall()
 
     def _changed(self) -> None:
         self._say()

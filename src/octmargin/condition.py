@@ -14,6 +14,7 @@ import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
 from octmargin.bus import Description, LatencyMs, Publisher, RecordingCounts, State
+from octmargin.decisions_file import DECISIONS_FAULT
 from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
@@ -37,6 +38,7 @@ _REMEDIES = {
     _OUTBOX_FAULT: "make room on the disk; what waits for the broker is lost where the daemon ends meanwhile",
     _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
     DISPLAY_FAULT: "see the log; results go on over the broker, and another display may show them",
+    DECISIONS_FAULT: "make room on the disk; what readers say is said until the daemon ends",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"

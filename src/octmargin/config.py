@@ -115,6 +115,8 @@ class CaseSection(_Section, frozen=True):
     orientation: Annotated[str, msgspec.Meta(max_length=200)] = ""
     label: Annotated[str, msgspec.Meta(max_length=64)] = ""
     id_pattern: str | None = None
+    decisions_file: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """Keeps what readers said beyond the end of the daemon."""
 
     def __post_init__(self) -> None:
         for key in ("case_id", "specimen_id"):

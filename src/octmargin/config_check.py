@@ -81,6 +81,18 @@ def place_findings(config: Config) -> Iterator[Finding]:
             yield Finding(what, "problem", f"{path}: the disk stands still", "mend it, or name another")
         else:
             yield space_finding(what, path)
+    if config.case.decisions_file:
+        path = Path(config.case.decisions_file).absolute()
+        try:
+            check_folder(str(path.parent), "case.decisions_file")
+        except ConfigError as error:
+            yield Finding("decisions", "problem", str(error))
+        except StandstillError:
+            yield Finding(
+                "decisions", "problem", f"{path}: the disk stands still", "mend it, or name another"
+            )
+        else:
+            yield space_finding("decisions", path)
     if config.broker.outbox_file:
         outbox = Path(config.broker.outbox_file)
         of_outbox = list(outbox_findings(outbox, Topics(config.site, config.console).base))

@@ -26,6 +26,7 @@ from octmargin.case_recordings import CaseRecordings
 from octmargin.cold_start import compiling_told
 from octmargin.condition import DISPLAY_FAULT, ConditionDesk
 from octmargin.config import Config
+from octmargin.decisions_file import DECISIONS_FAULT, DecisionsFile
 from octmargin.device import driver_class, on_loop
 from octmargin.displaying import OwnDisplay
 from octmargin.engine import Engine, Outcome
@@ -277,6 +278,7 @@ class Daemon:
         )
         publisher.describe(condition.description)
         new_recording = partial(self._new_recording, info, calibration, axial_um, condition.description)
+        decisions = await self._decisions_file(condition)
         case_desk = CaseDesk(
             publisher,
             condition,
@@ -292,6 +294,7 @@ class Daemon:
             )
             if recorder is not None and config.recording is not None
             else None,
+            decisions=decisions,
         )
         scanning = self._scanning = ScanLoop(
             link,
@@ -315,10 +318,20 @@ class Daemon:
             ring.close()
             condition.stopping()
             await _finish(engine, recorder, gallery)
+            if decisions is not None:
+                await asyncio.to_thread(decisions.close)
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
+
+    async def _decisions_file(self, condition: ConditionDesk) -> DecisionsFile | None:
+        """Where readers' decisions are kept; ConfigError where they cannot be."""
+        path, loop = self._config.case.decisions_file, asyncio.get_running_loop()
+        if path is None:
+            return None
+        on_fault = partial(on_loop, loop, condition.raise_alarm, DECISIONS_FAULT)
+        return await asyncio.to_thread(DecisionsFile, Path(path), on_fault=on_fault)
 
     def _onlookers(self, gallery: Gallery | None, *, synthetic: bool, axial_um: float) -> list[Onlooker]:
         onlookers: list[Onlooker] = [] if gallery is None else [gallery]

@@ -42,6 +42,7 @@ class OwnDisplay:
             config.broker,
             ink=config.orientation.ink,
             sutures=config.orientation.sutures,
+            opaque_identifiers=config.case.id_pattern is None,
         )
         results = OwnResults(self._bscans, lambda: self._on_stage)
         async with serving_display(

@@ -19,6 +19,7 @@ class Places:
             "device.address": _file_of(config.device.address),
             "calibration.file": config.calibration.file,
             "broker.outbox_file": config.broker.outbox_file,
+            "case.decisions_file": config.case.decisions_file,
             "recording.folder": config.recording.folder if config.recording else None,
             "pictures.folder": config.pictures.folder if config.pictures else None,
         }

@@ -62,6 +62,8 @@ class DemoSummary(msgspec.Struct, frozen=True):
     rate_alines_per_s: float
     latency_ms: LatencySummary
     faces: list[FaceSummary]
+    last_word_heard: bool = True
+    """False where the daemon's goodbye did not arrive: counts are then those of its last word that did."""
     notice: str = "Research use only."
 
     @property
@@ -85,6 +87,18 @@ class DemoSummary(msgspec.Struct, frozen=True):
         """Whether every frame that the console sent is accounted for."""
         return self.frames.sent == self.frames.processed + self.frames.lost
 
+    @property
+    def unheard(self) -> str:
+        """What did not arrive at the subscriber, in words; empty where the daemon's last word did."""
+        if self.last_word_heard:
+            return ""
+        frames = self.frames
+        missing = frames.sent - frames.processed - frames.lost
+        return (
+            f"the daemon's last word did not arrive, and what became of {missing} of {frames.sent} frames is not known "
+            "here; is the machine very busy?"
+        )
+
     def lines(self) -> Iterator[str]:
         """The summary for people."""
         frames, flags, latency = self.frames, self.flags, self.latency_ms
@@ -92,6 +106,8 @@ class DemoSummary(msgspec.Struct, frozen=True):
         yield f"{self.source} over {self.console} ({origin} spectra; research use only)"
         counts = {n: getattr(frames, n) for n in ("sent", "received", "processed", "lost")}
         yield "frames   " + "  ".join(f"{name} {count}" for name, count in counts.items())
+        if not self.last_word_heard:
+            yield f"{'':<8} {self.unheard}"
         for reason, count in frames.lost_by_reason.items():
             yield f"           lost {count}: {reason}"
         yield f"flags    published {flags.published}  received {flags.received}"
@@ -182,4 +198,6 @@ def summarise(
         rate_alines_per_s=health.rate_alines_per_s if health else 0.0,
         latency_ms=LatencySummary(latency.p50, latency.p99) if latency else LatencySummary(None, None),
         faces=faces,
+        # It comes behind everything else.
+        last_word_heard=tally.state == "disconnected",
     )

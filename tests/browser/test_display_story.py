@@ -29,6 +29,9 @@ _DELIVER_TWICE = """() => {
     const publish = link.publish.bind(link);
     link.publish = async (...command) => { await publish(...command); await publish(...command); };
 }"""
+_REGISTER = """label => window.octmargin.commands
+    .give('register', { kind: 'lumpectomy', laterality: 'left', label })
+    .then(({ outcome, reason }) => outcome === 'done' ? outcome : reason)"""
 # Somebody who goes around what the page offers.
 _FORCE = "() => window.octmargin.commands.give('start', { all: true }).then(({ outcome }) => outcome)"
 
@@ -314,3 +317,74 @@ async def test_a_photo_shows_where_the_faces_were_scanned_on_every_display(
             {"name": "no.png", "mimeType": "image/png", "buffer": b"no picture"}
         )
         await expect(page.locator(".photo .none")).to_contain_text("The photo was not taken")
+
+
+async def test_a_photo_that_was_being_chosen_is_not_given_to_the_next_specimen(
+    browser: Browser, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    Image.effect_noise((64, 48), 60).convert("RGB").save(photo)
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await page.get_by_role("tab", name="Photo").click()
+        async with page.expect_file_chooser() as choosing:
+            await page.get_by_text("Upload photo").click()
+        specimen = await page.locator(".specimen").text_content()
+        assert await page.evaluate(_REGISTER, "next") == "done"
+        await expect(page.locator(".specimen")).not_to_have_text(specimen or "")
+        await (await choosing.value).set_files(photo)
+        await expect(page.locator(".photo .none")).to_have_text(
+            "The photo was not taken: another specimen is on the stage by now"
+        )
+        # The server is asked of the specimen that is named, too.
+        await page.get_by_label("Upload photo").set_input_files(photo)
+        await expect(page.get_by_alt_text("Photo of the specimen")).to_be_visible(timeout=COMES_MS)
+
+
+async def test_a_question_ends_when_another_specimen_is_on_the_stage(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await page.get_by_role("button", name="Close specimen").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        async with _page(browser) as other:
+            await opened(other, room)
+            assert await other.evaluate(_REGISTER, "next") == "done"
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await _reply(page, "Close: not sent, another specimen or run is on the stage by now")
+        await _phase(page, "idle")
+
+
+async def test_what_may_name_a_patient_stays_in_the_dialog(browser: Browser, tmp_path: Path) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await page.get_by_role("button", name="New specimen").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("radio", name="Left").check()
+        await dialog.get_by_label("Label").fill("born 3.4.1961")
+        await dialog.get_by_role("button", name="Register").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("the label reads as holding a date")
+        await dialog.get_by_label("Label").fill("main")
+        await dialog.get_by_role("button", name="Register").click()
+        await _reply(page, "Register: done")
+
+
+async def test_what_became_of_a_command_is_asked_when_the_connection_was_lost(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with room_of(tmp_path, scan=ON_COMMAND) as room, _page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await _reply(page, "Register: done")
+        await tile(page, "medial").click()
+        room.freeze_daemon()
+        await page.get_by_role("button", name="Select medial").click()
+        await _reply(page, "Select: sent")
+        await room.stop_broker()
+        await _reply(page, "not known whether it was carried out")
+        room.thaw_daemon()
+        await room.start_broker()
+        await _reply(page, "Select: done")

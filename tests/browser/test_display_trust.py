@@ -45,6 +45,14 @@ _LOSE_FLAGS = """() => {
 }"""
 
 
+# One part of the page has a mistake in it.
+_BREAK = """() => {
+    const { store } = window.octmargin;
+    Object.defineProperty(store, "faces", { get() { throw new Error("broken"); } });
+    store.touch("faces");
+}"""
+
+
 @asynccontextmanager
 async def _client(room: Room) -> AsyncIterator[aiomqtt.Client]:
     """Somebody else on the bus."""
@@ -192,3 +200,15 @@ async def test_a_page_that_is_loaded_anew_shows_what_is_true(page: Page, room: R
     await not_current(page, "the console is gone")
     await room.plug_console()
     await current(page)
+
+
+async def test_a_part_of_the_page_that_fails_is_told_across_the_page(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await page.evaluate(_BREAK)
+    await expect(page.locator("#failed")).to_contain_text("nothing that is shown is to be relied on")
+    await picture(page, "trust-page-failed")
+    # It does not look whole again by itself.
+    await expect(page.locator("body")).to_have_attribute("data-failed", "")
+    await page.get_by_role("button", name="Reload").click()
+    await current(page)
+    await expect(page.locator("#failed")).to_be_hidden()

@@ -327,8 +327,8 @@ def assert_is_in_the_record(recordings: list[Recording], path: Path, decided_swe
     assert next(sweep for sweep in specimen.sweeps if sweep.sweep == decided_sweep).key_views
 
 
-async def register(person: Person) -> None:
-    await person.does("register", kind="lumpectomy", laterality="right")
+async def register(person: Person, **arguments: Any) -> None:
+    await person.does("register", kind="lumpectomy", laterality="right", **arguments)
     await person.theatre.phase("idle")
 
 
@@ -620,6 +620,32 @@ async def test_what_readers_said_is_said_again_when_the_broker_is_back(
                     and tally.decision_of("superior") is not None
                 )
             )
+
+
+async def test_what_readers_said_outlives_the_daemon_where_a_file_keeps_it(
+    theatre: Theatre, tmp_path: Path
+) -> None:
+    config = theatre.commanded()
+    kept = msgspec.structs.replace(
+        config, case=msgspec.structs.replace(config.case, decisions_file=str(tmp_path / "decisions.jsonl"))
+    )
+    about = {"face": "superior", "sweep": 1, "subject": "face"}
+    async with person(theatre.settings, theatre, RITA) as rita:
+        for configured, said in ((config, "kept as d1 until the daemon ends"), (kept, "kept as d1")):
+            async with theatre.running(configured):
+                await register(rita, specimen_id="s-9")
+                await rita.does("start", face="superior")
+                await theatre.until(lambda tally: tally.case.phase == "idle" and bool(tally.case.sweeps))
+                reply = await rita.does("decide", **about, word="disagree")
+                assert reply.reason == said
+        async with theatre.running(kept):
+            await register(rita, specimen_id="s-9")
+            await theatre.until(lambda tally: tally.decision_of("superior") is not None)
+            remembered = theatre.tally.decision_of("superior")
+    assert remembered is not None
+    assert [(word.id, word.by, word.sweep, word.word) for word in remembered.decisions] == [
+        ("d1", "rita", 0, "disagree")
+    ], "sweep 1 of this run is another one"
 
 
 async def test_a_daemon_that_scans_at_once_takes_commands_too(theatre: Theatre) -> None:

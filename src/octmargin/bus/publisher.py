@@ -169,9 +169,14 @@ class Publisher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.set_state("lost" if isinstance(error, Exception) else "disconnected")
+        # A goodbye takes its turn, and would overtake flags that wait: whoever hears it has heard everything. That
+        # something failed is said at once.
+        has_failed = isinstance(error, Exception)
+        if self.connected and not has_failed:
+            await self.drain(self._settings.timeout_s / 2)
+        self.set_state("lost" if has_failed else "disconnected")
         if self.connected:
-            await self.drain(self._settings.timeout_s)
+            await self.drain(self._settings.timeout_s / 2)
         await self._stop()
 
     @property

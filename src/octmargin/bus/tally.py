@@ -152,7 +152,7 @@ class Tally:
     def stale_reason(self, now: datetime, face: str | None = None) -> str | None:
         """Why nothing may be shown as good, in words for a person; None where all is well.
 
-        With `face`, also why its verdict may not: it expired, or is about something else.
+        With `face`, also why its verdict may not: it expired, is about something else, or a newer sweep has begun.
         """
         return self._why_not_live(now) or (self._why_not_valid(self.faces.get(face), now) if face else None)
 
@@ -182,15 +182,24 @@ class Tally:
         results = [result for result in (face.verdict, face.map) if result is not None]
         if face.unreadable or not results:
             return next(iter(face.unreadable.values()), "no result")
+        if (reason := self._why_not_of_this(results)) is not None:
+            return reason
+        over_s = max((now - result.valid_until).total_seconds() for result in results)
+        if over_s > 0:
+            return f"expired {over_s:.0f} s ago"
+        return None
+
+    def _why_not_of_this(self, results: list[VerdictMessage | MapMessage]) -> str | None:
+        """Why results are about something else than what is on the stage now."""
         if any(result.session != self._session for result in results):
             return "from an earlier run"
         if self.case is None:
             return "not known which specimen is on the stage"
         if any(not self.case.is_about(result) for result in results):
             return "of another specimen"
-        over_s = max((now - result.valid_until).total_seconds() for result in results)
-        if over_s > 0:
-            return f"expired {over_s:.0f} s ago"
+        if any(result.sweep < self.case.sweeps.get(result.face, 0) for result in results):
+            # What is said of the newer sweep comes with its first frames, or not for long.
+            return "being scanned anew"
         return None
 
     def _note_readability(self, event: Event) -> None:

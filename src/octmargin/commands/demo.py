@@ -91,5 +91,6 @@ def demo(
     for line in summary.lines():
         typer.echo(line)
     if not summary.adds_up:
-        typer.echo("octmargin: the books do not balance: sent is not processed + lost", err=True)
+        why = summary.unheard or "the books do not balance: sent is not processed + lost"
+        typer.echo(f"octmargin: {why}", err=True)
         raise typer.Exit(1)

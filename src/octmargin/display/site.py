@@ -34,6 +34,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Colour by face."""
     sutures: str
     """What the sutures say, in the words of the site."""
+    opaque_identifiers: bool
+    """Whether identifiers of specimens are looked at as `octmargin.identifiers` does where a site has no own scheme."""
     notice: str = NOTICE
 
 
@@ -44,6 +46,7 @@ def make_site(
     *,
     ink: dict[str, str] | None = None,
     sutures: str = "",
+    opaque_identifiers: bool = False,
 ) -> Site:
     """What is told where nobody is logged in."""
     login_required = has_users(broker)
@@ -58,4 +61,5 @@ def make_site(
         pedal_key=section.pedal_key,
         ink=ink or {},
         sutures=sutures,
+        opaque_identifiers=opaque_identifiers,
     )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from octmargin.bus.decisions import MOST_ENTRIES, Decision, Mark
 from octmargin.bus.orders import Decide, MarkRegion
 from octmargin.bus.rights import Sender
@@ -44,6 +46,22 @@ class Readings:
     def ended(self, swept: Swept) -> None:
         """Its final verdict is said."""
         self._sweeps[swept.number] = swept
+
+    def remember(self, face: str, said: Decision | Mark) -> None:
+        """Take over what an earlier run of the daemon heard of this specimen.
+
+        It keeps its id, and counts as of sweep 0: that run's sweeps are none of this one's, whatever their numbers.
+        """
+        self._entries = max(self._entries, int(said.id[1:]) if said.id[1:].isdecimal() else 0)
+        if isinstance(said, Decision):
+            self._decisions.setdefault(face, []).append(replace(said, sweep=0))
+        else:
+            self._marks.setdefault(face, []).append(replace(said, sweep=0))
+
+    @property
+    def faces(self) -> Sequence[str]:
+        """Faces of which anything was said."""
+        return tuple({**self._decisions, **self._marks})
 
     @property
     def newest(self) -> dict[str, Swept]:
@@ -113,7 +131,7 @@ class Readings:
     def _swept(self, face: str, number: int) -> Swept:
         swept = self._sweeps.get(number)
         if swept is None or swept.face != face:
-            raise OrderRefusedError(f"there is no sweep {number} over {face} of this specimen; look again")
+            raise OrderRefusedError(f"there is no sweep {number} over that face of this specimen; look again")
         return swept
 
     def _next_id(self, kind: str, told: int, face: str) -> str:

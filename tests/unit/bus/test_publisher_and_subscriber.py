@@ -303,6 +303,22 @@ async def test_a_daemon_that_fails_says_lost_and_one_that_ends_says_disconnected
         await state(events, "disconnected")
 
 
+async def test_a_goodbye_comes_behind_all_that_was_said(broker: BrokerSettings, topics: Topics) -> None:
+    """Also where much waits: whoever hears it knows that nothing more is to come."""
+    async with Subscriber(broker, topics) as events:
+        async with Publisher(broker, topics) as publisher:
+            for frame in range(200):
+                publisher.publish_flag(flag(frame, acquired_at=now()))
+        heard = []
+        async with asyncio.timeout(10):
+            async for event in events:
+                if isinstance(event, FlagReceived):
+                    heard.append(event.message.frame_index)
+                elif isinstance(event, StateChanged) and event.state == "disconnected":
+                    break
+    assert heard == list(range(200))
+
+
 async def test_a_late_last_will_is_contradicted_while_the_daemon_lives(
     broker: BrokerSettings, topics: Topics
 ) -> None:

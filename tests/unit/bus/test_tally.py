@@ -102,6 +102,9 @@ def test_a_verdict_is_good_while_everything_speaks_for_it() -> None:
         (heard(CaseChanged, case(specimen_id="S-2")), "of another specimen"),
         (heard(CaseChanged, case(case_id="C-8")), "of another specimen"),
         (heard(MapReceived, face_map(specimen_id="S-2")), "of another specimen"),
+        (heard(CaseChanged, case(sweeps={"superior": 4})), "being scanned anew"),
+        (heard(VerdictReceived, verdict(sweep=2)), "being scanned anew"),
+        (heard(MapReceived, face_map(sweep=2)), "being scanned anew"),
         (heard(VerdictReceived, verdict(), stamps={"valid_until": noon(0.5)}), "expired"),
         (heard(MapReceived, face_map(), stamps={"valid_until": noon(0.5)}), "expired"),
     ],
@@ -110,6 +113,17 @@ def test_a_verdict_is_stale_as_soon_as_anything_speaks_against_it(event: Event, 
     why = listening(event).stale_reason(noon(1), "superior")
     assert why is not None
     assert reason in why
+
+
+def test_a_rescan_of_another_face_speaks_against_nothing() -> None:
+    assert listening(heard(CaseChanged, case(sweeps={"medial": 4}))).stale_reason(noon(1), "superior") is None
+
+
+def test_the_first_that_is_said_of_the_newer_sweep_is_good_again() -> None:
+    newer = [heard(VerdictReceived, verdict(sweep=4)), heard(MapReceived, face_map(sweep=4))]
+    anew = heard(CaseChanged, case(sweeps={"superior": 4}))
+    assert listening(anew, newer[0]).stale_reason(noon(1), "superior") == "being scanned anew"
+    assert listening(anew, *newer).stale_reason(noon(1), "superior") is None
 
 
 def test_a_verdict_expires_at_its_valid_until_and_not_before() -> None:

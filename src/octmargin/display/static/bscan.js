@@ -35,6 +35,7 @@ export class BscanView {
     this.#root = root;
     this.#loader = new BscanLoader(api, (picture) => this.#loaded(picture));
     this.#live.addEventListener("click", () => store.followLive());
+    this.#canvas.addEventListener("wheel", (event) => this.#turned(event), { passive: false });
     root.append(
       el("div", { class: "bscan-head" }, this.#label, this.#live),
       el("div", { class: "bscan-field" }, this.#canvas, this.#veil),
@@ -61,6 +62,14 @@ export class BscanView {
     show(this.#veil, said !== "" && store.grid.frames > 0);
     setText(this.#veil, said);
     this.#draw(picture);
+  }
+
+  // The wheel goes through B-scans as it does at other viewers of pictures.
+  #turned(event) {
+    const { grid, frame } = this.#store;
+    if (grid.frames === 0 || event.deltaY === 0 || event.ctrlKey) return;
+    event.preventDefault();
+    this.#store.lookAtFrame(frame + Math.sign(event.deltaY));
   }
 
   #place() {

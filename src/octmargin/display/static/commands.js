@@ -62,6 +62,11 @@ export class Commands {
     return mayCommand(this.#store.site.role, command);
   }
 
+  // Why arguments may not go on the bus; empty where they may.
+  whyNotSaid(commandArguments) {
+    return whyNotSaid(commandArguments, this.#store.site.opaque_identifiers);
+  }
+
   get stage() {
     return stageOf(this.#store.tally);
   }
@@ -73,7 +78,7 @@ export class Commands {
   // Gives a command about `stage`; its reply is in the store, and given back.
   give(command, commandArguments = {}, stage = this.stage) {
     const id = crypto.randomUUID();
-    const why = whyNotSaid(commandArguments);
+    const why = this.whyNotSaid(commandArguments);
     if (why) return Promise.resolve(this.#show({ id, command, outcome: "unsent", reason: why }));
     const body = commandBody(stage, Date.now(), id, commandArguments);
     this.#show({ id, command, outcome: "sent", reason: "" });

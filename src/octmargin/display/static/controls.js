@@ -1,7 +1,6 @@
 // What an operator does: register, select, start, pause, resume, stop, rescan, close; and what became of it.
 
 import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
-import { whyNotSaid } from "./identifiers.js";
 import { PART } from "./store.js";
 import { capitalised, clockTime } from "./words.js";
 
@@ -103,7 +102,7 @@ export class ControlsView {
       title: "New specimen",
       text: this.#registerWords(),
       action: "Register",
-      refuse: whyNotSaid,
+      refuse: (answers) => this.#commands.whyNotSaid(answers),
       fields: [
         { name: "kind", label: "Kind", kind: "choice", value: "lumpectomy", options: [["lumpectomy", "Lumpectomy"], ["shave", "Shave"], ["node", "Node"]] },
         { name: "laterality", label: "Side of the patient", kind: "choice", options: [["left", "Left"], ["right", "Right"]] },

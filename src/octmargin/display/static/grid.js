@@ -48,12 +48,17 @@ export class FaceGrid {
       this.#resize(rows, flag.state.length);
       this.#name(flag);
     }
-    const start = flag.frame_index * this.blocks;
     if (this.#mapped[flag.frame_index]) return;
-    this.cells.set(flag.state, start);
+    this.cells.set(flag.state, flag.frame_index * this.blocks);
     this.dirty.add(flag.frame_index);
-    this.newestFrame = flag.frame_index;
     this.#change();
+  }
+
+  // Share of the frames that were scanned, be it lost.
+  get scannedShare() {
+    let scanned = 0;
+    for (let frame = 0; frame < this.frames; frame += 1) scanned += this.worstOf(frame) !== BLOCK.NOT_SCANNED;
+    return this.frames ? scanned / this.frames : 0;
   }
 
   counts() {
@@ -101,7 +106,6 @@ export class FaceGrid {
     this.blocks = blocks;
     this.cells = new Uint8Array(frames * blocks);
     this.#mapped = new Uint8Array(frames);
-    this.newestFrame = null;
     for (let frame = 0; frame < frames; frame += 1) this.dirty.add(frame);
     for (const frame of this.dirty) if (frame >= frames) this.dirty.delete(frame);
   }

@@ -6,13 +6,20 @@ const DATE = /(?<!\p{Nd})(\p{Nd}{1,2}([-./])\p{Nd}{1,2}\2(\p{Nd}{4}|\p{Nd}{2})|\
 // What people type.
 const LABELS = { orientation: "the orientation", label: "the label", note: "the note" };
 
-// Why what a person typed may not be said, and what to do; empty where it may. Quotes nothing of it.
-export function whyNotSaid(commandArguments) {
+// Why what a person typed may not be said, and what to do; empty where it may. Quotes nothing of it. `isOpaque`: an
+// identifier of a specimen is looked at too, as the site has no scheme of its own.
+export function whyNotSaid(commandArguments, isOpaque = false) {
   for (const [name, label] of Object.entries(LABELS)) {
     const found = numberOfAPerson(commandArguments[name] ?? "");
     if (found) return `${label} ${found}; leave out what names a person`;
   }
-  return "";
+  const found = isOpaque ? whyNotOpaque(commandArguments.specimen_id ?? "") : "";
+  return found ? `the identifier ${found}; give an opaque one such as case-17` : "";
+}
+
+function whyNotOpaque(identifier) {
+  if (identifier === "") return "";
+  return numberOfAPerson(identifier) || (/\p{Nd}/u.test(identifier) ? "" : "has no digit, as a name has none");
 }
 
 function numberOfAPerson(text) {

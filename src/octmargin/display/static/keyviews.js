@@ -10,6 +10,7 @@ import { millimetres } from "./words.js";
 const THUMB = { width: 320, height: 200 };
 // A-lines shown around the place to look at.
 const AROUND = 96;
+const SETTLED_MS = 700;
 
 export class KeyViewsView {
   parts = [PART.FACES, PART.LOOK, PART.TRUST, PART.BSCANS, PART.DECISIONS, PART.CASE];
@@ -64,6 +65,7 @@ export class KeyViewsView {
     const button = el("button", { type: "button", class: "keyview" }, canvas, hidden, number, text, reader);
     const item = el("li", {}, button);
     Object.assign(item, { canvas, number, text, reader, button, face });
+    item.madeAtMs = this.#store.now().monoMs;
     return item;
   }
 
@@ -77,7 +79,9 @@ export class KeyViewsView {
     setText(item.reader, said);
     show(item.reader, said !== "");
     setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
-    this.#thumbnails.want(item, { view, session: verdict.session, sweep: verdict.sweep });
+    // While a sweep goes on, clusters grow: what is another one the next moment is not worth a picture.
+    const isSettled = !verdict.provisional || store.now().monoMs - item.madeAtMs > SETTLED_MS;
+    if (isSettled) this.#thumbnails.want(item, { view, session: verdict.session, sweep: verdict.sweep });
   }
 
   async #loadThumb(item, { view, session, sweep }) {

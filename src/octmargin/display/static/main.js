@@ -12,7 +12,6 @@ import { ask } from "./dialogs.js";
 import { setText } from "./dom.js";
 import { EnfaceView } from "./enface.js";
 import { FacesView } from "./faces.js";
-import { whyNotSaid } from "./identifiers.js";
 import { KeyViewsView } from "./keyviews.js";
 import { makeTabs } from "./frame.js";
 import { askForLogin, forgetLogin, keptLogin, logout } from "./login.js";
@@ -101,7 +100,7 @@ class Page {
   #draw() {
     this.#isFrameAsked = false;
     const dirty = this.store.takeDirty();
-    for (const view of this.#views) if (view.parts.some((part) => dirty.has(part))) view.update();
+    for (const view of this.#views) if (view.parts.some((part) => dirty.has(part))) update(view);
     this.metrics.drawn();
   }
 
@@ -123,7 +122,7 @@ class Page {
       title: "Mark this region",
       text: `B-scans ${region.first_frame + 1} to ${region.last_frame + 1} of ${face}`,
       action: "Save",
-      refuse: whyNotSaid,
+      refuse: (answers) => this.commands.whyNotSaid(answers),
       fields: [{ name: "note", label: "Note", maxlength: 500 }],
     });
     if (answered === null) return;
@@ -135,7 +134,8 @@ class Page {
       try {
         this.store.setSweeps(await api.sweeps());
       } catch (error) {
-        if (error.status === 401) this.#loginRefused();
+        // The server was started anew, or the session is over: the tab may still have the password.
+        if (error.status === 401) location.reload();
         this.store.setSweeps([], error.message);
       }
       await pause(BSCANS_MS);
@@ -178,9 +178,10 @@ async function enter() {
   let why = "";
   for (;;) {
     if (login === null) login = await askForLogin(byId("login"), why);
-    else if (!site.user) why = await enterAgain(login);
+    else if (site.user !== login.user) why = await enterAgain(login);
     site = await loadSite();
-    if (site.user) return { site, login };
+    // Somebody else may have logged in from another tab: the broker is asked as one and the same.
+    if (site.user === login.user) return { site, login };
     forgetLogin();
     login = null;
   }
@@ -196,12 +197,20 @@ async function enterAgain({ user, password }) {
   }
 }
 
-// A page that has failed must not look as if all were well.
+// One part that fails must not keep the others as they were.
+function update(view) {
+  try {
+    view.update();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+// A page that has failed must not look as if all were well, and it stays so until it is loaded anew.
 function fail(error) {
   console.error(error);
-  document.body.dataset.live = "false";
-  const strip = byId("failed");
-  strip.hidden = false;
+  document.body.dataset.failed = "";
+  byId("failed").hidden = false;
 }
 
 // The browser also says there that a size will be looked at in the next frame: without an error.

@@ -2,7 +2,7 @@
 
 import { el, icon, setAttribute, setIcon, setText, show, syncChildren } from "./dom.js";
 import { PART } from "./store.js";
-import { clockTime, sayReason } from "./words.js";
+import { clockTime, percent, sayReason } from "./words.js";
 
 // Across the whole width, where nothing that is shown is current.
 export class TrustStrip {
@@ -143,7 +143,7 @@ export class HeaderView {
   #phaseWords(onStage) {
     const { face } = onStage;
     const grid = this.#store.grids.get(face);
-    const share = grid?.frames ? `, ${Math.round((100 * ((grid.newestFrame ?? -1) + 1)) / grid.frames)} %` : "";
+    const share = grid?.frames ? `, ${percent(grid.scannedShare)}` : "";
     const words = {
       idle: "Ready",
       scanning: `Scanning ${face ?? ""}${share}`,

@@ -100,12 +100,11 @@ export class Store {
     return [...planned, ...others.sort()];
   }
 
-  // The face that is being scanned, or was scanned last.
+  // The face that is selected or being scanned, or was scanned last.
   get faceOnStage() {
     const { tally } = this;
-    if (tally.case?.phase === "scanning" && tally.case.face) return tally.case.face;
-    if (tally.lastFlag !== null && this.#isOfStage(tally.lastFlag)) return tally.lastFlag.face;
     if (tally.case?.face) return tally.case.face;
+    if (tally.lastFlag !== null && this.#isOfStage(tally.lastFlag)) return tally.lastFlag.face;
     const maps = [...tally.faces.values()].map(({ map }) => map).filter((map) => map && this.#isOfStage(map));
     maps.sort((a, b) => b.published_at - a.published_at);
     return maps[0]?.face ?? tally.case?.faces[0] ?? null;
@@ -134,7 +133,7 @@ export class Store {
     const { verdict, map } = tally.faces.get(face) ?? {};
     const results = [verdict, map].filter(Boolean);
     const isNewest = results.length === 0 || results.some((result) => result.sweep < grid.sweep);
-    return isNewest && !tally.isSuperseded(face, grid);
+    return isNewest && !tally.isSuperseded({ face, sweep: grid.sweep });
   }
 
   verdictOf(face) {

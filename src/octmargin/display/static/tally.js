@@ -190,8 +190,8 @@ export class Tally {
   }
 
   // Whether a newer sweep over the face has begun than the one that is told of.
-  isSuperseded(face, { session, sweep }) {
-    return this.case !== null && this.case.session === session && this.case.sweeps[face] > sweep;
+  isSuperseded({ face, sweep }) {
+    return this.case !== null && sweep < this.case.sweeps[face];
   }
 
   whyNotLive(nowMs) {
@@ -212,7 +212,7 @@ export class Tally {
     if (results.some((result) => result.session !== this.#session)) return { code: "earlier-run" };
     if (this.case === null) return { code: "no-case" };
     if (results.some((result) => !isAbout(this.case, result))) return { code: "other-specimen" };
-    if (results.some((result) => this.isSuperseded(name, result))) return { code: "superseded" };
+    if (results.some((result) => this.isSuperseded(result))) return { code: "superseded" };
     const overMs = Math.max(...results.map((result) => nowMs - result.valid_until));
     return overMs > 0 ? { code: "expired", seconds: overMs / 1000 } : null;
   }

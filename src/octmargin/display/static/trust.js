@@ -134,7 +134,7 @@ export class Trust {
   }
 
   #whyNotFlag(flag) {
-    return this.#whyOfAnother([flag]) ?? (this.tally.isSuperseded(flag.face, flag) ? { code: "superseded" } : null);
+    return this.#whyOfAnother([flag]) ?? (this.tally.isSuperseded(flag) ? { code: "superseded" } : null);
   }
 
   #whyOfAnother(messages) {

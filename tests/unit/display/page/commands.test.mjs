@@ -135,3 +135,11 @@ test("what may name a person is not sent, and not repeated in what is said of it
   assert.equal(link.sent.length, 0);
   assert.equal(whyNotSaid({ note: "margin 0.5 mm at block 12", label: "main 2" }), "");
 });
+
+test("an identifier is looked at before it is sent, where the site has no scheme of its own", () => {
+  for (const id of ["patient-1234567", "3-4-1961", "smith"]) {
+    assert.match(whyNotSaid({ specimen_id: id }, true), /^the identifier /);
+    assert.equal(whyNotSaid({ specimen_id: id }, false), "");
+  }
+  for (const id of ["", "case-17"]) assert.equal(whyNotSaid({ specimen_id: id }, true), "");
+});

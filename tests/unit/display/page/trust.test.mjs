@@ -150,10 +150,6 @@ test("it is known to be scanned anew before the first flag of the new sweep come
   assert.equal(display.code("inferior"), "no-result");
 });
 
-test("sweeps of another run of the daemon say nothing about results of this one", () => {
-  assert.equal(listening().hears("case", onStage({ session: "run-0", sweeps: { superior: 9 } })).code(), null);
-});
-
 test("a daemon that is not ready greys everything", () => {
   for (const state of ["init", "alert", "disconnected", "lost"]) assert.equal(listening().isSaid(state).code(), "state");
 });
