@@ -97,8 +97,12 @@ class CaseDesk:
         self._log(PEDAL, name, {"answered_at": at, "outcome": outcome, "reason": reason})
 
     def note(self, sender: Sender, name: str, command: Command, reply: Reply) -> None:
-        """Keep who asked for what, and what became of it."""
-        about = {"id": command.id, "arguments": command.arguments, "answered_at": reply.at}
+        """Keep who asked for what, and what became of it.
+
+        Of what was refused no arguments are kept: they may be what must not be, a patient's name or number.
+        """
+        arguments = command.arguments if reply.outcome == "done" else {}
+        about = {"id": command.id, "arguments": arguments, "answered_at": reply.at}
         self._log(sender, name, {**about, "outcome": reply.outcome, "reason": reply.reason})
 
     def _log(self, sender: Sender, name: str, content: dict[str, Any]) -> None:
@@ -117,8 +121,7 @@ class CaseDesk:
         stage = self.case.stage
         if (command.case_id, command.specimen_id) != (stage.case_id, stage.specimen_id):
             here = f"specimen {stage.specimen_id} of {stage.case_id}" if stage.specimen_id else "no specimen"
-            meant = f"{command.specimen_id or 'none'} of {command.case_id or 'no case'}"
-            raise OrderRefusedError(f"it is meant for {meant}, but {here} is on the stage; look again")
+            raise OrderRefusedError(f"{here} is on the stage, and it is meant for another; look again")
 
     def _carry_out(self, request: Request) -> str:
         case, order = self.case, request.order

@@ -59,6 +59,8 @@ class ScanSection(_Section, frozen=True):
 
     def __post_init__(self) -> None:
         for face, count in Counter(self.faces).items():
+            if reason := why_not_said("a face of scan.faces", face):
+                raise ConfigError(reason)
             if count > 1:
                 # One name has one map and one verdict: the second sweep would replace those of the first.
                 raise ConfigError(f'scan.faces names "{face}" {count} times; name each face once')

@@ -208,6 +208,11 @@ def opened(folder: Path) -> list[Recording]:
     return [Recording.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
 
 
+def notes(folder: Path) -> list[str]:
+    """Files of what was noted without a recording."""
+    return [path.read_text() for path in sorted(folder.glob("*.notes.jsonl"))]
+
+
 async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp_path: Path) -> None:
     config = msgspec.structs.replace(
         north.commanded(line_rate_hz=1600.0),
@@ -509,7 +514,7 @@ async def test_a_retained_command_is_ignored(north: Theatre, site: Prepared) -> 
         ({"issued_at": datetime(2031, 1, 1, tzinfo=UTC)}, "set the clocks"),
         ({"issued_at": datetime(2021, 1, 1, tzinfo=UTC)}, "too late"),
         ({"expected_session": "yesterday"}, "another run of the daemon"),
-        ({"specimen_id": "s-other"}, "it is meant for s-other of case-7, but specimen s-"),
+        ({"specimen_id": "s-other"}, "is on the stage, and it is meant for another"),
         ({"case_id": "case-8"}, "of case-8, but specimen s-"),
     ],
 )
@@ -646,6 +651,21 @@ async def test_what_readers_said_outlives_the_daemon_where_a_file_keeps_it(
     assert [(word.id, word.by, word.sweep, word.word) for word in remembered.decisions] == [
         ("d1", "rita", 0, "disagree")
     ], "sweep 1 of this run is another one"
+
+
+async def test_what_may_name_a_patient_is_neither_repeated_in_the_answer_nor_kept(
+    theatre: Theatre, tmp_path: Path
+) -> None:
+    config = msgspec.structs.replace(theatre.commanded(), recording=RecordingSection(folder=str(tmp_path)))
+    with structlog.testing.capture_logs() as logs:
+        async with person(theatre.settings, theatre, OTTO) as otto, theatre.running(config):
+            reason = await otto.is_refused(
+                "register", kind="node", laterality="left", label="doe 0412345", specimen_id="s-1"
+            )
+    assert "reads as a number of a patient" in reason
+    kept = notes(tmp_path)
+    assert len(kept) == 1
+    assert all("0412345" not in text for text in (reason, str(logs), *kept))
 
 
 async def test_a_daemon_that_scans_at_once_takes_commands_too(theatre: Theatre) -> None:

@@ -59,20 +59,21 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
         ("[case]\ncase_id = 'jane-doe'", r'case.case_id "jane-doe" may be a patient\'s: it has no digit'),
         (
             "[case]\nspecimen_id = 's-0412345'",
-            r'case.specimen_id .* "0412345" reads as a number of a patient',
+            r"case.specimen_id .* part of it reads as a number of a patient",
         ),
-        ("[case]\ncase_id = 'c-12-05-1954'", r'case.case_id .* "12-05-1954" reads as a date; give an opaque'),
+        ("[case]\ncase_id = 'c-12-05-1954'", r"case.case_id .* part of it reads as a date; give an opaque"),
         (
             "[case]\nid_pattern = 'n-[0-9]{8}'",
             r'case.case_id "case-0" is not of the site\'s scheme, case.id_pattern',
         ),
         (
             "[case]\nlabel = 'Doe, 12.5.1954'",
-            r'case.label goes on the bus: "12.5.1954" reads as a date; leave',
+            r"case.label goes on the bus: part of it reads as a date; leave",
         ),
         ("[case]\nid_pattern = '('", r"case.id_pattern '\(' is no regular expression: .*; correct it"),
         ("[broker]\nhost = 'mqtt://or'", r'broker.host is "mqtt://or"; give a name or an address alone'),
         ("[broker]\nhost = 'or:1883'", r'broker.host is "or:1883"; .* the port as broker.port'),
+        ("[scan]\nfaces = ['meier 0412345']", r"a face of scan.faces goes on the bus: part of it reads as"),
         ("[scan]\nfaces = []", r'key "scan.faces": expected `array` of length >= 1'),
         (
             "[scan]\nfaces = ['superior', 'node 1', 'superior']",

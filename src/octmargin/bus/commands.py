@@ -28,6 +28,8 @@ LONGEST_VALIDITY = timedelta(minutes=5)
 MOST_AHEAD = timedelta(seconds=10)
 """So far a sender's clock may be ahead."""
 MOST_BYTES = 65_536
+MOST_REASON = 300
+"""Characters of a reason: an answer is remembered, and what was asked for must not come back at length."""
 
 log = structlog.get_logger()
 
@@ -149,7 +151,9 @@ class CommandDoor:
             self._answer(sender, self._reply(address, command.id, "refused", why))
             return
         reply = self._carried_out(address, command, now)
-        self._memory.keep(sender, _Past(reply, digest, now, command.holds_until))
+        # What holds for longer is refused: a wrong clock must not fill the memory for as long as it says.
+        until = min(command.holds_until, now + LONGEST_VALIDITY + MOST_AHEAD)
+        self._memory.keep(sender, _Past(reply, digest, now, until))
         self._note(sender, address.command, command, reply)
         self._answer(sender, reply)
 
@@ -199,7 +203,7 @@ class CommandDoor:
             id=command_id,
             command=address.command,
             outcome=outcome,
-            reason=reason,
+            reason=reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…",
             at=self._clock(),
         )
 

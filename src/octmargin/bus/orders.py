@@ -41,8 +41,13 @@ class Command(Struct, frozen=True, kw_only=True):
 
     @property
     def holds_until(self) -> datetime:
-        """After this it is not carried out any more."""
-        return self.valid_until or self.issued_at + timedelta(seconds=COMMAND_S)
+        """After this it is not carried out any more; never, where the calendar ends before."""
+        if self.valid_until is not None:
+            return self.valid_until
+        try:
+            return self.issued_at + timedelta(seconds=COMMAND_S)
+        except OverflowError:
+            return self.issued_at
 
 
 class Reply(Struct, frozen=True, kw_only=True):

@@ -50,14 +50,13 @@ class Conventions:
         """Faces of a new specimen; `OrderRefusedError` where they cannot be scanned."""
         faces = tuple(asked) if asked else self.faces if kind == "lumpectomy" else (kind,)
         for face in faces:
+            check_text("a face", face)
             if not re.fullmatch(FACE_NAME, face):
                 raise OrderRefusedError(
-                    f"face {face!r} is no name of one: letters without accents, digits, spaces, _ . - alone"
+                    "a face has a name of letters without accents, digits, spaces, _ . - alone"
                 )
             if self.offered and face not in self.offered:
-                raise OrderRefusedError(
-                    f"the console has no face {face!r}; it offers {', '.join(self.offered)}"
-                )
+                raise OrderRefusedError(f"the console has no such face; it offers {', '.join(self.offered)}")
         if len(set(faces)) < len(faces):
             raise OrderRefusedError("a face is named twice; name each once")
         return faces
@@ -146,11 +145,12 @@ class CaseSession:
         for what, name in (("case_id", case_id), ("specimen_id", specimen_id)):
             if not re.fullmatch(IDENTIFIER, name) or len(name) > 64:
                 raise OrderRefusedError(
-                    f"{what} {name!r}: small letters without accents, digits and -, 64 at most; never a patient's name"
+                    f"{what}: small letters without accents, digits and -, 64 at most; never a patient's name"
                 )
         for what, given in (("case_id", order.case_id), ("specimen_id", order.specimen_id)):
             if given and (reason := self._conventions.scheme.why_not(given)):
-                raise OrderRefusedError(f"{what} {given} {reason}")
+                # What may be a patient's is not repeated: the answer goes on the bus.
+                raise OrderRefusedError(f"{what} {reason}")
         if (case_id, specimen_id) in self._used:
             raise OrderRefusedError(f"specimen {specimen_id} was registered before; give this one another id")
         for what, text in (("orientation", order.orientation), ("label", order.label)):
@@ -301,7 +301,7 @@ class CaseSession:
 
     def _must_be_planned(self, face: str) -> None:
         if face not in self.stage.faces:
-            raise OrderRefusedError(f"{face} is none of the planned faces: {', '.join(self.stage.faces)}")
+            raise OrderRefusedError(f"there is no such face; planned are {', '.join(self.stage.faces)}")
 
     def _running(self, what: str) -> _Run:
         if self._run is None:

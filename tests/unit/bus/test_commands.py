@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octmargin.bus.commands import CommandDoor, Request
+from octmargin.bus.commands import LONGEST_VALIDITY, MOST_AHEAD, CommandDoor, Request
 from octmargin.bus.orders import ORDERS, Command, Decide, Reply, Select
 from octmargin.bus.rights import Role, Sender, command_topic
 from octmargin.bus.topics import Topics
@@ -240,6 +240,35 @@ def test_what_is_over_for_an_hour_is_forgotten(desk: Desk) -> None:
     desk.now += timedelta(minutes=2)
     desk.give(id="c-3")
     assert not desk.give(issued_at=NOON).repeated
+
+
+def test_a_command_that_is_said_to_hold_for_years_is_not_remembered_for_years() -> None:
+    desk = Desk(most_remembered=1)
+    far = NOON + timedelta(days=3650)
+    assert desk.give(id="c-1", issued_at=far).outcome == "refused"
+    assert "too many commands" in desk.give(id="c-2").reason
+    desk.now += LONGEST_VALIDITY + MOST_AHEAD + timedelta(seconds=1)
+    assert desk.give(id="c-2").outcome == "done"
+
+
+def test_a_command_at_the_end_of_the_calendar_is_refused_in_one_line(desk: Desk) -> None:
+    reply = desk.give(issued_at=datetime.max.replace(tzinfo=UTC))
+    assert reply.outcome == "refused"
+    assert "s from now; set the clocks" in reply.reason
+
+
+@pytest.mark.parametrize("about", ["case_id", "specimen_id"])
+def test_an_identifier_without_end_is_not_taken(desk: Desk, about: str) -> None:
+    reply = desk.give(**{about: "s" * 65})
+    assert reply.outcome == "refused"
+    assert "cannot be read" in reply.reason
+
+
+def test_a_reason_is_short_whatever_was_asked_for(desk: Desk) -> None:
+    desk.refuse_because = "x" * 60_000
+    reply = desk.give()
+    assert len(reply.reason) == 300
+    assert reply.reason.endswith("…")
 
 
 INSTANTS = st.sampled_from([NOON + timedelta(seconds=seconds) for seconds in (-60, -5, 0, 5, 60)])
