@@ -46,6 +46,7 @@ _CODES = {
     "from an earlier run": "earlier-run",
     "not known which specimen is on the stage": "no-case",
     "of another specimen": "other-specimen",
+    "being scanned anew": "superseded",
     r"expired \d+ s ago": "expired",
 }
 
@@ -241,6 +242,10 @@ def _payload(rng: Random, kind: Kind, name: str, session: str, at_ms: int, *, so
     if hasattr(example, "specimen_id"):
         changes["specimen_id"] = rng.choice(("S-1", "S-1", "S-1", "S-2"))
         changes["case_id"] = rng.choice(("C-7", "C-7", "C-7", "C-8"))
+    if kind in (Kind.MAP, Kind.VERDICT):
+        changes["sweep"] = rng.choice((3, 3, 4))
+    if kind is Kind.CASE:
+        changes["sweeps"] = {face: rng.choice((2, 3, 3, 4)) for face in FACES if rng.random() < 0.8}
     if kind in (Kind.FLAG, Kind.VERDICT) and not soundly:
         changes["late"] = rng.random() < 0.1
     payload = encode(msgspec.structs.replace(example, **changes))
