@@ -182,7 +182,7 @@ class CaseDesk:
                     mark=kept if isinstance(kept, Mark) else None,
                 )
             )
-        return f"kept as {kept.id}{self._how_long()}"
+        return f"kept as {kept.id} on {order.face}{self._how_long()}"
 
     def _how_long(self) -> str:
         """What is to be said beside "kept" where it is not on the disk for the next run."""

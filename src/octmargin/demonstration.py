@@ -270,7 +270,7 @@ class Demonstration:
             "site": SITE,
             "console": CONSOLE,
             "device": {"driver": self._plan.wire.value, "address": ready["address"]},
-            "broker": {"host": broker.host, "port": broker.port},
+            "broker": {"host": broker.host, "port": broker.port, "retained_expiry": False},
             "scan": {
                 "faces": ready["faces"],
                 "line_rate_hz": line_rate_hz,

@@ -636,7 +636,8 @@ async def test_what_readers_said_outlives_the_daemon_where_a_file_keeps_it(
     )
     about = {"face": "superior", "sweep": 1, "subject": "face"}
     async with person(theatre.settings, theatre, RITA) as rita:
-        for configured, said in ((config, "kept as d1 until the daemon ends"), (kept, "kept as d1")):
+        in_words = "kept as d1 on superior"
+        for configured, said in ((config, f"{in_words} until the daemon ends"), (kept, in_words)):
             async with theatre.running(configured):
                 await register(rita, specimen_id="s-9")
                 await rita.does("start", face="superior")

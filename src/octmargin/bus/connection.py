@@ -36,6 +36,8 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `outbox_file` keeps flags and verdicts that wait beyond the end of the daemon, and lets it start without a broker;
     `outbox_file_frames` flag messages may wait in it, `outbox_frames` of them in memory. Without it all wait in memory.
+    `retained_expiry` false leaves what the broker remembers without an expiry: for the embedded broker, which takes a
+    message's age off again for each subscriber that comes; displays go by `valid_until` anyway.
     `client_id` empty: made from site and console, so that a restarted daemon takes over from its
     predecessor instead of being declared lost by the predecessor's late last will.
     """
@@ -48,6 +50,7 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     keepalive_s: Annotated[int, Meta(ge=1, le=65535)] = 5
     timeout_s: Seconds = 5.0
     client_id: str = ""
+    retained_expiry: bool = True
     outbox_frames: Annotated[int, Meta(ge=1)] = 2048
     outbox_file: str = ""
     outbox_file_frames: Annotated[int, Meta(ge=1)] = 100_000

@@ -379,7 +379,7 @@ class Publisher:
         if parcel.late or valid_until <= now:
             # History: nothing that the broker is to remember, nor to withhold from a subscriber that is slow.
             return Sealed(encode(content), retain=False)
-        if not parcel.delivery.expires:
+        if not parcel.delivery.expires or (retain and not self._settings.retained_expiry):
             return Sealed(encode(content), retain)
         return Sealed(encode(content), retain, max(1, math.ceil((valid_until - now).total_seconds())))
 

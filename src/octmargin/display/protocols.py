@@ -20,6 +20,7 @@ class Http(H11Protocol):
 
     _sending: asyncio.TimerHandle | None = None
     _taking: asyncio.TimerHandle | None = None
+    _has_gone_over = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base
         """Somebody has connected: a request is to come."""
@@ -29,6 +30,8 @@ class Http(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Some of a request, or the end of it."""
         super().data_received(data)
+        if self._has_gone_over:
+            return
         # Between requests the base waits, and not for long.
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._stop_waiting_for_request()
@@ -36,7 +39,8 @@ class Http(H11Protocol):
             self._sending = self.loop.call_later(REQUEST_S, self.transport.abort)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """It goes on as a WebSocket, which has pings."""
+        """It goes on as a WebSocket, which has pings: from now on nothing here may end it."""
+        self._has_gone_over = True
         self._stop_waiting_for_request()
         super().handle_websocket_upgrade(event)
 

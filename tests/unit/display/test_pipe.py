@@ -16,7 +16,7 @@ from tests.unit.bus.conftest import Mosquitto, free_port
 from tests.unit.display.conftest import Display, displayed
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker
-from octmargin.display import pipe
+from octmargin.display import pipe, protocols
 
 MANY_BYTES = 16_000_000
 
@@ -51,6 +51,20 @@ async def test_a_browser_speaks_mqtt_5_with_the_broker(broker: BrokerSettings, d
         await other.subscribe("answers")
         await page.publish("answers", said, qos=1, properties=expiring(30))
         assert (await anext(aiter(other.messages))).payload == said
+
+
+async def test_a_way_stays_open_beyond_the_time_that_a_request_may_take(
+    broker: BrokerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocols, "REQUEST_S", 0.2)
+    async with displayed(broker) as display, display.mqtt() as page, directly(broker) as other:
+        await page.subscribe("late")
+        for n in range(8):
+            # Eight times a fifth of a second: the time is what is tried here.
+            await asyncio.sleep(0.2)
+            await other.publish("late", bytes([n]), qos=1)
+        said = [await asyncio.wait_for(anext(aiter(page.messages)), 5) for _ in range(8)]
+        assert [message.payload for message in said] == [bytes([n]) for n in range(8)]
 
 
 async def test_two_displays_have_each_a_way_of_their_own(display: Display) -> None:

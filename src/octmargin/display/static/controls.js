@@ -42,11 +42,11 @@ export class ControlsView {
     const phase = this.#store.tally.case?.phase ?? "";
     const face = this.#face;
     const isReached = this.#store.tally.disconnectedBecause === "";
-    const isScanned = face !== null && this.#store.verdictOf(face) !== null;
+    const isScanned = face !== null && (this.#store.verdictOf(face) !== null || this.#store.wasScanned(face));
     const isSelected = face === this.#store.tally.case?.face;
     const named = face ?? "face";
     this.#set("start", phase === "idle" && face !== null && !isScanned, `Start ${named}`);
-    const isLeft = this.#store.faces.some((each) => this.#store.verdictOf(each)?.provisional !== false);
+    const isLeft = this.#store.faces.some((each) => this.#isLeft(each));
     this.#set("startAll", phase === "idle" && isLeft, "Start all remaining");
     this.#set("pause", phase === "scanning", "Pause");
     this.#set("resume", phase === "paused", "Resume");
@@ -57,6 +57,11 @@ export class ControlsView {
     this.#set("close", phase === "idle", "Close specimen");
     for (const { button } of this.#buttons.values()) button.disabled = !isReached;
     this.#showReplies();
+  }
+
+  #isLeft(face) {
+    const verdict = this.#store.verdictOf(face);
+    return verdict === null ? !this.#store.wasScanned(face) : verdict.provisional;
   }
 
   // What the pedal does: start what is selected, pause, go on.

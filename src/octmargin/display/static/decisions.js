@@ -21,6 +21,7 @@ export class DecisionsView {
   #note = el("input", { type: "text", maxlength: "500", placeholder: "Note", "aria-label": "Note to the decision", autocomplete: "off" });
   #mark;
   #hint = el("p", { class: "none" });
+  #shown = null;
   #said = el("ul", { class: "said", "aria-label": "What readers said", tabindex: "0", data: { scrolls: "" } });
 
   constructor(root, store, commands, marking) {
@@ -37,6 +38,8 @@ export class DecisionsView {
     this.marking = marking;
     this.#form.append(el("div", { class: "decide-words" }, ...this.#buttons), this.#note, this.#mark);
     this.#form.addEventListener("submit", (event) => event.preventDefault());
+    // Who begins to say something means what is shown now, wherever the scan goes on to.
+    for (const begins of ["pointerdown", "focusin"]) this.#form.addEventListener(begins, () => this.#stay());
     root.append(this.#subject, this.#form, this.#hint, this.#said);
   }
 
@@ -44,7 +47,8 @@ export class DecisionsView {
     const store = this.#store;
     const { face, keyView } = store;
     const verdict = face === null ? null : store.verdictOf(face);
-    const reason = face === null ? { code: "no-result" } : store.trust.whyNotFace(face, store.now());
+    this.#shown = verdict === null ? null : { face, keyView, sweep: verdict.sweep };
+    const reason = face === null ? { code: "no-result" } : store.whyNotFace(face);
     setText(this.#subject, face === null ? "" : keyView === null ? `On ${face} as a whole` : `On key view ${keyView} of ${face}`);
     show(this.#form, this.#commands.may("decide"));
     const canDecide = verdict !== null && reason === null && !verdict.provisional;
@@ -76,11 +80,17 @@ export class DecisionsView {
     );
   }
 
+  #stay() {
+    const { look, face } = this.#store;
+    if (look.face === null && face !== null) this.#store.lookAt(face, look);
+  }
+
+  // On what was on the screen when it was pressed, and nothing else.
   async #decide(word) {
-    const { face, keyView } = this.#store;
-    const verdict = this.#store.verdictOf(face);
+    if (this.#shown === null) return;
+    const { face, keyView, sweep } = this.#shown;
     const subject = keyView === null ? { subject: "face" } : { subject: "cluster", cluster: keyView };
-    const reply = await this.#commands.give("decide", { face, sweep: verdict.sweep, ...subject, word, note: this.#note.value.trim() });
+    const reply = await this.#commands.give("decide", { face, sweep, ...subject, word, note: this.#note.value.trim() });
     if (reply.outcome === "done") this.#note.value = "";
   }
 

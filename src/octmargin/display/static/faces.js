@@ -95,8 +95,7 @@ export class FacesView {
 
   #updateTile(tile, face) {
     const store = this.#store;
-    const now = store.now();
-    const reason = store.trust.whyNotFace(face, now);
+    const reason = store.whyNotFace(face);
     const verdict = store.verdictOf(face);
     const isCurrent = reason === null && verdict !== null;
     const shown = isCurrent ? shownVerdict(store, face) : "";
@@ -108,7 +107,7 @@ export class FacesView {
     setAttribute(tile, "aria-pressed", String(face === store.face));
     show(tile.now, store.isScanning && face === store.faceOnStage && reason?.code !== "broker");
     setIcon(tile.sign, shown || (isEmpty || hasBegun ? "none" : "stale"));
-    setText(tile.word, hasBegun ? "Scan has begun" : shown ? VERDICTS[shown] : tileWord(verdict, reason, isEmpty));
+    setText(tile.word, hasBegun ? "Scan has begun" : shown ? verdictWord(store, shown) : tileWord(verdict, reason, isEmpty));
     setText(tile.figures, hasBegun ? "" : tileFigures(verdict, reason, isEmpty));
     this.#sayInk(tile, face);
     this.#sayReader(tile, face);
@@ -156,11 +155,10 @@ export class FacesView {
 
   #summarise(faces) {
     const store = this.#store;
-    const now = store.now();
     const counts = new Map();
     for (const face of faces) {
       const verdict = store.verdictOf(face);
-      const reason = store.trust.whyNotFace(face, now);
+      const reason = store.whyNotFace(face);
       const isOpen = reason?.code === "no-result" || begun(reason, store, face);
       const key = isOpen ? "none" : reason === null && verdict !== null ? shownVerdict(store, face) : "stale";
       counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -188,6 +186,11 @@ const SUMMARY_WORDS = {
 // A verdict's own word; or that it is open because the sweep goes on, which says nothing of the tissue.
 export function shownVerdict(store, face) {
   return store.isUnderWay(face) ? "scanning" : store.verdictOf(face).verdict;
+}
+
+// What it is called: a scan that stands still is not one that goes on.
+export function verdictWord(store, shown) {
+  return shown === "scanning" && store.tally.case?.phase === "paused" ? "Paused" : VERDICTS[shown];
 }
 
 // Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.

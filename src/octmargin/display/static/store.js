@@ -42,6 +42,7 @@ const MOST_FACES = 64;
 const MOVING_MS = 2000;
 
 export class Store {
+  #specimen = null;
   #dirty = new Set(Object.values(PART));
   #onDirty;
 
@@ -66,7 +67,6 @@ export class Store {
   add(event) {
     const { wallMs, monoMs } = this.clock.now();
     const hadSession = this.tally.session;
-    const hadSpecimen = this.#specimenKey();
     const looked = this.#lookKey();
     const counts = this.trust.add({ ...event, receivedMs: event.receivedMs ?? wallMs }, monoMs);
     if (event.type === "connected") this.grids.clear();
@@ -75,7 +75,7 @@ export class Store {
     if (counts && event.type === KIND.FLAG) this.#takeFlag(event.message, { wallMs, monoMs });
     if (event.type === "cleared" && event.address.kind === KIND.MAP) this.grids.delete(event.address.name);
     if (this.tally.session !== hadSession) this.touch(...Object.values(PART));
-    if (hadSpecimen !== this.#specimenKey() && event.type === KIND.CASE) this.#newSpecimen();
+    if (event.type === KIND.CASE) this.#takeSpecimen();
     // Whatever follows the scan goes over to another face or sweep together, never part by part.
     if (looked !== this.#lookKey()) this.touch(...Object.values(PART));
     this.touch(...PARTS_OF[event.type]);
@@ -145,6 +145,18 @@ export class Store {
     const verdict = this.verdictOf(face);
     const isThis = verdict?.provisional && verdict.verdict === "indeterminate" && face === this.faceOnStage;
     return Boolean(isThis) && (this.isScanning || this.tally.case?.phase === "paused");
+  }
+
+  // Why a face's result is not to be taken for current; null where it is. A face that was scanned and has no result any
+  // more is not one that was never scanned.
+  whyNotFace(face) {
+    const reason = this.trust.whyNotFace(face, this.clock.now());
+    const isNow = face === this.faceOnStage && (this.isScanning || this.tally.case?.phase === "paused");
+    return reason?.code === "no-result" && this.wasScanned(face) && !isNow ? { code: "not-held" } : reason;
+  }
+
+  wasScanned(face) {
+    return this.tally.case?.sweeps?.[face] !== undefined;
   }
 
   // Whether the newest frame is to be shown as it comes.
@@ -235,13 +247,12 @@ export class Store {
     return `${this.face}/${this.grid.sweep}`;
   }
 
-  #specimenKey() {
+  // Nothing of the specimen before is looked at any more. One that the broker says again, after it was away, is no other:
+  // the face that somebody reads must not change under their hands.
+  #takeSpecimen() {
     const onStage = this.tally.case;
-    return onStage === null ? "" : `${onStage.case_id}/${onStage.specimen_id}`;
-  }
-
-  // Nothing of the specimen before is looked at any more.
-  #newSpecimen() {
+    if (onStage === null || (this.#specimen !== null && isAbout(onStage, this.#specimen))) return;
+    this.#specimen = onStage;
     this.look = { face: null, frame: null, keyView: null, sweep: null };
     this.#dropGrids();
     this.touch(...Object.values(PART));

@@ -1,10 +1,10 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { begun, saidOnFace, shownVerdict, wasSuspicious } from "./faces.js";
+import { begun, saidOnFace, shownVerdict, verdictWord, wasSuspicious } from "./faces.js";
 import { readersInFull } from "./readers.js";
 import { PART } from "./store.js";
-import { VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
+import { capitalised, millimetres, percent, sayReason } from "./words.js";
 
 export class VerdictView {
   parts = [PART.FACES, PART.TRUST, PART.LOOK, PART.CASE, PART.DECISIONS];
@@ -45,7 +45,7 @@ export class VerdictView {
     const store = this.#store;
     const { face } = store;
     const verdict = face === null ? null : store.verdictOf(face);
-    const reason = face === null ? { code: "no-result" } : store.trust.whyNotFace(face, store.now());
+    const reason = face === null ? { code: "no-result" } : store.whyNotFace(face);
     const isCurrent = verdict !== null && reason === null;
     const shown = isCurrent ? shownVerdict(store, face) : "";
     const hasBegun = begun(reason, store, face);
@@ -54,7 +54,7 @@ export class VerdictView {
     setAttribute(this.#root, "data-verdict", shown);
     setAttribute(this.#root, "data-stale", !isCurrent && !isEmpty);
     setIcon(this.#sign, shown || (isEmpty ? "none" : "stale"));
-    setText(this.#word, shown ? VERDICTS[shown] : hasBegun ? "Scan has begun" : face === null ? "No specimen" : isEmpty ? "Not scanned" : "Not current");
+    setText(this.#word, shown ? verdictWord(store, shown) : hasBegun ? "Scan has begun" : face === null ? "No specimen" : isEmpty ? "Not scanned" : "Not current");
     setText(this.#tag, isCurrent ? (verdict.provisional ? "so far, not the last word" : "sweep complete") : "");
     show(this.#tag, isCurrent);
     show(this.#figures, isCurrent);

@@ -25,6 +25,7 @@ const REASONS = {
     `clocks differ: this display is ${Math.abs(aheadS).toFixed(1)} s ${aheadS > 0 ? "ahead" : "behind"}`,
   "no-case": () => "not known which specimen is on the stage",
   "no-result": () => "not scanned yet",
+  "not-held": () => "scanned; its result is no longer held: rescan",
   unreadable: ({ text, schema }) => (schema ? `cannot be shown: ${text}` : `unreadable: ${text}`),
   "earlier-run": () => "from an earlier run of the scanner",
   "other-specimen": () => "of another specimen",

@@ -54,3 +54,19 @@ test("a scan that has no result yet has begun with its first flag", () => {
   assert.equal(hasBegun(display), false);
   assert.equal(hasBegun(display.hears("flag", flag({ frame_index: 1 }))), true);
 });
+
+test("a broker that was away and is back does not turn the page to another face", () => {
+  const display = drawing();
+  display.store.lookAt("medial");
+  display.takes({ type: "lost", reason: "gone" });
+  hearing(display);
+  assert.equal(display.store.look.face, "medial");
+  assert.equal(display.hears("case", onStage({ specimen_id: "S-2" })).store.look.face, null);
+});
+
+test("a face that was scanned and has no result any more is not one that was never scanned", () => {
+  const display = drawing().hears("case", onStage({ phase: "idle", face: null, sweeps: { superior: 3 } }));
+  for (const kind of ["verdict", "map"]) display.takes({ type: "cleared", address: { kind, name: "superior" }, retained: false });
+  assert.equal(display.store.whyNotFace("superior").code, "not-held");
+  assert.equal(display.store.whyNotFace("medial").code, "no-result");
+});
