@@ -92,12 +92,13 @@ class ScanLoop:
             self._something_changed.clear()
             if self._case.wish is not Wish.REST:
                 await self._run(is_pass=False)
-            elif self._link.is_gone:
-                # It cannot be asked to scan meanwhile.
-                await self._link.recover(self._stop)
+                continue
+            if self._recordings is not None:
+                await self._recordings.end_unless(self._case.stage, is_open=self._case.phase != "closed")
+            if self._link.is_gone:
+                # It cannot be asked to scan meanwhile; what else is asked for is seen to.
+                await self._link.recover(self._something_changed)
             else:
-                if self._recordings is not None:
-                    await self._recordings.end_unless(self._case.stage, is_open=self._case.phase != "closed")
                 await self._link.gone_or(self._something_changed)
 
     def stop(self) -> None:

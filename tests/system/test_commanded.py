@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -208,6 +209,14 @@ def opened(folder: Path) -> list[Recording]:
     return [Recording.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
 
 
+def is_finished_in_time(folder: Path) -> bool:
+    """Whether the recording is finished before the console is back; only the disk tells."""
+    until_s = time.monotonic() + 15
+    while not (is_finished := opened(folder)[0].complete) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    return is_finished
+
+
 def notes(folder: Path) -> list[str]:
     """Files of what was noted without a recording."""
     return [path.read_text() for path in sorted(folder.glob("*.notes.jsonl"))]
@@ -289,8 +298,9 @@ async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp
         for entry in logged
         if entry["kind"] == "command"
     ]
+    before_any_specimen, *_ = notes(tmp_path)
+    assert '"command":"start"' in before_any_specimen, "it is of no specimen, and in no recording of one"
     assert commands == [
-        ("start", "operator", "otto", "refused"),
         ("register", "operator", "otto", "done"),
         ("select", "operator", "otto", "done"),
         ("start", "operator", "otto", "done"),
@@ -601,6 +611,23 @@ async def test_a_daemon_that_is_ended_in_a_paused_sweep_says_what_it_has(
     assert balanced(theatre.tally)
 
 
+async def test_a_specimen_that_is_closed_while_the_console_is_away_has_its_recording_finished(
+    theatre: Theatre, tmp_path: Path
+) -> None:
+    config = msgspec.structs.replace(theatre.commanded(), recording=RecordingSection(folder=str(tmp_path)))
+    async with person(theatre.settings, theatre, OTTO) as otto, theatre.running(config):
+        await register(otto)
+        await otto.does("start", face="superior")
+        await theatre.until(lambda tally: tally.case.phase == "idle" and bool(tally.case.sweeps))
+        theatre.served.unplug(30.0)
+        await theatre.until(lambda tally: CONSOLE_ALARM in tally.alarms)
+        [recording] = opened(tmp_path)
+        assert not recording.complete
+        await otto.does("close")
+        assert await asyncio.to_thread(is_finished_in_time, tmp_path)
+        assert CONSOLE_ALARM in theatre.tally.alarms
+
+
 async def test_what_readers_said_is_said_again_when_the_broker_is_back(
     phantom: LayeredPhantom, tmp_path: Path
 ) -> None:
@@ -661,7 +688,7 @@ async def test_what_may_name_a_patient_is_neither_repeated_in_the_answer_nor_kep
     with structlog.testing.capture_logs() as logs:
         async with person(theatre.settings, theatre, OTTO) as otto, theatre.running(config):
             reason = await otto.is_refused(
-                "register", kind="node", laterality="left", label="doe 0412345", specimen_id="s-1"
+                "register", kind="lumpectomy", laterality="left", label="doe 0412345", specimen_id="s-1"
             )
     assert "reads as a number of a patient" in reason
     kept = notes(tmp_path)
