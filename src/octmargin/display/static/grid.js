@@ -54,6 +54,11 @@ export class FaceGrid {
     this.#change();
   }
 
+  // What it is a map of, as one word.
+  get of() {
+    return JSON.stringify([this.session, this.case_id, this.specimen_id, this.sweep]);
+  }
+
   // Share of the frames that were scanned, be it lost.
   get scannedShare() {
     let scanned = 0;

@@ -8,8 +8,9 @@ export class Marking {
   #onChange;
   #onDone;
   #size;
+  #of = null;
 
-  // `size()`: { frames, blocks } of the map; `onDone(region)`.
+  // `size()`: { frames, blocks, of } of the map, `of` being what it is a map of; `onDone(region)`.
   constructor(size, onChange, onDone) {
     this.#size = size;
     this.#onChange = onChange;
@@ -30,6 +31,7 @@ export class Marking {
 
   start(cell) {
     this.isOn = true;
+    this.#of = this.#size().of;
     this.#anchor = null;
     this.#cell = cell;
     this.#onChange();
@@ -55,8 +57,10 @@ export class Marking {
   end() {
     const { region } = this;
     if (region === null || this.#anchor === null) return;
+    const isOfThis = this.#size().of === this.#of;
     this.cancel();
-    this.#onDone(region);
+    // A region that was begun on another map means nothing on this one.
+    if (isOfThis) this.#onDone(region);
   }
 
   // Arrows move, Enter sets the first and then the other corner, Escape gives up. True where the key was taken.

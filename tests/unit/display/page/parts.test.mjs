@@ -127,6 +127,17 @@ test("Escape gives a region up", () => {
   assert.equal(marking.region, null);
 });
 
+test("a region that was begun on the map of another sweep is none of this one", () => {
+  const grid = new FaceGrid();
+  const marking = new Marking(() => grid, () => {}, () => assert.fail("it was marked on the new sweep"));
+  grid.takeMap(map());
+  marking.start({ frame: 0, block: 0 });
+  marking.begin({ frame: 0, block: 0 });
+  grid.takeMap(map({ sweep: 4 }));
+  marking.end();
+  assert.equal(marking.isOn, false);
+});
+
 test("operators run the console, readers decide too, viewers give no command", () => {
   const given = ["register", "select", "start", "pause", "resume", "stop", "rescan", "acknowledge", "close"];
   for (const command of given) assert.ok(mayCommand("operator", command) && mayCommand("reader", command), command);
