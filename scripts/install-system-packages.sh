@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the system packages that some tests use: a real MQTT broker (mosquitto), a terminal server (ser2net), a
-# browser (chromium), a DICOM archive (orthanc) and a checker of DICOM files (dicom3tools).
+# browser (chromium), a DICOM archive with its web service (orthanc, orthanc-dicomweb) and a checker of DICOM files
+# (dicom3tools).
 # Where it may not, those tests are skipped with the reason; nothing else depends on it.
 set -u
 packages=""
@@ -8,6 +9,7 @@ command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || packages="
 command -v ser2net >/dev/null 2>&1 || [ -x /usr/sbin/ser2net ] || packages="$packages ser2net"
 command -v chromium >/dev/null 2>&1 || packages="$packages chromium"
 command -v Orthanc >/dev/null 2>&1 || [ -x /usr/sbin/Orthanc ] || packages="$packages orthanc"
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || packages="$packages orthanc-dicomweb"
 command -v dciodvfy >/dev/null 2>&1 || packages="$packages dicom3tools"
 [ -z "$packages" ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

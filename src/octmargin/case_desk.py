@@ -100,8 +100,10 @@ class CaseDesk:
     def _log(self, sender: Sender, name: str, content: dict[str, Any]) -> None:
         entry = {"command": name, "role": sender.role.value, "user": sender.user, **content}
         log.info("command", **{**entry, "answered_at": content["answered_at"].isoformat()})
+        stage = self.case.stage
         if self.recordings is not None:
-            self.recordings.note("command", entry, self.case.stage)
+            about = {"case_id": stage.case_id, "specimen_id": stage.specimen_id}
+            self.recordings.note("command", entry | about, stage)
 
     def _must_not_end(self) -> None:
         if self._condition.lifecycle.state is Lifecycle.STOPPING:

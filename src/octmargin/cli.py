@@ -14,17 +14,23 @@ from octmargin.commands.assess import assess
 from octmargin.commands.bench import bench
 from octmargin.commands.broker import broker
 from octmargin.commands.calibrate import calibrate
+from octmargin.commands.case import case
+from octmargin.commands.coding import coding
 from octmargin.commands.command import command
 from octmargin.commands.demo import demo
 from octmargin.commands.devices import devices
+from octmargin.commands.dicom import dicom
 from octmargin.commands.display import display
 from octmargin.commands.doctor import doctor
+from octmargin.commands.fhir import fhir
+from octmargin.commands.quality import quality
 from octmargin.commands.reconstruct import reconstruct
 from octmargin.commands.recordings import recordings
 from octmargin.commands.replay import replay
+from octmargin.commands.report import report
 from octmargin.commands.run import run
 from octmargin.commands.watch import watch
-from octmargin.errors import OctMarginError
+from octmargin.errors import EXIT_REFUSED, CaseRefusedError, OctMarginError
 
 COMMAND_GROUP = "octmargin.commands"
 TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
@@ -55,11 +61,29 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (demo, run, watch, command, display, devices, calibrate, reconstruct, assess, replay, doctor):
+for _command in (
+    demo,
+    run,
+    watch,
+    command,
+    display,
+    devices,
+    calibrate,
+    reconstruct,
+    assess,
+    replay,
+    report,
+    quality,
+    doctor,
+):
     app.command()(_command)
 app.add_typer(bench, name="bench")
 app.add_typer(recordings, name="recordings")
 app.add_typer(broker, name="broker")
+app.add_typer(dicom, name="dicom")
+app.add_typer(fhir, name="fhir")
+app.add_typer(coding, name="coding")
+app.add_typer(case, name="case")
 
 
 def _add_installed_commands() -> None:
@@ -75,7 +99,7 @@ def run_command_line() -> None:
         app()
     except OctMarginError as error:
         sys.stderr.write(f"octmargin: {error}\n")
-        sys.exit(EXIT_ERROR)
+        sys.exit(EXIT_REFUSED if isinstance(error, CaseRefusedError) else EXIT_ERROR)
     except MemoryError:
         sys.stderr.write(
             "octmargin: not enough memory; ask for fewer frames, A-lines, samples or ring slots\n"

@@ -11,6 +11,8 @@ import msgspec
 
 from octmargin.bus import BrokerSettings
 from octmargin.config_errors import explain, keys_of, unknown_key
+from octmargin.dicom.settings import IN_WORDS as DICOM_IN_WORDS
+from octmargin.dicom.settings import DicomSection
 from octmargin.display import DisplaySection, check_display
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
@@ -23,7 +25,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 _IN_WORDS = {
     FACE_NAME: "up to 31 letters without accents, digits, spaces, _, . and -, beginning with a letter or a digit",
     IDENTIFIER: "small letters without accents, digits and -, beginning with a letter or a digit",
-}
+} | DICOM_IN_WORDS
 Face = Annotated[str, msgspec.Meta(pattern=FACE_NAME)]
 """A face, shave or node: fits the console's register and one level of a topic."""
 Name = Annotated[str, msgspec.Meta(pattern=IDENTIFIER)]
@@ -163,6 +165,7 @@ class Config(_Section, JudgingSection, frozen=True):
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
     metrics: MetricsSection | None = None
+    dicom: DicomSection | None = None
     display: DisplaySection | None = None
 
     def __post_init__(self) -> None:

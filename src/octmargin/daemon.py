@@ -284,8 +284,13 @@ class Daemon:
             config.orientation,
             synthetic=synthetic,
             on_stage=partial(self._turn_to, desk),
-            recordings=CaseRecordings(recorder, new_recording, on_begun=condition.recording_began)
-            if recorder is not None
+            recordings=CaseRecordings(
+                recorder,
+                new_recording,
+                folder=Path(config.recording.folder),
+                on_begun=condition.recording_began,
+            )
+            if recorder is not None and config.recording is not None
             else None,
         )
         scanning = self._scanning = ScanLoop(
@@ -345,7 +350,7 @@ class Daemon:
     ) -> RecordingWriter:
         config = self._config
         assert config.recording is not None  # noqa: S101 - else there is no recorder
-        about = {"case_id": stage.case_id, "specimen_id": stage.specimen_id}
+        about = {"case_id": stage.case_id, "specimen_id": stage.specimen_id, "specimen": stage.specimen}
         return new_writer(
             Path(config.recording.folder),
             name=f"{stage.case_id}-{stage.specimen_id}",

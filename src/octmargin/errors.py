@@ -87,6 +87,34 @@ class MessageError(OctMarginError):
     """A payload on the bus is not the message that its topic announces."""
 
 
+class PeerError(OctMarginError):
+    """A worklist, an archive or another application entity of the hospital cannot be used."""
+
+
+class PeerUnreachableError(PeerError):
+    """It does not answer, or cannot take anything at present: it may yet."""
+
+
+class QueueFullError(OctMarginError):
+    """As much waits for an archive as is allowed to."""
+
+
+class RecordError(OctMarginError):
+    """The record of cases cannot be used: missing, damaged, of another format, or in use."""
+
+
+class RecordBusyError(RecordError):
+    """Another process is writing the record."""
+
+
+EXIT_REFUSED = 3
+"""Exit code of what was understood, and is not allowed as things are."""
+
+
+class CaseRefusedError(OctMarginError):
+    """A case, as it is, does not allow what was asked for; nothing was recorded."""
+
+
 class NewerMessageError(MessageError):
     """A message on the bus is of a later version than this program: `schema` is its number."""
 

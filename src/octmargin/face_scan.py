@@ -121,7 +121,7 @@ class FaceScanner:
         on_stage(face=plan.face, sweep=book.number)
         if self._recorder is not None:
             self._recorder.expect(plan.face)
-            self._recorder.note("face", {"face": plan.face, "frames": plan.frames})
+            self._recorder.note("face", {"face": plan.face, "sweep": book.number, "frames": plan.frames})
         course.begins(book)
         holds = control.holds
         numbered, after = await self._sweep(book, control.interrupted)

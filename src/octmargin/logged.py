@@ -7,7 +7,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from octmargin.bus import FlagMessage, KeyView, StateCounts, VerdictMessage
+from octmargin.bus import FlagMessage, KeyView, MapMessage, StateCounts, VerdictMessage
 from octmargin.frames import BlockState, FrameHeader
 from octmargin.margin import BlockFlags
 
@@ -37,6 +37,19 @@ class LoggedFlags(Struct, frozen=True, kw_only=True):
         names = (name for name in cls.__struct_fields__ if name not in ("sweep", "bits"))
         said = {name: getattr(message, name) for name in names}
         return cls(sweep=header.sweep, bits=bits_of(flags), **said)
+
+
+class LoggedMap(Struct, frozen=True, kw_only=True):
+    """The map of a face with which its final verdict was published."""
+
+    face: str
+    sweep: int
+    grid: list[str]
+
+    @classmethod
+    def of(cls, message: MapMessage) -> Self:
+        """From what was published."""
+        return cls(**{name: getattr(message, name) for name in cls.__struct_fields__})
 
 
 class LoggedVerdict(Struct, frozen=True, kw_only=True):

@@ -35,6 +35,15 @@ _WORDS = {
     BlockState.NOTHING_SUSPICIOUS: "nothing suspicious",
     BlockState.SUSPICIOUS: "suspicious",
 }
+_GRAVITY = (
+    BlockState.NOTHING_SUSPICIOUS,
+    BlockState.POOR,
+    BlockState.NOT_SCANNED,
+    BlockState.LOST,
+    BlockState.SUSPICIOUS,
+)
+"""What hides nothing worse, first."""
+_LEAST_CELL_PX = 4
 _DYNAMIC_RANGE_DB = 45.0
 _MARGIN = 12
 _LINE = 18
@@ -111,7 +120,11 @@ def enface_image(enface_db: NDArray[np.float32], *, width_mm: float, size: tuple
 
 
 def map_image(state: NDArray[np.uint8], *, size: tuple[int, int]) -> Image.Image:
-    """Margin map, (frames, blocks) of `BlockState`."""
+    """Margin map, (frames, blocks) of `BlockState`.
+
+    Where blocks would be too small for their patterns, several share a cell: the gravest of them is shown.
+    """
+    state = _gathered(state, (size[1] // _LEAST_CELL_PX, size[0] // _LEAST_CELL_PX))
     frames, blocks = state.shape
     image = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(image)
@@ -121,6 +134,13 @@ def map_image(state: NDArray[np.uint8], *, size: tuple[int, int]) -> Image.Image
         for column in range(blocks):
             box = (xs[column], ys[row], xs[column + 1] - 1, ys[row + 1] - 1)
             _draw_state(draw, box, BlockState(int(state[row, column])))
+    return image
+
+
+def swatch_image(state: BlockState, size: int = 44) -> Image.Image:
+    """A block of this state, for a legend."""
+    image = Image.new("RGB", (size, size), _BACKGROUND)
+    _draw_state(ImageDraw.Draw(image), (0, 0, size - 1, size - 1), state)
     return image
 
 
@@ -170,6 +190,17 @@ def grey_levels(values_db: NDArray[np.float32]) -> NDArray[np.uint8]:
     scaled = (np.nan_to_num(values_db, nan=black) - black) / max(white - black, 1e-3)
     grey: NDArray[np.uint8] = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return grey
+
+
+def _gathered(state: NDArray[np.uint8], most: tuple[int, int]) -> NDArray[np.uint8]:
+    """The same map in so many rows and columns at most, each with the gravest state of what it stands for."""
+    rank = np.argsort(_GRAVITY).astype(np.uint8)[state]
+    for axis, limit in enumerate(most):
+        length = rank.shape[axis]
+        if length > limit:
+            first = np.linspace(0, length, max(limit, 1) + 1)[:-1].astype(int)
+            rank = np.maximum.reduceat(rank, first, axis=axis)
+    return np.array(_GRAVITY, np.uint8)[rank]
 
 
 def _draw_state(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], state: BlockState) -> None:

@@ -115,11 +115,11 @@ class Recorder:
     def end(self) -> bool:
         """Finish the recording once everything is taken; blocks, not for long. Says whether all went well.
 
-        A recording of a pass in which no frame came or was lost is taken away.
+        A recording of a pass in which no frame came or was lost, and nothing was noted, is taken away.
         """
         entered, recording = self._cursor.entered, self._recording
-        is_empty = recording is not None and recording.began_at == entered
-        if recording is not None and recording.is_open and not is_empty:
+        nothing_came = recording is not None and recording.began_at == entered
+        if recording is not None and recording.is_open and not nothing_came:
             self._is_stuck = not self._settled(entered)
         self._recording = None
         was_open = recording is not None and self._close(recording)
@@ -128,7 +128,7 @@ class Recorder:
             return False
         writer = recording.writer
         try:
-            if is_empty:
+            if nothing_came and not writer.has_notes:
                 self._in_time(STANDSTILL_S, writer.discard)
             elif self._is_stuck:
                 raise StandstillError  # noqa: TRY301 - said as where it cannot be finished in time
@@ -144,11 +144,13 @@ class Recorder:
             return False
         return True
 
-    def note(self, kind: str, content: Any) -> None:
-        """Have what happened written into the log of the present recording, where there is one; never blocks."""
+    def note(self, kind: str, content: Any) -> bool:
+        """Have what happened written into the log of the present recording; False where none takes it. Never blocks."""
         recording = self._recording
-        if recording is not None and recording.is_open:
-            recording.writer.log.note(kind, content)
+        if recording is None or not recording.is_open or recording.writer.log.failure:
+            return False
+        recording.writer.log.note(kind, content)
+        return True
 
     def _begun_anew(self, recording: _Open) -> list[str]:
         """Faces of which nothing came since they were begun: the thread turns to one with the entry that follows."""

@@ -24,7 +24,7 @@ from octmargin.bus import (
 from octmargin.engine import Judged
 from octmargin.frames import BlockState, LostFrames
 from octmargin.latency import LatencyHistogram
-from octmargin.logged import LoggedFlags, LoggedVerdict
+from octmargin.logged import LoggedFlags, LoggedMap, LoggedVerdict
 from octmargin.margin import Cluster, Verdict
 from octmargin.sweeps import SweepBook
 
@@ -35,7 +35,7 @@ MAP_INTERVAL_S = 0.5
 class ResultDesk:
     """Takes the outcomes of the present sweep and says them on the bus. Lives on the event loop.
 
-    What is final, flags, losses and verdicts, also goes to `note(kind, content)`, for the record.
+    What is final, flags, losses, maps and verdicts, also goes to `note(kind, content)`, for the record.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ResultDesk:
         publisher: Publisher,
         *,
         synthetic: bool,
-        note: Callable[[str, Any], None] | None = None,
+        note: Callable[[str, Any], object] | None = None,
     ) -> None:
         self._publisher = publisher
         self._note = note
@@ -86,10 +86,12 @@ class ResultDesk:
         """Say map and verdict as they stand."""
         verdict = book.verdict()
         acquired_at = utc_from_ns(book.newest_received_at_ns)
-        self._publisher.publish_map(self._map_message(book, acquired_at))
+        face_map = self._map_message(book, acquired_at)
+        self._publisher.publish_map(face_map)
         message = self._verdict_message(book, verdict, acquired_at)
         self._publisher.publish_verdict(message)
         if self._note is not None and not message.provisional:
+            self._note("map", LoggedMap.of(face_map))
             self._note("verdict", LoggedVerdict.of(message))
         self._next_map_s = time.monotonic() + MAP_INTERVAL_S
         return verdict

@@ -68,7 +68,7 @@ class ScanLoop:
             self._condition.stopping()
         finally:
             if self._recordings is not None:
-                await self._recordings.end()
+                await self._recordings.finish()
 
     async def _is_taken_over(self, passes: int) -> bool:
         """Scan all faces as often as configured; whether somebody stopped that, and decides from now on."""

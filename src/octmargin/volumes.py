@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,32 @@ _SHOWN_DB = (0.0, 45.0)
 """Above the median of the volume, which is mostly noise: what a viewer shows at first."""
 
 Progress = Callable[[str, int, int], None]
+
+
+class Hole(Enum):
+    """Why a plane of a volume is not known: the frame never came, or cannot be read any more."""
+
+    LOST = "lost"
+    DAMAGED = "damaged"
+
+
+def reconstructed(
+    recording: Recording, face: str, reconstructor: Reconstructor
+) -> Iterator[NDArray[np.float32] | Hole]:
+    """Every frame of `face` as a B-scan, (alines, depth), dB, or why there is none; the next one overwrites it."""
+    plan = recording.plan(face)
+    bscan_db = np.empty((plan.alines, reconstructor.depth), np.float32)
+    for index in range(plan.frames):
+        try:
+            spectra = recording.frame(face, index)
+        except InputError:
+            yield Hole.DAMAGED
+            continue
+        if spectra is None:
+            yield Hole.DAMAGED if recording.present(face)[index] else Hole.LOST
+        else:
+            reconstructor.process(spectra, out=bscan_db)
+            yield bscan_db
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +132,6 @@ def _write(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Frames that were lost, and that are damaged."""
     plan, depth = recording.plan(face), reconstructor.depth
-    bscan_db = np.empty((plan.alines, depth), np.float32)
     group = zarr.create_group(folder, zarr_format=3)
     levels = [
         _create(group, level, (plan.frames, -(-depth >> level), -(-plan.alines >> level)))
@@ -114,18 +140,12 @@ def _write(
     medians_db: list[float] = []
     lost: list[int] = []
     damaged: list[int] = []
-    for index in range(plan.frames):
-        try:
-            spectra = recording.frame(face, index)
-        except InputError:
-            damaged.append(index)
+    for index, bscan_db in enumerate(reconstructed(recording, face, reconstructor)):
+        if isinstance(bscan_db, Hole):
+            (damaged if bscan_db is Hole.DAMAGED else lost).append(index)
         else:
-            if spectra is not None:
-                reconstructor.process(spectra, out=bscan_db)
-                medians_db.append(float(np.median(bscan_db)))
-                _put(levels, index, np.ascontiguousarray(bscan_db.T))
-            else:
-                (damaged if recording.present(face)[index] else lost).append(index)
+            medians_db.append(float(np.median(bscan_db)))
+            _put(levels, index, np.ascontiguousarray(bscan_db.T))
         if on_progress is not None:
             on_progress(face, index + 1, plan.frames)
     attributes = _attributes(

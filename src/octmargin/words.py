@@ -7,6 +7,14 @@ import math
 NOTICE = "Research use only. Not a medical device."
 
 
+_MEANS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def spreadsheet_text(text: str) -> str:
+    """Text for a cell of a CSV file, marked where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_MEANS_A_FORMULA) else text
+
+
 def percent(share: float) -> str:
     """A share as a percentage, rounded down: 0.9971 is 99.7 %, never 100 %."""
     return f"{math.floor(share * 1000) / 10:g}%"

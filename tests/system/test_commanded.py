@@ -25,6 +25,10 @@ from octmargin.bus.connection import Connector
 from octmargin.bus.events import CaseChanged, Event, VerdictReceived
 from octmargin.bus.orders import Command, Reply
 from octmargin.bus.rights import Role, Sender, command_topic, reply_topic
+from octmargin.case.record.events import Opened, Registered
+from octmargin.case.record.store import CaseStore
+from octmargin.case.recorded import read_recorded
+from octmargin.case.taking import take
 from octmargin.config import Config, OrientationSection, RecordingSection
 from octmargin.daemon import Daemon
 from octmargin.errors import BrokerError
@@ -201,7 +205,7 @@ async def theatre(phantom: LayeredPhantom, embedded: BrokerSettings) -> AsyncIte
 
 
 def opened(folder: Path) -> list[Recording]:
-    return [Recording.open(path) for path in sorted(folder.iterdir())]
+    return [Recording.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
 
 
 async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp_path: Path) -> None:
@@ -294,6 +298,33 @@ async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp
         ("close", "reader", "rita", "done"),
     ]
     assert all(recording.complete and not recording.log_trouble() for recording in recordings)
+    assert_is_in_the_record(recordings, tmp_path / "record.db", found.sweep)
+
+
+def assert_is_in_the_record(recordings: list[Recording], path: Path, decided_sweep: int) -> None:
+    """Every sweep of the specimen, and what was said of it in another recording than that of the sweep."""
+    CaseStore.create(path)
+    with CaseStore.open(path, writable=True) as store:
+        case_id, specimen_id = (read_recorded(recordings[0]).case_id, "s-9")
+        registered = Registered(specimen_id="s-9", specimen_kind="lumpectomy", laterality="left", faces=FACES)
+        store.append(case_id, Opened(), registered, actor="anna")
+        for recording in recordings:
+            taken = take(
+                store, read_recorded(recording), case_id=case_id, specimen_id=specimen_id, actor="anna"
+            )
+            assert taken.left_out == ()
+        specimen = store.case(case_id).specimens[0]
+    numbers = {sweep.sweep: sweep.face for sweep in specimen.sweeps}
+    assert numbers == {**dict(enumerate(FACES, start=1)), 7: "superior"}
+    (decision,) = specimen.decisions
+    assert (decision.by, decision.word, decision.cluster, decision.sweep, decision.note) == (
+        "rita", "disagree", 1, decided_sweep, "cautery",
+    )  # fmt: skip
+    assert [(mark.by, mark.sweep) for mark in specimen.marks] == [("rita", decided_sweep)]
+    assert [(one.source, one.by, one.laterality) for one in specimen.statements[1:]] == [
+        ("stage", "operator/otto", "left")
+    ]
+    assert next(sweep for sweep in specimen.sweeps if sweep.sweep == decided_sweep).key_views
 
 
 async def register(person: Person) -> None:

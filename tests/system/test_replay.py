@@ -93,6 +93,7 @@ def test_the_log_has_everything_that_was_said(recording: Path) -> None:
         "frame": 2 * FRAMES - 1,
         "flags": 2 * FRAMES - 1,
         "lost": 1,
+        "map": 2,
         "verdict": 2,
     }
     began = entries[0]

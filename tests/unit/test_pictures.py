@@ -102,3 +102,17 @@ def test_a_sheet_says_synthetic_and_is_written(tmp_path: Path) -> None:
     save_png(sheets[0], tmp_path / "deep" / "sheet.png")
     with Image.open(tmp_path / "deep" / "sheet.png") as read:
         assert read.format == "PNG"
+
+
+def test_one_suspicious_block_of_a_long_sweep_is_not_lost_in_a_small_map() -> None:
+    state = np.full((3000, 700), BlockState.NOTHING_SUSPICIOUS, np.uint8)
+    state[1501, 351] = BlockState.SUSPICIOUS
+    state[20] = BlockState.LOST
+    picture = np.asarray(map_image(state, size=(460, 345))).astype(int)
+    orange = (abs(picture - np.array([230, 96, 0])) < 10).all(axis=2)
+    grey = (abs(picture - np.array([120, 124, 130])) < 10).all(axis=2)
+    rows, columns = np.nonzero(orange)
+    assert len(rows) >= 4
+    assert abs(rows.mean() / 345 - 1501 / 3000) < 0.02
+    assert abs(columns.mean() / 460 - 351 / 700) < 0.02
+    assert grey[:6].any(axis=0).mean() > 0.9

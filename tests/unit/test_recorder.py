@@ -303,6 +303,17 @@ def test_an_empty_recording_is_taken_away_also_while_an_earlier_one_stands_still
     assert len(room.faults) == 1
 
 
+def test_what_people_said_is_kept_though_no_frame_came(room: Room) -> None:
+    writer = room.begin()
+    room.recorder.note("command", {"command": "decide", "word": "disagree"})
+    assert room.recorder.end()
+    recording = Recording.open(writer.path)
+    assert recording.complete
+    assert not recording.present(PLAN.face).any()
+    assert [entry["kind"] for entry in read_log(writer.path / "log.jsonl")] == ["began", "command"]
+    assert not room.faults
+
+
 def test_a_recording_that_is_finished_is_complete_with_its_log(room: Room) -> None:
     writer = room.begin()
     room.put(7, 2)

@@ -38,6 +38,8 @@ class Logbook:
         self._missed = 0
         self._counting = threading.Lock()
         self._lines = 0
+        self.noted = 0
+        """Entries that were noted, written or not yet."""
         self.last_hash = ""
         """SHA-256 of the last line, hexadecimal; empty before the first one."""
         self.failure = ""
@@ -49,6 +51,7 @@ class Logbook:
         """Have an entry written: `content` is a mapping or anything that msgspec writes as one. Never blocks."""
         if self.failure:
             return
+        self.noted += 1
         if self._waiting.qsize() >= _MOST_WAITING:
             with self._counting:
                 self._missed += 1

@@ -176,8 +176,13 @@ class RecordingWriter:
         self._is_abandoned = True
         self.log.leave()
 
+    @property
+    def has_notes(self) -> bool:
+        """Whether its log has more than how it began: what people said, for one, which is nowhere else."""
+        return self.log.noted > 1
+
     def discard(self) -> None:
-        """Take away a recording that nothing was `put` into."""
+        """Take away a recording that nothing was `put` into, and nothing noted."""
         self.log.leave()
         shutil.rmtree(self._folder, ignore_errors=True)
 

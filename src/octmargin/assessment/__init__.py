@@ -1,7 +1,9 @@
 """A recording, or a file of spectra, through the whole chain: document, pictures and sheet. See docs/assess.md."""
 
 from octmargin.assessment.face import AssessedFace, FaceAssessor
+from octmargin.assessment.face_pictures import draw_numbers, panel_size
 from octmargin.assessment.findings import Finding
+from octmargin.assessment.key_bscan import key_bscan_image
 from octmargin.assessment.record import Assessment, ClusterRecord, FaceRecord
 from octmargin.assessment.specimen import DOCUMENT, SHEET, AssessmentSettings, assess_specimen
 from octmargin.assessment.subject import FileSubject, Subject
@@ -19,4 +21,7 @@ __all__ = [
     "Finding",
     "Subject",
     "assess_specimen",
+    "draw_numbers",
+    "key_bscan_image",
+    "panel_size",
 ]

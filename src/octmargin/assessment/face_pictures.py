@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -54,12 +55,12 @@ def draw_face(
     plan = assessed.plan
     shown, not_shown = assessed.findings[:SHOWN_PER_FACE], assessed.findings[SHOWN_PER_FACE:]
     caption = Caption(f"{plan.face}: {_verdict_line(assessed)}", synthetic)
-    panel = _panel(plan.width_mm, plan.height_mm)
+    panel = panel_size(plan.width_mm, plan.height_mm)
     enface = enface_image(assessed.enface_db, width_mm=plan.width_mm, size=panel)
     margin_map = map_image(assessed.state, size=panel)
     located = margin_map.copy()
     for image in (enface, located):
-        _draw_numbers(image, assessed, shown)
+        draw_numbers(image, (assessed.map.frames, assessed.map.blocks), shown)
     files = FacePictures(
         sheet=f"face-{plan.face}.png",
         enface=f"{PICTURES}/{plan.face}-enface.png",
@@ -111,22 +112,32 @@ def _verdict_line(assessed: AssessedFace) -> str:
     )
 
 
-def _panel(width_mm: float, height_mm: float) -> tuple[int, int]:
-    return _PANEL_WIDTH, round(min(max(_PANEL_WIDTH * height_mm / width_mm, _LEAST_HEIGHT), _MOST_HEIGHT))
+def panel_size(width_mm: float, height_mm: float, width_px: int = _PANEL_WIDTH) -> tuple[int, int]:
+    """Pixels of the picture of a face, at its proportions where they fit."""
+    share = width_px / _PANEL_WIDTH
+    height_px = min(max(width_px * height_mm / width_mm, _LEAST_HEIGHT * share), _MOST_HEIGHT * share)
+    return width_px, round(height_px)
 
 
-def _draw_numbers(image: Image.Image, assessed: AssessedFace, shown: tuple[Finding, ...]) -> None:
-    """Where the B-scans of the findings lie: a line through the frame, a number beside the cluster."""
+def draw_numbers(
+    image: Image.Image, grid: tuple[int, int], shown: Sequence[Finding], *, font_px: int = 14
+) -> None:
+    """Where the B-scans of the findings lie: a line through the frame, a number beside the cluster.
+
+    `grid` is how many frames and blocks the picture of the face has.
+    """
+    half_width, half_height = round(font_px * 0.71), round(font_px * 0.64)
     draw = ImageDraw.Draw(image)
-    row_px, block_px = image.height / assessed.map.frames, image.width / assessed.map.blocks
+    row_px, block_px = image.height / grid[0], image.width / grid[1]
     for finding in shown:
         y = (finding.frame + 0.5) * row_px
         draw.line((0, y, image.width, y), fill=TEXT)
     for finding in shown:
-        y = min(max((finding.frame + 0.5) * row_px, 10), image.height - 11)
-        x = max(finding.cluster.first_block * block_px - 13, 11)
-        draw.rounded_rectangle((x - 10, y - 9, x + 10, y + 9), 4, fill=TEXT)
-        draw.text((x, y), str(finding.number), fill=BACKGROUND, font=font(14), anchor="mm")
+        y = min(max((finding.frame + 0.5) * row_px, half_height + 1), image.height - half_height - 2)
+        x = max(finding.cluster.first_block * block_px - half_width - 3, half_width + 1)
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        draw.rounded_rectangle(box, 4, fill=TEXT)
+        draw.text((x, y), str(finding.number), fill=BACKGROUND, font=font(font_px), anchor="mm")
 
 
 def _suspicious(assessed: AssessedFace, frame: int) -> NDArray[np.bool_]:

@@ -16,10 +16,8 @@ from octmargin.bus.orders import ORDERS
 from octmargin.bus.rights import Role, Sender
 from octmargin.commanding import arguments_of, give
 from octmargin.config import load_display_config
-from octmargin.errors import ConfigError
+from octmargin.errors import EXIT_REFUSED, ConfigError
 from octmargin.site.users import User
-
-EXIT_REFUSED = 3
 
 
 def command(

@@ -22,15 +22,15 @@ _NO_SPECIMEN = "no specimen is on the stage; register one first"
 def photo_routes(photos: Photos, on_stage: Callable[[], Specimen | None]) -> list[BaseRoute]:
     """Routes below `/api/photo`, all about the specimen that is on the stage when they are asked.
 
-    With `?specimen_id=` they answer only where it is that one.
+    With `?case_id=` and `?specimen_id=` they answer only where it is that one.
     """
 
     async def answered(request: Request) -> Response:
         try:
+            if request.method == "PUT" and not may_write(session_of(request)):
+                return problem(403, "only an operator or a reader may change the photo")
             specimen = _specimen(request, on_stage())
             if request.method == "PUT":
-                if not may_write(session_of(request)):
-                    return problem(403, "only an operator or a reader may change the photo")
                 return await _put(request, photos, specimen, on_stage)
             return _get(request, photos, specimen)
         except (PhotoRefusedError, BodyRefusedError) as error:
@@ -45,9 +45,13 @@ def photo_routes(photos: Photos, on_stage: Callable[[], Specimen | None]) -> lis
 def _specimen(request: Request, specimen: Specimen | None) -> Specimen:
     if specimen is None:
         raise PhotoRefusedError(409, _NO_SPECIMEN)
-    wanted = request.query_params.get("specimen_id")
-    if wanted is not None and wanted != specimen[1]:
-        raise PhotoRefusedError(409, f"{wanted[:64]!r} is not on the stage any more; {specimen[1]!r} is")
+    # Specimens of two cases may be called the same.
+    for name, key, on_stage in zip(("case", "specimen"), ("case_id", "specimen_id"), specimen, strict=True):
+        wanted = request.query_params.get(key)
+        if wanted is not None and wanted != on_stage:
+            raise PhotoRefusedError(
+                409, f"{name} {wanted[:64]!r} is not on the stage any more; {on_stage!r} is"
+            )
     return specimen
 
 

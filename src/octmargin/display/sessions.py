@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,10 +25,12 @@ _ASKED_AGAIN_S = 15.0
 """So long nobody asks a broker again that did not answer."""
 MOST_SESSIONS = 256
 MOST_FAILURES, FAILURES_WITHIN_S = 10, 60.0
-"""Of one address."""
+"""Of one address; an attempt that is under way counts as one, until it is known to be none."""
 _MOST_ADDRESSES = 1024
 _AT_ONCE, _MOST_WAITING = 4, 32
 """Proofs: each is a connection to the broker."""
+_OF_DISPLAYS = (Role.VIEWER, Role.OPERATOR, Role.READER, Role.ARCHIVE)
+"""Who may log in. A console is a machine beside the scanner, whose password opens everything, and nobody types it."""
 
 log = structlog.get_logger()
 
@@ -68,6 +70,9 @@ class Sessions:
         self._by_key: OrderedDict[bytes, Session] = OrderedDict()
         self._secret = secrets.token_bytes(32)
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._proving: dict[bytes, asyncio.Task[Session | Refused]] = {}
+        self._under_way: Counter[str] = Counter()
+        """Attempts of each address that the broker has not answered."""
         self._asking = asyncio.Semaphore(_AT_ONCE)
         self._waiting = 0
 
@@ -138,9 +143,33 @@ class Sessions:
                 address,
                 f"that is no user of site {self._site}: they are called {self._site}.ROLE.NAME",
             )
-        wait_s = self._must_wait_s(address)
-        if wait_s:
-            return Refused(429, "too many attempts that failed; wait a minute", wait_s)
+        if user.role not in _OF_DISPLAYS:
+            return self._refused(name, address, f"a {user.role} does not log in at a display")
+        # A page that asks for many pictures at once, through another server, is one attempt.
+        key = self._key(f"{address}\0{name}\0{password}")
+        proving = self._proving.get(key)
+        if proving is None:
+            wait_s = self._must_wait_s(address)
+            if wait_s:
+                return Refused(429, "too many attempts that failed; wait a minute", wait_s)
+            if self._recent_failures(address) + self._under_way[address] >= MOST_FAILURES:
+                return Refused(429, "too many attempts at once; try again", 1)
+            self._under_way[address] += 1
+            proving = self._proving[key] = asyncio.create_task(
+                self._prove_user(user, password, address), name="login"
+            )
+            proving.add_done_callback(lambda _: self._proved(key, address))
+        # Whoever goes away meanwhile has made his attempt all the same.
+        return await asyncio.shield(proving)
+
+    def _proved(self, key: bytes, address: str) -> None:
+        del self._proving[key]
+        self._under_way[address] -= 1
+        if not self._under_way[address]:
+            del self._under_way[address]
+
+    async def _prove_user(self, user: User, password: str, address: str) -> Session | Refused:
+        name = user.username
         proof = await self._ask(name, password)
         if proof is Proof.NO_ANSWER:
             return Refused(503, "the MQTT broker, which knows the users, does not answer; try again")
@@ -168,6 +197,10 @@ class Sessions:
         # In ASCII, quoted: what somebody types is not to move the cursor of whoever reads the log.
         log.warning("login refused", user=ascii(user[:64]), address=address)
         return Refused(401, reason)
+
+    def _recent_failures(self, address: str) -> int:
+        since_s = self._clock() - FAILURES_WITHIN_S
+        return sum(at_s > since_s for at_s in self._failures.get(address, ()))
 
     def _must_wait_s(self, address: str) -> int:
         """Until the oldest of too many failures is forgotten; 0 where there are not too many."""

@@ -84,6 +84,15 @@ def check_display(section: DisplaySection, broker: BrokerSettings) -> None:
                 f"{where}, and the broker knows no users to log in as; set broker.username and broker.password_file "
                 "(`octmargin broker init` makes them), or display.host to 127.0.0.1"
             )
+        if broker.tls is None and not is_loopback(broker.host) and not section.broker_websocket:
+            raise ConfigError(
+                f"{where}, and passwords would go on to the broker at {broker.address} in the clear; set broker.tls"
+            )
+    if section.has_tls and urlsplit(section.broker_websocket).scheme == "ws":
+        raise ConfigError(
+            f'display.broker_websocket is "{section.broker_websocket}", and no browser goes there in the clear from a '
+            "page that came over TLS; give wss://HOST:PORT, or leave it out"
+        )
     if broker.tls is not None and broker.tls.cert_file and not section.broker_websocket:
         raise ConfigError(
             "the broker knows its clients by certificates, and a browser has a password; set "

@@ -21,8 +21,9 @@ from tests.unit.bus.conftest import mosquitto_path
 from tests.unit.display.conftest import Display, displayed
 from tests.unit.site.conftest import USERS, Prepared, prepared
 
+from octmargin.bus.rights import Role
 from octmargin.display import sessions
-from octmargin.display.proof import Prover
+from octmargin.display.proof import Proof, Prover
 from octmargin.display.sessions import Refused, Sessions
 from octmargin.site.users import User
 
@@ -157,6 +158,27 @@ async def test_the_pipe_does_not_lend_the_daemon_s_own_name(display: Display, si
             pass
 
 
+async def test_a_console_does_not_log_in_at_a_display(display: Display, site: Prepared) -> None:
+    """Its user may write everything; its password belongs to the daemon, and is right here."""
+    console = USERS["or-3"]
+    secret = password(site, console)
+    async with browser_at(display, site) as browser:
+        refused = await log_in(browser, console, secret)
+        assert refused.status_code == 401
+        assert refused.json()["error"] == "a console does not log in at a display"
+        basic = await browser.get("/api/bscans", auth=(console.username, secret))
+        assert basic.status_code == 401
+        assert not browser.cookies
+
+
+async def test_an_archive_only_looks(display: Display, site: Prepared) -> None:
+    archive = next(user for user in USERS.values() if (user.site, user.role) == ("north", Role.ARCHIVE))
+    async with browser_at(display, site) as browser:
+        assert (await log_in(browser, archive, password(site, archive))).status_code == 200
+        assert (await browser.get("/api/bscans")).status_code == 200
+        assert (await browser.put("/api/photo", content=b"x")).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
@@ -245,6 +267,67 @@ async def test_whoever_tries_passwords_is_made_to_wait_and_nobody_else_is(
         assert 0 < int(waits.headers["retry-after"]) <= 61
         assert (await guesser.get("/api/bscans", auth=(READER.username, secret))).status_code == 429
         assert (await log_in(other, READER, secret)).status_code == 200
+
+
+class SlowBroker(Prover):
+    """The real one's answers, held back until they are let go; counts who asked."""
+
+    def __init__(self, site: Prepared) -> None:
+        super().__init__(site.settings(READER, timeout_s=10.0), "")
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+
+    async def prove(self, user: str, password: str) -> Proof:
+        self.asked += 1
+        await self.may_answer.wait()
+        return await super().prove(user, password)
+
+
+async def test_attempts_at_once_get_no_more_guesses_than_one_after_another(site: Prepared) -> None:
+    broker = SlowBroker(site)
+    users = Sessions(broker, "north", clock=Clock())
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        guesses = [tasks.create_task(users.log_in(READER.username, f"guess {n}", "here")) for n in range(24)]
+        # Whoever is refused without the broker is so at once: here the broker says nothing yet.
+        done, waiting = await asyncio.wait(guesses, timeout=1)
+        assert len(waiting) == sessions.MOST_FAILURES
+        refused = [task.result() for task in done]
+        assert all(isinstance(answer, Refused) and answer.status == 429 for answer in refused)
+        broker.may_answer.set()
+    assert broker.asked == sessions.MOST_FAILURES
+    late = await users.log_in(READER.username, password(site, READER), "here")
+    assert isinstance(late, Refused)
+    assert late.status == 429
+    assert isinstance(await users.log_in(READER.username, password(site, READER), "there"), str)
+
+
+async def test_a_guess_that_is_given_up_while_it_is_asked_counts_too(site: Prepared) -> None:
+    broker = SlowBroker(site)
+    users = Sessions(broker, "north", clock=Clock())
+    for number in range(sessions.MOST_FAILURES):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await users.log_in(READER.username, f"guess {number}", "here")
+    late = await users.log_in(READER.username, password(site, READER), "here")
+    assert isinstance(late, Refused)
+    assert late.status == 429
+    broker.may_answer.set()
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "login"))
+
+
+async def test_many_requests_of_one_user_at_once_are_one_attempt(site: Prepared) -> None:
+    """Another display's server asks for a page full of pictures before it has an answer to the first."""
+    broker = SlowBroker(site)
+    users = Sessions(broker, "north", clock=Clock())
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        asked = [
+            tasks.create_task(users.by_password(READER.username, password(site, READER), "wall"))
+            for _ in range(40)
+        ]
+        await asyncio.sleep(0)
+        broker.may_answer.set()
+    assert not [task.result() for task in asked if isinstance(task.result(), Refused)]
+    assert broker.asked == 1
 
 
 async def test_a_page_of_another_place_logs_nobody_in(display: Display, site: Prepared) -> None:

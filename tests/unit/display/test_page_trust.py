@@ -21,6 +21,7 @@ from tests.unit.bus.examples import NOON, ONE_OF_EACH
 
 from octmargin.bus import Topics
 from octmargin.bus.codec import encode
+from octmargin.bus.decisions import MOST_ENTRIES
 from octmargin.bus.events import Connected, ConnectionLost, to_event
 from octmargin.bus.messages import UNSTAMPED, Message
 from octmargin.bus.tally import SILENCE_LIMIT_S, Tally
@@ -286,6 +287,21 @@ def _reason(text: str | None) -> dict[str, Any] | None:
     if code in ("silent", "expired"):
         reason["seconds"] = int(re.sub(r"\D", "", text))
     return reason
+
+
+@pytest.mark.parametrize("entries", ["decisions", "marks"])
+def test_the_page_reads_as_many_entries_as_the_codec_and_no_more(entries: str) -> None:
+    sound = _payload(Random(1), Kind.DECISION, FACES[0], "run-1", NOON_MS, soundly=True)  # noqa: S311
+    example = json.loads(sound)
+    tally = Tally()
+    steps: list[dict[str, Any]] = []
+    for many in (MOST_ENTRIES, MOST_ENTRIES + 1):
+        payload = json.dumps({**example, entries: example[entries][:1] * many}).encode()
+        _say(steps, tally, NOON_MS, TOPICS.of(Kind.DECISION, FACES[0]), payload, False)
+    [answer] = _answers_of_the_page(
+        [{"base": TOPICS.base, "silence_limit_s": SILENCE_LIMIT_S, "steps": steps}]
+    )
+    assert (answer["refused"], tally.malformed) == ([1], 1)
 
 
 def test_the_page_says_that_it_cannot_show_what_is_newer() -> None:

@@ -167,10 +167,36 @@ async def test_each_specimen_has_its_own_photo(display: Display, stage: Stage) -
         assert (await browser.put("/api/photo", content=picture())).status_code == 409
 
 
-async def test_whoever_means_another_specimen_is_told(display: Display, stage: Stage) -> None:
+WHERE = {"face": "superior", "x": 0.1, "y": 0.2, "width": 0.3, "height": 0.4, "angle_deg": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("case_id", "specimen_id", "words"),
+    [
+        ("case-7", "s-0", "specimen 's-0' is not on the stage any more; 's-1' is"),
+        ("case-6", "s-1", "case 'case-6' is not on the stage any more; 'case-7' is"),
+        ("", "s-1", "case '' is not"),
+        ("case-7", "", "specimen '' is not"),
+    ],
+)
+async def test_whoever_means_another_specimen_is_told(
+    display: Display, case_id: str, specimen_id: str, words: str
+) -> None:
+    """Also where the specimen of another case has the same name."""
+    meant = {"case_id": "case-7", "specimen_id": "s-1"}
+    other = {"case_id": case_id, "specimen_id": specimen_id}
     async with display.http() as browser:
-        assert (await browser.put("/api/photo?specimen_id=s-0", content=picture())).status_code == 409
-        assert (await browser.put("/api/photo?specimen_id=s-1", content=picture())).status_code == 200
+        photo = await browser.put("/api/photo", params=other, content=picture())
+        assert photo.status_code == 409
+        assert words in photo.json()["error"]
+        assert (await browser.get("/api/photo", params=meant)).status_code == 404, "nothing was taken"
+        assert (await browser.put("/api/photo", params=meant, content=picture())).status_code == 200
+        place = await browser.put("/api/photo/placement", params=other, json=WHERE)
+        assert (place.status_code, photo.status_code) == (409, 409)
+        for path in ("/api/photo", "/api/photo/placement"):
+            assert (await browser.get(path, params=other)).status_code == 409
+        assert (await browser.get("/api/photo/placement", params=meant)).json()["placements"] == []
+        assert (await browser.put("/api/photo/placement", params=meant, json=WHERE)).status_code == 200
 
 
 async def test_a_photo_that_came_too_late_is_not_taken_for_the_next_specimen_s(

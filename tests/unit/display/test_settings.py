@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.bus.conftest import free_port
 from tests.unit.display.conftest import displayed
@@ -26,6 +27,31 @@ def test_beyond_this_machine_it_needs_tls_and_a_broker_with_users(host: str) -> 
     with pytest.raises(ConfigError, match="knows no users"):
         check_display(DisplaySection(host=host, **TLS), BrokerSettings())
     check_display(DisplaySection(host=host, **TLS), USERS)
+
+
+@pytest.mark.parametrize("host", ANYWHERE)
+@pytest.mark.parametrize("broker_host", ["broker.example", "10.0.0.7"])
+def test_beyond_this_machine_passwords_do_not_go_on_to_the_broker_in_the_clear(
+    host: str, broker_host: str
+) -> None:
+    remote = msgspec.structs.replace(USERS, host=broker_host)
+    with pytest.raises(
+        ConfigError, match=r"go on to the broker at .* in the clear; set broker\.tls"
+    ) as failed:
+        check_display(DisplaySection(host=host, **TLS), remote)
+    assert "\n" not in str(failed.value)
+    check_display(DisplaySection(host=host, **TLS), msgspec.structs.replace(remote, tls=TlsSettings()))
+    # The page goes there over TLS itself, and its users are proved there.
+    check_display(DisplaySection(host=host, broker_websocket="wss://broker.example:9001", **TLS), remote)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.7"])
+@pytest.mark.parametrize("websocket", ["ws://broker.example:9001", "WS://127.0.0.1:9001"])
+def test_a_page_over_tls_does_not_go_to_the_broker_in_the_clear(host: str, websocket: str) -> None:
+    with pytest.raises(ConfigError, match="give wss://HOST:PORT") as failed:
+        check_display(DisplaySection(host=host, broker_websocket=websocket, **TLS), USERS)
+    assert "\n" not in str(failed.value)
+    check_display(DisplaySection(broker_websocket="ws://127.0.0.1:9001"), USERS)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])

@@ -39,8 +39,8 @@ function bscanPath(session, sweep, frame, what = "") {
   return `/api/bscans/${sweep}/${frame}${what}?session=${encodeURIComponent(session)}`;
 }
 
-function photoPath(specimen, what = "") {
-  return `/api/photo${what}?specimen_id=${encodeURIComponent(specimen)}`;
+function photoPath({ case_id: caseId, specimen_id: specimenId }, what = "") {
+  return `/api/photo${what}?${new URLSearchParams({ case_id: caseId, specimen_id: specimenId })}`;
 }
 
 export const api = {

@@ -1,23 +1,25 @@
 // What an operator does: register, select, start, pause, resume, stop, rescan, close; and what became of it.
 
-import { ask } from "./dialogs.js";
 import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { whyNotSaid } from "./identifiers.js";
 import { PART } from "./store.js";
 import { capitalised, clockTime } from "./words.js";
 
-const OUTCOMES = { done: "done", refused: "refused", sent: "sent …", unanswered: "no answer", unsent: "not sent" };
+const OUTCOMES = { done: "done", refused: "refused", sent: "sent …", unknown: "no answer yet", unanswered: "no answer", unsent: "not sent" };
 
 export class ControlsView {
   parts = [PART.CASE, PART.LOOK, PART.TRUST, PART.REPLIES, PART.FACES];
   #store;
   #commands;
+  #asking;
   #bar = el("div", { class: "bar", role: "group", "aria-label": "Controls" });
   #replies = el("div", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
   #buttons = new Map();
 
-  constructor(root, store, commands) {
+  constructor(root, store, commands, asking) {
     this.#store = store;
     this.#commands = commands;
+    this.#asking = asking;
     this.#add("start", "play", () => this.#give("start", { face: this.#face }));
     this.#add("startAll", "play", () => this.#give("start", { all: true }));
     this.#add("pause", "pause", () => this.#give("pause"));
@@ -92,15 +94,16 @@ export class ControlsView {
       close: ["Close the specimen?", "Its results stay; after this only a new specimen can be registered.", "Close", {}],
     };
     const [title, text, action, commandArguments] = questions[command];
-    const answers = await ask({ title, text, action, isGrave: true });
-    if (answers !== null) await this.#give(command, commandArguments);
+    const answered = await this.#asking.before(command, { title, text, action, isGrave: true });
+    if (answered !== null) await this.#commands.give(command, commandArguments, answered.stage);
   }
 
   async #register() {
-    const answers = await ask({
+    const answered = await this.#asking.before("register", {
       title: "New specimen",
       text: this.#registerWords(),
       action: "Register",
+      refuse: whyNotSaid,
       fields: [
         { name: "kind", label: "Kind", kind: "choice", value: "lumpectomy", options: [["lumpectomy", "Lumpectomy"], ["shave", "Shave"], ["node", "Node"]] },
         { name: "laterality", label: "Side of the patient", kind: "choice", options: [["left", "Left"], ["right", "Right"]] },
@@ -109,9 +112,9 @@ export class ControlsView {
         { name: "specimen_id", label: "Specimen identifier, drawn where empty", maxlength: 64 },
       ],
     });
-    if (answers === null) return;
-    const given = Object.entries(answers).filter(([, value]) => value !== "");
-    await this.#give("register", Object.fromEntries(given));
+    if (answered === null) return;
+    const given = Object.entries(answered.answers).filter(([, value]) => value !== "");
+    await this.#commands.give("register", Object.fromEntries(given), answered.stage);
   }
 
   #registerWords() {

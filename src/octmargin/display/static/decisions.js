@@ -1,6 +1,7 @@
 // What readers say of the face and of each cluster, apart from what the algorithm says.
 
 import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { newestOf } from "./readers.js";
 import { PART } from "./store.js";
 import { DECISION_WORDS, clockTime } from "./words.js";
 
@@ -97,11 +98,3 @@ export class DecisionsView {
 function decisionWords({ word, subject, cluster, face }) {
   return `${DECISION_WORDS[word]}${subject === "cluster" ? ` on key view ${cluster}` : ` on the ${face ?? "face"}`}`;
 }
-
-// Of one person on one subject of one sweep the newest counts.
-export function newestOf(decisions) {
-  const newest = new Map();
-  for (const each of decisions) newest.set(`${each.by} ${each.sweep} ${each.subject} ${each.cluster}`, each);
-  return [...newest.values()];
-}
-

@@ -5,19 +5,22 @@ import { el } from "./dom.js";
 let made = 0;
 
 // Asks and resolves to the answers by name, or null where it was cancelled.
+// `signal` cancels it too; `refuse(answers)` tells why these answers will not do, or "".
 // `fields`: { name, label, kind: "text" | "long" | "choice" | "note", value, options, maxlength, required }.
-export function ask({ title, text = "", fields = [], action, isGrave = false }) {
+export function ask({ title, text = "", fields = [], action, isGrave = false, signal = null, refuse = () => "" }) {
   made += 1;
   const heading = el("h2", { text: title, id: `dialog-${made}` });
   const inputs = fields.map((field) => makeField(field, made));
   const cancel = el("button", { type: "button", text: "Cancel" });
   const submit = el("button", { type: "submit", class: isGrave ? "grave" : "primary", text: action });
+  const refused = el("p", { class: "dialog-refused", role: "alert" });
   const form = el(
     "form",
     { method: "dialog" },
     heading,
     text ? el("p", { text }) : null,
     ...inputs.map(({ row }) => row),
+    refused,
     el("div", { class: "dialog-actions" }, cancel, submit),
   );
   const dialog = el("dialog", { class: "dialog", "aria-labelledby": heading.id }, form);
@@ -25,8 +28,13 @@ export function ask({ title, text = "", fields = [], action, isGrave = false }) 
   return new Promise((resolve) => {
     let answers = null;
     cancel.addEventListener("click", () => dialog.close());
-    form.addEventListener("submit", () => {
-      answers = Object.fromEntries(inputs.map(({ name, read }) => [name, read()]));
+    signal?.addEventListener("abort", () => dialog.close());
+    form.addEventListener("submit", (event) => {
+      const given = Object.fromEntries(inputs.map(({ name, read }) => [name, read()]));
+      const why = refuse(given);
+      refused.textContent = why;
+      if (why) event.preventDefault();
+      else answers = given;
     });
     dialog.addEventListener("close", () => {
       dialog.remove();

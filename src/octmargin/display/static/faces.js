@@ -3,8 +3,9 @@
 import { el, fitCanvas, icon, setAttribute, setIcon, setText, show, syncChildren, watchSize } from "./dom.js";
 import { drawLegend } from "./frame.js";
 import { drawMap } from "./mapdraw.js";
+import { readersInShort, saidOf } from "./readers.js";
 import { PART } from "./store.js";
-import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
+import { VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
 
 const BOX = ["superior", "inferior", "medial", "lateral", "anterior", "posterior"];
 // Below this the figure is no use, and drawing six of them for every flag would be work for nothing.
@@ -124,15 +125,15 @@ export class FacesView {
   }
 
   #sayReader(tile, face) {
-    const said = decisionOnFace(this.#store, face);
-    show(tile.reader, said !== null);
-    if (said !== null) setText(tile.reader, `${said.by} ${DECISION_WORDS[said.word]}`);
+    const said = readersInShort(saidOnFace(this.#store, face));
+    show(tile.reader, said !== "");
+    setText(tile.reader, said);
   }
 
   #drawSoon(tile, face, isWithheld) {
     const grid = this.#store.grids.get(face);
     const { monoMs } = this.#store.now();
-    const version = grid && !isWithheld ? `${grid.sweep}/${grid.version}` : "none";
+    const version = grid && !isWithheld ? String(grid.version) : "none";
     const drawn = this.#drawn.get(face);
     const isResized = fitCanvas(tile.picture);
     if (!isResized && drawn?.version === version) return;
@@ -191,7 +192,7 @@ export function shownVerdict(store, face) {
 
 // Whether flags of a scan have come and no result yet: nothing is known, and nothing is stale.
 export function begun(reason, store, face) {
-  return reason?.code === "superseded" || (reason?.code === "no-result" && store.grids.has(face));
+  return ["superseded", "no-result"].includes(reason?.code) && store.isDrawnAnew(face);
 }
 
 // What is not of this specimen, or cannot be read, is not shown even in grey.
@@ -216,10 +217,7 @@ function tileFigures(verdict, reason, isEmpty) {
   return `${percent(verdict.coverage)} seen, ${millimetres(verdict.visualised_depth_mm)} deep`;
 }
 
-// The newest word of a reader on the face as a whole, of the sweep that is shown; null where there is none.
-export function decisionOnFace(store, face) {
-  const message = store.tally.decisionOf(face);
-  const sweep = store.verdictOf(face)?.sweep;
-  const onFace = (message?.decisions ?? []).filter((each) => each.subject === "face" && each.sweep === sweep);
-  return onFace.at(-1) ?? null;
+// What readers say on the face as a whole, of the sweep that is shown.
+export function saidOnFace(store, face) {
+  return saidOf(store.tally.decisionOf(face), store.verdictOf(face)?.sweep);
 }

@@ -7,12 +7,18 @@ import { BLOCK, STATE_LETTERS } from "./messages.js";
 
 const CODE = new Map([...STATE_LETTERS].map((letter, state) => [letter, state]));
 
+// What was drawn of any grid counts on, so that a grid made anew never passes for one that is drawn already.
+let drawings = 0;
+
 export class FaceGrid {
   constructor(frames = 0, blocks = 0) {
+    // What it is a map of; of nothing yet.
+    this.session = "";
+    this.case_id = "";
+    this.specimen_id = "";
     this.sweep = null;
-    this.specimenId = "";
     this.dirty = new Set();
-    this.version = 0;
+    this.#change();
     this.#resize(frames, blocks);
   }
 
@@ -22,17 +28,19 @@ export class FaceGrid {
 
   // Takes a map of the daemon.
   takeMap(map) {
+    if (this.#isPast(map)) return;
     const isSame = this.#isOf(map) && map.frames === this.frames && map.blocks === this.blocks;
     if (!isSame) {
       this.#resize(map.frames, map.blocks);
       this.#name(map);
     }
     for (let frame = 0; frame < map.frames; frame += 1) this.#takeRow(frame, map.grid[frame]);
-    this.version += 1;
+    this.#change();
   }
 
   // Takes the flags of one frame; `frames` is how many a sweep has, as far as is known.
   takeFlag(flag, frames) {
+    if (this.#isPast(flag)) return;
     const rows = Math.max(frames, this.#isOf(flag) ? this.frames : 0);
     if (flag.frame_index >= rows) return;
     if (!this.#isOf(flag) || flag.state.length !== this.blocks || rows !== this.frames) {
@@ -43,7 +51,7 @@ export class FaceGrid {
     if (this.#mapped[flag.frame_index]) return;
     this.cells.set(flag.state, flag.frame_index * this.blocks);
     this.dirty.add(flag.frame_index);
-    this.version += 1;
+    this.#change();
   }
 
   // Share of the frames that were scanned, be it lost.
@@ -67,13 +75,30 @@ export class FaceGrid {
 
   #mapped = new Uint8Array(0);
 
+  // Sweeps are numbered anew in each run of the daemon: only all four together name one.
   #isOf(message) {
-    return message.sweep === this.sweep && message.specimen_id === this.specimenId;
+    return message.sweep === this.sweep && this.#isOfSpecimen(message);
+  }
+
+  // Whether a newer sweep has taken the place of what is said.
+  #isPast(message) {
+    return this.#isOfSpecimen(message) && message.sweep < this.sweep;
+  }
+
+  #isOfSpecimen({ session, case_id: caseId, specimen_id: specimenId }) {
+    return session === this.session && caseId === this.case_id && specimenId === this.specimen_id;
   }
 
   #name(message) {
+    this.session = message.session;
+    this.case_id = message.case_id;
+    this.specimen_id = message.specimen_id;
     this.sweep = message.sweep;
-    this.specimenId = message.specimen_id;
+  }
+
+  #change() {
+    drawings += 1;
+    this.version = drawings;
   }
 
   #resize(frames, blocks) {

@@ -2,14 +2,15 @@
 
 import { el, setAttribute, setText, show, syncChildren } from "./dom.js";
 import { begun } from "./faces.js";
+import { readersInShort, saidOf } from "./readers.js";
 import { PART } from "./store.js";
-import { DECISION_WORDS, millimetres } from "./words.js";
+import { Thumbnails } from "./thumbnails.js";
+import { millimetres } from "./words.js";
 
 const THUMB = { width: 320, height: 200 };
 // A-lines shown around the place to look at.
 const AROUND = 96;
 const SETTLED_MS = 700;
-const RETRY_MS = 3000;
 
 export class KeyViewsView {
   parts = [PART.FACES, PART.LOOK, PART.TRUST, PART.BSCANS, PART.DECISIONS, PART.CASE];
@@ -18,12 +19,12 @@ export class KeyViewsView {
   #list = el("ul", { class: "keyviews" });
   #none = el("p", { class: "none" });
   #more = el("p", { class: "none" });
-  #queue = [];
-  #isLoading = false;
+  #thumbnails;
 
   constructor(root, store, api) {
     this.#store = store;
     this.#api = api;
+    this.#thumbnails = new Thumbnails((item, what) => this.#loadThumb(item, what), () => store.now().monoMs);
     root.append(this.#list, this.#none, this.#more);
   }
 
@@ -64,7 +65,6 @@ export class KeyViewsView {
     const button = el("button", { type: "button", class: "keyview" }, canvas, hidden, number, text, reader);
     const item = el("li", {}, button);
     Object.assign(item, { canvas, number, text, reader, button, face });
-    item.isLoaded = false;
     item.madeAtMs = this.#store.now().monoMs;
     return item;
   }
@@ -75,39 +75,27 @@ export class KeyViewsView {
     setText(item.number, String(view.number));
     const size = `${view.blocks} block${view.blocks === 1 ? "" : "s"}`;
     setText(item.text, `${view.distance_mm === null ? "depth not known" : `${millimetres(view.distance_mm, 2)} deep`} · ${size}`);
-    const said = decisionOnCluster(store, item.face, verdict.sweep, view.number);
-    setText(item.reader, said === null ? "" : `${said.by} ${DECISION_WORDS[said.word]}`);
-    show(item.reader, said !== null);
+    const said = readersInShort(saidOf(store.tally.decisionOf(item.face), verdict.sweep, view.number));
+    setText(item.reader, said);
+    show(item.reader, said !== "");
     setAttribute(item.button, "aria-pressed", String(store.keyView === view.number));
     // While a sweep goes on, clusters grow: what is another one the next moment is not worth a picture.
     const isSettled = !verdict.provisional || store.now().monoMs - item.madeAtMs > SETTLED_MS;
-    if (!item.isLoaded && isSettled) this.#load(item, view, verdict);
+    if (isSettled) this.#thumbnails.want(item, { view, session: verdict.session, sweep: verdict.sweep });
   }
 
-  // One after the other, so that thumbnails never stand in the way of the B-scan that is looked at.
-  #load(item, view, verdict) {
-    item.isLoaded = true;
-    this.#queue.push({ item, view, session: verdict.session, sweep: verdict.sweep });
-    if (!this.#isLoading) void this.#loadAll();
-  }
-
-  async #loadAll() {
-    this.#isLoading = true;
-    while (this.#queue.length > 0) {
-      const { item, view, session, sweep } = this.#queue.shift();
-      if (!item.isConnected) continue;
-      try {
-        const bitmap = await createImageBitmap(await this.#api.bscan(session, sweep, view.frame));
-        drawThumb(item.canvas, bitmap, view, this.#store.tally.description?.scan.alines_per_block ?? 16);
-        bitmap.close();
-        delete item.canvas.dataset.missing;
-      } catch {
-        // Not kept, or not yet: the number and its place on the map are still there.
-        item.canvas.dataset.missing = "";
-        setTimeout(() => (item.isLoaded = false), RETRY_MS);
-      }
+  async #loadThumb(item, { view, session, sweep }) {
+    if (!item.isConnected) return;
+    try {
+      const bitmap = await createImageBitmap(await this.#api.bscan(session, sweep, view.frame));
+      drawThumb(item.canvas, bitmap, view, this.#store.tally.description?.scan.alines_per_block ?? 16);
+      bitmap.close();
+      delete item.canvas.dataset.missing;
+    } catch (error) {
+      // Not kept, or not yet: the number and its place on the map are still there.
+      item.canvas.dataset.missing = "";
+      throw error;
     }
-    this.#isLoading = false;
   }
 }
 
@@ -117,10 +105,4 @@ function drawThumb(canvas, bitmap, view, perBlock) {
   const left = Math.min(bitmap.width - width, Math.max(0, middle - width / 2));
   const height = bitmap.height * 0.72;
   canvas.getContext("2d").drawImage(bitmap, left, 0, width, height, 0, 0, canvas.width, canvas.height);
-}
-
-// The newest word of a reader on one key view; null where there is none.
-export function decisionOnCluster(store, face, sweep, number) {
-  const decisions = store.tally.decisionOf(face)?.decisions ?? [];
-  return decisions.filter((each) => each.subject === "cluster" && each.cluster === number && each.sweep === sweep).at(-1) ?? null;
 }

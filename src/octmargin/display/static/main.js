@@ -2,6 +2,7 @@
 
 import { AlarmsView } from "./alarms.js";
 import { HttpError, api } from "./api.js";
+import { Asking } from "./asking.js";
 import { BscanView } from "./bscan.js";
 import { Clock } from "./clock.js";
 import { Commands } from "./commands.js";
@@ -11,6 +12,7 @@ import { ask } from "./dialogs.js";
 import { setText } from "./dom.js";
 import { EnfaceView } from "./enface.js";
 import { FacesView } from "./faces.js";
+import { whyNotSaid } from "./identifiers.js";
 import { KeyViewsView } from "./keyviews.js";
 import { makeTabs } from "./frame.js";
 import { askForLogin, forgetLogin, keptLogin, logout } from "./login.js";
@@ -41,9 +43,11 @@ class Page {
     this.link = new MqttLink(brokerUrl(site), site, login, {
       event: (event) => this.#take(event),
       reply: (payload) => this.commands.takeReply(payload),
+      connected: () => this.commands.connectionBack(),
       refused: () => this.#loginRefused(),
     });
     this.commands = new Commands(this.store, this.link);
+    this.asking = new Asking(this.commands, ask);
     this.marking = new Marking(
       () => this.store.grid,
       () => this.store.touch(PART.MAP, PART.DECISIONS),
@@ -63,7 +67,7 @@ class Page {
 
   #makeViews() {
     const { store, commands, marking } = this;
-    this.controls = new ControlsView(byId("controls"), store, commands);
+    this.controls = new ControlsView(byId("controls"), store, commands, this.asking);
     this.#views = [
       new TrustStrip(byId("trust"), store),
       new HeaderView(byId("stage"), store),
@@ -78,11 +82,13 @@ class Page {
       new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
       this.controls,
+      this.asking,
     ];
   }
 
   #take(event) {
     this.store.add(event);
+    if (event.type === "lost") this.commands.connectionLost();
     if (event.type === KIND.FLAG) this.metrics.flagCame(event.message.published_at);
   }
 
@@ -111,15 +117,17 @@ class Page {
   }
 
   async #noteMark(region) {
-    const { face, grid } = this.store;
-    const answers = await ask({
+    // The map may go over to another sweep while the person writes.
+    const { face, grid: { sweep } } = this.store;
+    const answered = await this.asking.before("mark", {
       title: "Mark this region",
       text: `B-scans ${region.first_frame + 1} to ${region.last_frame + 1} of ${face}`,
       action: "Save",
+      refuse: whyNotSaid,
       fields: [{ name: "note", label: "Note", maxlength: 500 }],
     });
-    if (answers === null) return;
-    await this.commands.give("mark", { face, sweep: grid.sweep, ...region, note: answers.note });
+    if (answered === null) return;
+    await this.commands.give("mark", { face, sweep, ...region, note: answered.answers.note }, answered.stage);
   }
 
   async #keepListingSweeps() {

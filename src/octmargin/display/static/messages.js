@@ -29,7 +29,7 @@ export const BLOCK = Object.freeze({ NOT_SCANNED: 0, LOST: 1, POOR: 2, NOTHING: 
 const BUS_STATES = ["init", "ready", "alert", "disconnected", "lost"];
 const UNSTAMPED_MS = 0;
 const MOST_KEY_VIEWS = 16;
-const MOST_ENTRIES = 500;
+const MOST_ENTRIES = 200;
 
 // `schema` is that of a message which is newer than this display, else 0.
 export class MessageError extends Error {

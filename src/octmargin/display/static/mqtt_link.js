@@ -3,7 +3,7 @@
 
 import mqtt from "./vendor/mqtt.js";
 import { commandTopic, displayFilters, parseTopic, replyTopic } from "./topics.js";
-import { mayCommand } from "./commands.js";
+import { NotSentError, mayCommand } from "./commands.js";
 import { toEvent } from "./messages.js";
 
 const RETRY_MS = [250, 500, 1000, 2000];
@@ -18,10 +18,9 @@ export class MqttLink {
   #handlers;
   #client = null;
   #attempts = 0;
-  #timer = null;
-  #isClosed = false;
 
-  // `handlers`: event(event), reply(object), refused() where the broker does not take the login.
+  // `handlers`: event(event), reply(object), connected() when commands can be given, refused() where the broker does
+  // not take the login.
   constructor(url, site, login, handlers) {
     this.#url = url;
     this.#site = site;
@@ -52,23 +51,17 @@ export class MqttLink {
     client.on("close", () => this.#lost(client, "the broker cannot be reached"));
   }
 
-  close() {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    this.#client?.end(true);
-    this.isConnected = false;
-  }
-
-  // Sends a command; resolves when the broker has it, rejects where it has not.
+  // Sends a command; resolves when the broker has it. Rejects with `NotSentError` where it never gets it, and with
+  // another error where that is not known.
   publish(command, body) {
     const topic = commandTopic(this.#site, command);
     const client = this.#client;
-    if (!this.isConnected || client === null) return Promise.reject(new Error("the broker is not reached"));
+    if (!this.isConnected || client === null) return Promise.reject(new NotSentError("the broker is not reached"));
     return new Promise((resolve, reject) => {
       client.publish(topic, JSON.stringify(body), { qos: 1 }, (error, packet) => {
         const code = packet?.reasonCode ?? 0;
-        if (error) reject(error);
-        else if (code >= 128) reject(new Error("the broker does not let this user give commands"));
+        if (code >= 128) reject(new NotSentError("the broker does not let this user give commands"));
+        else if (error) reject(error);
         else resolve();
       });
     });
@@ -88,7 +81,7 @@ export class MqttLink {
       }
       this.#attempts = 0;
       this.isConnected = true;
-      this.#handlers.connected?.();
+      this.#handlers.connected();
     });
   }
 
@@ -114,13 +107,13 @@ export class MqttLink {
   }
 
   #lost(client, reason) {
-    if (client !== this.#client || this.#isClosed) return;
+    if (client !== this.#client) return;
     this.#client = null;
     this.isConnected = false;
     client.end(true);
     this.#handlers.event({ type: "lost", reason });
     const pauseMs = RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
     this.#attempts += 1;
-    this.#timer = setTimeout(() => this.start(), pauseMs);
+    setTimeout(() => this.start(), pauseMs);
   }
 }

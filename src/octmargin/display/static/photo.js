@@ -1,6 +1,7 @@
 // A photo of the specimen, and on it where each face was scanned. Placed by hand: nobody measures it.
 
 import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { Saving } from "./saving.js";
 import { PART } from "./store.js";
 import { VERDICTS, capitalised } from "./words.js";
 
@@ -24,9 +25,12 @@ export class PhotoView {
   #hint = el("p", { class: "none" });
   #place;
   #placements = new Map();
-  #specimen = null;
+  // Case and specimen that are on the stage; null where none is known.
+  #stage = null;
+  // What the photo is of that is being chosen; null where that was not known, undefined where none is.
+  #chosenFor = undefined;
   #drag = null;
-  #saving = null;
+  #saving = new Saving((face, { stage, place }) => this.#save(stage, face, place), SAVE_AFTER_MS);
   #version = 0;
   #said = "";
   // The area that is about to be drawn, for the keys to move it.
@@ -35,8 +39,8 @@ export class PhotoView {
   constructor(root, store, api, commands) {
     this.#store = store;
     this.#api = api;
-    const file = el("input", { type: "file", accept: "image/png,image/jpeg", class: "visually-hidden", id: "photo-file", onchange: () => void this.#upload(file) });
-    const camera = el("input", { type: "file", accept: "image/jpeg,image/png", capture: "environment", class: "visually-hidden", id: "photo-camera", onchange: () => void this.#upload(camera) });
+    const file = this.#makeInput({ accept: "image/png,image/jpeg", id: "photo-file" });
+    const camera = this.#makeInput({ accept: "image/jpeg,image/png", capture: "environment", id: "photo-camera" });
     this.#place = el("button", { type: "button", onclick: () => this.#placeHere() }, icon("target"), el("span"));
     if (commands.may("start")) {
       this.#bar.append(
@@ -55,10 +59,10 @@ export class PhotoView {
   }
 
   update() {
-    const onStage = this.#store.tally.case;
-    const specimen = onStage === null ? null : `${onStage.case_id}/${onStage.specimen_id}`;
-    if (specimen !== this.#specimen) {
-      this.#specimen = specimen;
+    const stage = this.#stageNow();
+    if (!isSame(stage, this.#stage)) {
+      this.#stage = stage;
+      this.#drag = null;
       this.#forget();
       void this.#look();
     }
@@ -135,8 +139,7 @@ export class PhotoView {
     place.angle_deg = ((place.angle_deg + 540) % 360) - 180;
     this.#placements.set(face, place);
     this.#store.touch(PART.PHOTO);
-    clearTimeout(this.#saving);
-    this.#saving = setTimeout(() => void this.#save(face), SAVE_AFTER_MS);
+    this.#saving.soon(face, { stage: this.#stage, place });
   }
 
   #placeHere() {
@@ -146,21 +149,38 @@ export class PhotoView {
     this.#change(face, {});
   }
 
-  async #save(face) {
-    this.#saving = null;
-    await this.#tell("The place was not saved", async () => {
-      await this.#api.putPlacement(this.#specimenId, { face, ...this.#placements.get(face) });
+  #save(stage, face, place) {
+    return this.#tell("The place was not saved", async () => {
+      await this.#api.putPlacement(this.#unchanged(stage), { face, ...place });
     });
+  }
+
+  #makeInput(attributes) {
+    const input = el("input", { type: "file", class: "visually-hidden", ...attributes });
+    // It takes its time to choose or take one: it is of the specimen that was there when that began.
+    input.addEventListener("click", () => (this.#chosenFor = this.#stageNow()));
+    input.addEventListener("cancel", () => (this.#chosenFor = undefined));
+    input.addEventListener("change", () => void this.#upload(input));
+    return input;
   }
 
   async #upload(input) {
     const [file] = input.files;
+    const stage = this.#chosenFor === undefined ? this.#stageNow() : this.#chosenFor;
+    this.#chosenFor = undefined;
     input.value = "";
     if (!file) return;
     await this.#tell("The photo was not taken", async () => {
-      await this.#api.putPhoto(this.#specimenId, file);
+      await this.#api.putPhoto(this.#unchanged(stage), file);
       await this.#look();
     });
+  }
+
+  // The stage that something is meant for; throws where another one is there by now.
+  #unchanged(stage) {
+    if (stage === null) throw new Error("not known which specimen is on the stage");
+    if (!isSame(stage, this.#stageNow())) throw new Error("another specimen is on the stage by now");
+    return stage;
   }
 
   async #tell(what, act) {
@@ -173,8 +193,9 @@ export class PhotoView {
     this.#store.touch(PART.PHOTO);
   }
 
-  get #specimenId() {
-    return this.#store.tally.case?.specimen_id ?? "";
+  #stageNow() {
+    const onStage = this.#store.tally.case;
+    return onStage === null ? null : { case_id: onStage.case_id, specimen_id: onStage.specimen_id };
   }
 
   // Another display may have taken or placed it.
@@ -186,16 +207,15 @@ export class PhotoView {
   }
 
   async #look() {
-    const specimen = this.#specimen;
-    const specimenId = this.#specimenId;
-    if (specimenId === "") return;
+    const stage = this.#stage;
+    if (stage === null) return;
     try {
-      const told = await this.#api.placements(specimenId);
-      const photo = told.version !== 0 && told.version !== this.#version ? await this.#api.photo(specimenId) : null;
+      const told = await this.#api.placements(stage);
+      const photo = told.version !== 0 && told.version !== this.#version ? await this.#api.photo(stage) : null;
       // It took its time: by now it may be the photo of another specimen.
-      if (specimen === this.#specimen) this.#take(told, photo);
+      if (stage === this.#stage) this.#take(told, photo);
     } catch {
-      if (specimen === this.#specimen) this.#forget();
+      if (stage === this.#stage) this.#forget();
     }
     this.#store.touch(PART.PHOTO);
   }
@@ -208,10 +228,12 @@ export class PhotoView {
       show(this.#image, true);
     }
     this.#version = version;
+    const told = new Map(placements.map(({ face, ...place }) => [face, place]));
     // What a hand here is just moving is not moved back.
-    if (this.#drag === null && this.#saving === null) {
-      this.#placements = new Map(placements.map(({ face, ...place }) => [face, place]));
+    for (const face of [...this.#saving.names, this.#drag?.face]) {
+      if (this.#placements.has(face)) told.set(face, this.#placements.get(face));
     }
+    this.#placements = told;
   }
 
   #forget() {
@@ -221,6 +243,10 @@ export class PhotoView {
     this.#placements = new Map();
     this.#version = 0;
   }
+}
+
+function isSame(a, b) {
+  return a === null || b === null ? a === b : a.case_id === b.case_id && a.specimen_id === b.specimen_id;
 }
 
 function inside(value, least, most) {

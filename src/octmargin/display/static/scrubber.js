@@ -64,7 +64,7 @@ export class ScrubberView {
 
   #draw(grid) {
     const isResized = fitCanvas(this.#strip);
-    const what = `${this.#store.face}/${grid.sweep}/${grid.version}/${grid.frames}`;
+    const what = `${this.#store.face}/${grid.version}`;
     if (!isResized && what === this.#drawn) return;
     this.#drawn = what;
     const context = this.#strip.getContext("2d");

@@ -56,7 +56,6 @@ export class Store {
     // What the person looks at: null follows what is being scanned.
     this.look = { face: null, frame: null, keyView: null, sweep: null };
     this.replies = [];
-    this.photo = null;
     this.lastFrameAt = null;
   }
 
@@ -71,8 +70,9 @@ export class Store {
     const looked = this.#lookKey();
     const counts = this.trust.add({ ...event, receivedMs: event.receivedMs ?? wallMs }, monoMs);
     if (event.type === "connected") this.grids.clear();
-    if (counts && event.type === KIND.MAP) this.#grid(event.message.face)?.takeMap(event.message);
-    if (counts && event.type === KIND.FLAG) this.#takeFlag(event.message, monoMs);
+    if (this.tally.session !== hadSession) this.#dropGrids();
+    if (counts && event.type === KIND.MAP) this.#takeMap(event.message);
+    if (counts && event.type === KIND.FLAG) this.#takeFlag(event.message, { wallMs, monoMs });
     if (event.type === "cleared" && event.address.kind === KIND.MAP) this.grids.delete(event.address.name);
     if (this.tally.session !== hadSession) this.touch(...Object.values(PART));
     if (hadSpecimen !== this.#specimenKey() && event.type === KIND.CASE) this.#newSpecimen();
@@ -123,6 +123,17 @@ export class Store {
 
   get grid() {
     return this.grids.get(this.face) ?? EMPTY;
+  }
+
+  // Whether what is drawn of a face is of the sweep over it that began last.
+  isDrawnAnew(face) {
+    const { tally } = this;
+    const grid = this.grids.get(face);
+    if (!grid || tally.case === null || grid.session !== tally.session || !isAbout(tally.case, grid)) return false;
+    const { verdict, map } = tally.faces.get(face) ?? {};
+    const results = [verdict, map].filter(Boolean);
+    const isNewest = results.length === 0 || results.some((result) => result.sweep < grid.sweep);
+    return isNewest && !tally.isSuperseded(face, grid);
   }
 
   verdictOf(face) {
@@ -200,7 +211,14 @@ export class Store {
     return this.clock.now();
   }
 
-  #takeFlag(flag, monoMs) {
+  #takeMap(map) {
+    if (this.#isOfStage(map)) this.#grid(map.face)?.takeMap(map);
+  }
+
+  // Flags that come after the specimen has changed, or when they hold no more, draw nothing.
+  #takeFlag(flag, { wallMs, monoMs }) {
+    const { tally } = this;
+    if (tally.case === null || !isAbout(tally.case, flag) || flag.valid_until < wallMs) return;
     this.lastFrameAt = monoMs;
     this.#grid(flag.face)?.takeFlag(flag, this.tally.description?.scan.frames ?? 0);
   }
@@ -225,10 +243,15 @@ export class Store {
   // Nothing of the specimen before is looked at any more.
   #newSpecimen() {
     this.look = { face: null, frame: null, keyView: null, sweep: null };
-    for (const [face, grid] of this.grids) {
-      if (grid.specimenId !== this.tally.case.specimen_id) this.grids.delete(face);
-    }
+    this.#dropGrids();
     this.touch(...Object.values(PART));
+  }
+
+  // Maps of another run or specimen are no maps of this one.
+  #dropGrids() {
+    for (const [face, grid] of this.grids) {
+      if (grid.session !== this.tally.session || !this.#isOfStage(grid)) this.grids.delete(face);
+    }
   }
 
   #isOfStage(message) {

@@ -1,9 +1,5 @@
 // Which B-scans the daemon keeps (`GET /api/bscans`), frames as [first, last] ranges. Pure.
 
-export function hasFrame(kept, frame) {
-  return kept !== null && kept.frames.some(([first, last]) => first <= frame && frame <= last);
-}
-
 // What is kept of a sweep of this run of the daemon; null where nothing is.
 export function keptOf(sweeps, session, sweep) {
   return sweeps.find((each) => each.session === session && each.sweep === sweep) ?? null;

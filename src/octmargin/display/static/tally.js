@@ -189,6 +189,11 @@ export class Tally {
     return isAbout(this.case, decision) ? decision : null;
   }
 
+  // Whether a newer sweep over the face has begun than the one that is told of.
+  isSuperseded(face, { session, sweep }) {
+    return this.case !== null && this.case.session === session && this.case.sweeps[face] > sweep;
+  }
+
   whyNotLive(nowMs) {
     if (this.disconnectedBecause) return { code: "broker", text: this.disconnectedBecause };
     for (const reason of this.#unreadable.values()) return reason;
@@ -207,6 +212,7 @@ export class Tally {
     if (results.some((result) => result.session !== this.#session)) return { code: "earlier-run" };
     if (this.case === null) return { code: "no-case" };
     if (results.some((result) => !isAbout(this.case, result))) return { code: "other-specimen" };
+    if (results.some((result) => this.isSuperseded(name, result))) return { code: "superseded" };
     const overMs = Math.max(...results.map((result) => nowMs - result.valid_until));
     return overMs > 0 ? { code: "expired", seconds: overMs / 1000 } : null;
   }

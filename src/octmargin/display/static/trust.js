@@ -60,7 +60,7 @@ export class Trust {
   // The same of the frame that is being scanned.
   whyNotFrame(now) {
     const flag = this.tally.lastFlag;
-    return this.whyNotLive(now) ?? (flag === null ? { code: "no-result" } : this.#whyOfAnother([flag]));
+    return this.whyNotLive(now) ?? (flag === null ? { code: "no-result" } : this.#whyNotFlag(flag));
   }
 
   // How far this clock is ahead of the daemon's, in s, by the messages of the last seconds; null where none came.
@@ -131,6 +131,10 @@ export class Trust {
     const isSuperseded = (result) =>
       flag !== undefined && flag.session === result.session && flag.sweep > result.sweep;
     return this.#whyOfAnother(results) ?? (results.some(isSuperseded) ? { code: "superseded" } : null);
+  }
+
+  #whyNotFlag(flag) {
+    return this.#whyOfAnother([flag]) ?? (this.tally.isSuperseded(flag.face, flag) ? { code: "superseded" } : null);
   }
 
   #whyOfAnother(messages) {

@@ -1,9 +1,10 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { begun, decisionOnFace, shownVerdict, wasSuspicious } from "./faces.js";
+import { begun, saidOnFace, shownVerdict, wasSuspicious } from "./faces.js";
+import { readersInFull } from "./readers.js";
 import { PART } from "./store.js";
-import { DECISION_WORDS, VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
+import { VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.js";
 
 export class VerdictView {
   parts = [PART.FACES, PART.TRUST, PART.LOOK, PART.CASE, PART.DECISIONS];
@@ -59,12 +60,9 @@ export class VerdictView {
     show(this.#figures, isCurrent);
     if (isCurrent) this.#say(verdict);
     setText(this.#reasons, isCurrent ? verdict.reasons.join("; ") : isEmpty ? "" : whyNot(verdict, reason));
-    const said = face === null ? null : decisionOnFace(store, face);
-    show(this.#reader, said !== null);
-    if (said !== null) {
-      const note = said.note ? `: ${said.note}` : "";
-      setText(this.#reader, `Reader ${said.by} ${DECISION_WORDS[said.word]}${note}`);
-    }
+    const said = face === null ? "" : readersInFull(saidOnFace(store, face));
+    show(this.#reader, said !== "");
+    setText(this.#reader, said);
   }
 
   #say(verdict) {

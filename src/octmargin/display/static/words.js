@@ -29,7 +29,7 @@ const REASONS = {
   "earlier-run": () => "from an earlier run of the scanner",
   "other-specimen": () => "of another specimen",
   expired: (reason) => `expired ${seconds(reason.seconds)} ago`,
-  superseded: () => "being scanned again",
+  superseded: () => "being scanned anew",
   gap: ({ missing }) => `${missing} message${missing === 1 ? "" : "s"} lost: waiting for the whole map`,
 };
 

@@ -4,6 +4,7 @@ const folder = new URL(`file://${process.env.OCTMARGIN_PAGE}/`);
 export const load = (name) => import(new URL(name, folder));
 
 const { Trust } = await load("trust.js");
+const { Store } = await load("store.js");
 
 export const NOON = Date.UTC(2031, 4, 6, 12);
 export const RUN = "run-1";
@@ -82,8 +83,36 @@ export class Display {
   }
 }
 
+// A display that draws too: what it heard is in `store`.
+export class DrawingDisplay extends Display {
+  constructor() {
+    super();
+    this.store = new Store({ ink: {}, sutures: "" }, this.trust, { now: () => this.now }, () => {});
+  }
+
+  takes(event) {
+    this.store.add(event);
+    return this;
+  }
+
+  // The map of a face as it would be drawn; null where there is none.
+  drawn(face = "superior") {
+    const grid = this.store.grids.get(face);
+    return grid ? letters(grid) : null;
+  }
+}
+
+export function letters(grid) {
+  const row = (frame) => Array.from({ length: grid.blocks }, (_, block) => ".LPNS"[grid.state(frame, block)]).join("");
+  return Array.from({ length: grid.frames }, (_, frame) => row(frame));
+}
+
 export function listening(options) {
-  return new Display(options)
+  return hearing(new Display(options));
+}
+
+export function hearing(display) {
+  return display
     .takes({ type: "connected" })
     .isSaid("ready")
     .hears("$description", description(), { retained: true })

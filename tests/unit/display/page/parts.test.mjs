@@ -1,21 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { flag, load, map, onStage } from "./examples.mjs";
+import { flag, letters, load, map, onStage } from "./examples.mjs";
 
 const { FaceGrid } = await load("grid.js");
 const { Clock } = await load("clock.js");
 const { Marking } = await load("marking.js");
-const { commandBody, mayCommand } = await load("commands.js");
-const { newestOf } = await load("decisions.js");
-const { hasFrame, keptOf } = await load("sweeps.js");
+const { commandBody, mayCommand, stageOf } = await load("commands.js");
+const { newestOf, readersInFull, readersInShort, saidOf } = await load("readers.js");
+const { keptOf } = await load("sweeps.js");
 const { millimetres, percent, sayReason } = await load("words.js");
 const { commandTopic, displayFilters, parseTopic, replyTopic } = await load("topics.js");
-
-const letters = (grid) =>
-  Array.from({ length: grid.frames }, (_, frame) =>
-    Array.from({ length: grid.blocks }, (_, block) => ".LPNS"[grid.state(frame, block)]).join(""),
-  );
 
 test("flags fill the map as they come", () => {
   const grid = new FaceGrid();
@@ -46,6 +41,33 @@ test("so does another specimen", () => {
   grid.takeMap(map());
   grid.takeFlag(flag({ specimen_id: "S-2", frame_index: 2 }), 3);
   assert.deepEqual(letters(grid), ["....", "....", "NNSN"]);
+});
+
+test("so does another case or another run, though its sweeps and specimens have the same names", () => {
+  for (const other of [{ case_id: "C-8" }, { session: "run-2" }]) {
+    const grid = new FaceGrid();
+    grid.takeMap(map());
+    grid.takeMap(map({ ...other, grid: ["....", "NNNN", "...."] }));
+    assert.deepEqual(letters(grid), ["....", "NNNN", "...."]);
+  }
+});
+
+test("what comes late of an earlier sweep takes nothing of the new one away", () => {
+  const grid = new FaceGrid();
+  grid.takeFlag(flag({ sweep: 4, frame_index: 1 }), 3);
+  grid.takeFlag(flag({ sweep: 3, frame_index: 0 }), 3);
+  grid.takeMap(map({ sweep: 3 }));
+  assert.deepEqual(letters(grid), ["....", "NNSN", "...."]);
+});
+
+test("a grid made anew never passes for one that was drawn before", () => {
+  const versions = [new FaceGrid(), new FaceGrid()].flatMap((grid) => {
+    grid.takeMap(map());
+    const first = grid.version;
+    grid.takeMap(map());
+    return [first, grid.version];
+  });
+  assert.equal(new Set(versions).size, 4);
 });
 
 test("a frame that was not planned has no place", () => {
@@ -114,7 +136,7 @@ test("operators run the console, readers decide too, viewers give no command", (
 
 test("a command names what the person saw", () => {
   const tally = { description: { session: "run-1" }, session: "run-1", case: onStage() };
-  assert.deepEqual(commandBody(tally, Date.UTC(2031, 4, 6, 12), "id-1", { face: "superior" }), {
+  assert.deepEqual(commandBody(stageOf(tally), Date.UTC(2031, 4, 6, 12), "id-1", { face: "superior" }), {
     schema: 1, id: "id-1", issued_at: "2031-05-06T12:00:00.000Z", expected_session: "run-1", case_id: "C-7", specimen_id: "S-1",
     arguments: { face: "superior" },
   });
@@ -126,12 +148,35 @@ test("of one person on one subject of one sweep the newest decision counts", () 
   assert.deepEqual(newestOf(decisions).map(({ id }) => id).sort(), ["b", "c", "d", "e"]);
 });
 
-test("a B-scan is looked up by run, sweep and frame", () => {
+test("a disagreement does not hide behind a later agreement", () => {
+  const said = (by, word, changes) => ({ id: `${by}-${word}`, by, word, sweep: 3, subject: "face", cluster: null, note: "", ...changes });
+  const told = (...decisions) => {
+    const counts = saidOf({ decisions }, 3);
+    return [readersInShort(counts), readersInFull(counts)];
+  };
+  assert.deepEqual(told(), ["", ""]);
+  assert.deepEqual(told(said("rita", "disagree", { note: "cautery" })), ["rita disagrees", "Reader rita disagrees (cautery)"]);
+  assert.deepEqual(told(said("rita", "disagree", { note: "cautery" }), said("rob", "agree")), [
+    "1 of 2 readers disagrees", "Readers rita disagrees (cautery), rob agrees",
+  ]);
+  assert.deepEqual(told(said("rita", "unsure"), said("rob", "agree"), said("ann", "unsure")), [
+    "2 of 3 readers are unsure", "Readers rita is unsure, ann is unsure, rob agrees",
+  ]);
+  assert.deepEqual(told(said("rita", "disagree"), said("rob", "agree"), said("rita", "agree"))[0], "2 readers agree");
+  assert.deepEqual(told(said("rita", "disagree", { sweep: 2 }), said("rob", "disagree", { subject: "cluster", cluster: 1 })), ["", ""]);
+});
+
+test("nor on a key view, each of which has words of its own", () => {
+  const said = (by, word, cluster) => ({ id: by, by, word, sweep: 3, subject: "cluster", cluster, note: "" });
+  const message = { decisions: [said("rita", "disagree", 1), said("rob", "agree", 1), said("ann", "agree", 2)] };
+  assert.equal(readersInShort(saidOf(message, 3, 1)), "1 of 2 readers disagrees");
+  assert.equal(readersInShort(saidOf(message, 3, 2)), "ann agrees");
+});
+
+test("what is kept is looked up by run and sweep", () => {
   const sweeps = [{ session: "run-1", sweep: 3, frames: [[0, 4], [7, 9]] }, { session: "run-0", sweep: 4, frames: [[0, 9]] }];
-  const kept = keptOf(sweeps, "run-1", 3);
-  assert.deepEqual([4, 5, 7].map((frame) => hasFrame(kept, frame)), [true, false, true]);
+  assert.equal(keptOf(sweeps, "run-1", 3), sweeps[0]);
   assert.equal(keptOf(sweeps, "run-1", 4), null);
-  assert.equal(hasFrame(null, 0), false);
 });
 
 test("a share is never rounded up", () => {

@@ -140,6 +140,20 @@ test("a face that is being scanned again has no verdict until the new one comes"
   assert.equal(display.hears("verdict", verdict({ sweep: 4 })).hears("map", map({ sweep: 4 })).code(), null);
 });
 
+test("it is known to be scanned anew before the first flag of the new sweep comes", () => {
+  const display = listening().hears("flag", flag()).hears("case", onStage({ sweeps: { superior: 3 } }));
+  assert.equal(display.code(), null);
+  display.hears("case", onStage({ sweeps: { superior: 4 } }));
+  assert.equal(display.code(), "superseded");
+  assert.equal(display.mapCode(), "superseded");
+  assert.equal(display.trust.whyNotFrame(display.now).code, "superseded");
+  assert.equal(display.code("inferior"), "no-result");
+});
+
+test("sweeps of another run of the daemon say nothing about results of this one", () => {
+  assert.equal(listening().hears("case", onStage({ session: "run-0", sweeps: { superior: 9 } })).code(), null);
+});
+
 test("a daemon that is not ready greys everything", () => {
   for (const state of ["init", "alert", "disconnected", "lost"]) assert.equal(listening().isSaid(state).code(), "state");
 });

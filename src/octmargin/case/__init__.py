@@ -1,0 +1,1 @@
+"""The case: one operation, from registration to the signed report."""

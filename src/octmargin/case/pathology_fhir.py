@@ -1,0 +1,145 @@
+"""Pathology's results from FHIR R4: Observations on margins, alone or in a Bundle. Needs the extra `fhir`.
+
+docs/case.md says which fields are read. What is no result on a margin is counted, never taken for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import msgspec
+from fhir.resources.R4B.bundle import Bundle
+from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.specimen import Specimen
+from pydantic import ValidationError
+
+from octmargin.case.pathology_file import ResultOf
+from octmargin.case.record.model import PathologyFinding, PathologyResult
+from octmargin.errors import InputError
+
+_DONE: Final = ("final", "amended", "corrected")
+_MM: Final = {"mm": 1.0, "cm": 10.0}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundInFhir:
+    """Results on margins, and why other Observations were left out, in words."""
+
+    results: list[ResultOf]
+    left_out: list[str]
+
+
+def read_fhir(path: Path, case_id: str) -> FoundInFhir:
+    """Every result in the file, as of `case_id`; InputError where it is no valid FHIR R4."""
+    try:
+        content = msgspec.json.decode(path.read_bytes())
+        kind = content.get("resourceType") if isinstance(content, dict) else None
+        if kind == "Bundle":
+            bundle = Bundle.model_validate(content)
+        elif kind == "Observation":
+            bundle = Bundle.model_validate(
+                {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": content}]}
+            )
+        else:
+            raise InputError(f"{path}: is no Bundle and no Observation of FHIR R4; export one of these")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its path") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: is no valid FHIR R4 ({where}: {first['msg']}); export it anew") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is no JSON ({error}); export it anew") from error
+    return _found(path, bundle, case_id)
+
+
+def _found(path: Path, bundle: Bundle, case_id: str) -> FoundInFhir:
+    entries = [entry for entry in bundle.entry or () if entry.resource is not None]
+    specimens = {}
+    for entry in entries:
+        if isinstance(entry.resource, Specimen):
+            name = _specimen_name(entry.resource)
+            specimens[f"Specimen/{entry.resource.id}"] = name
+            specimens[str(entry.fullUrl)] = name
+    found = FoundInFhir([], [])
+    for number, entry in enumerate(entries):
+        observation = entry.resource
+        if not isinstance(observation, Observation):
+            continue
+        try:
+            specimen_id, result = _result(observation, specimens, path.name)
+        except ValueError as error:
+            found.left_out.append(f"{observation.id or f'entry {number}'}: {error}")
+        else:
+            found.results.append(ResultOf(case_id, specimen_id, result))
+    return found
+
+
+def _result(observation: Any, specimens: dict[str, str], source: str) -> tuple[str, PathologyResult]:
+    """ValueError says why it is no result on a margin."""
+    if observation.status not in _DONE:
+        raise ValueError(f"its status is {observation.status}")
+    findings = [
+        word for word in _words(observation.valueCodeableConcept) if word in get_args(PathologyFinding)
+    ]
+    if not findings:
+        raise ValueError(f"its value is none of {', '.join(get_args(PathologyFinding))}")
+    faces = list(_texts(observation.bodySite))
+    if not faces:
+        raise ValueError("it names no bodySite")
+    specimen_id = _specimen_of(observation.specimen, specimens)
+    if not specimen_id:
+        raise ValueError("it names no specimen")
+    components = list(observation.component or ())
+    at = observation.issued or observation.effectiveDateTime
+    return specimen_id, PathologyResult(
+        face=faces[0],
+        finding=findings[0],  # type: ignore[arg-type] # it is one of them
+        distance_mm=next(_distances_mm(components), None),
+        entity=next((text for one in components for text in _texts(one.valueCodeableConcept)), ""),
+        text=" ".join(str(note.text) for note in observation.note or ()),
+        accession=next((str(one.value) for one in observation.identifier or () if one.value), ""),
+        reported_at=at if getattr(at, "tzinfo", None) is not None else None,
+        by=next((str(one.display) for one in observation.performer or () if one.display), ""),
+        source=source,
+    )
+
+
+def _distances_mm(components: list[Any]) -> Iterator[float]:
+    for component in components:
+        quantity = component.valueQuantity
+        if quantity is None:
+            continue
+        unit = str(quantity.code or quantity.unit)
+        if quantity.value is None or unit not in _MM or quantity.comparator is not None:
+            raise ValueError(f"its distance is {quantity.comparator or ''}{quantity.value} {unit}")
+        yield float(quantity.value) * _MM[unit]
+
+
+def _specimen_of(reference: Any, specimens: dict[str, str]) -> str:
+    if reference is None:
+        return ""
+    if reference.identifier is not None and reference.identifier.value:
+        return str(reference.identifier.value)
+    return specimens.get(str(reference.reference), "")
+
+
+def _specimen_name(specimen: Any) -> str:
+    return next((str(one.value) for one in specimen.identifier or () if one.value), "")
+
+
+def _texts(concept: Any) -> Iterator[str]:
+    """What a concept is called, its own text first."""
+    if concept is None:
+        return
+    if concept.text:
+        yield str(concept.text)
+    for coding in concept.coding or ():
+        yield from (str(name) for name in (coding.display, coding.code) if name)
+
+
+def _words(concept: Any) -> Iterator[str]:
+    return (text.strip().lower().replace(" ", "_").replace("-", "_") for text in _texts(concept))

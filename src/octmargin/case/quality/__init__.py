@@ -1,0 +1,1 @@
+"""How well margins were assessed over a period: against pathology, and in coverage, time and re-excisions."""

@@ -1,0 +1,153 @@
+"""Where order, specimens and diagnosis codes contradict each other on the side, or on the orientation.
+
+A person who looked into it may confirm a specimen against the order, or against what the daemon's stage was told; a
+diagnosis code of the other side is never right for a specimen, and is to be replaced. Silence contradicts nobody, but a
+specimen of which nobody said the side is held up too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from octmargin.case.record.model import (
+    CodeSide,
+    Conflict,
+    DiagnosisCode,
+    Laterality,
+    Order,
+    OrderLaterality,
+    SpecimenPhase,
+    SpecimenRecord,
+)
+
+_SIDED = ("left", "right")
+
+
+def conflicts_of(order: Order | None, specimens: Iterable[SpecimenRecord]) -> tuple[Conflict, ...]:
+    """Every contradiction that nobody has resolved, in words with what to do."""
+    found = list(_within_order(order)) if order is not None else []
+    for specimen in specimens:
+        if specimen.phase is not SpecimenPhase.WITHDRAWN:
+            found += _of_specimen(order, specimen)
+    return tuple(found)
+
+
+def contradicted(
+    order: Order | None, specimen: SpecimenRecord, laterality: Laterality, orientation: str
+) -> tuple[str, ...]:
+    """What said otherwise than this, and would be overruled by confirming it: named as in `Statement.despite`."""
+    sources = _sources(order, specimen)
+    return tuple(
+        [_side_key(source, side) for source, side, _ in sources if _differs_side(side, laterality)]
+        + [_way_key(source, way) for source, _, way in sources if _differs_way(way, orientation)]
+    )
+
+
+def codes_of_other_side(specimen: SpecimenRecord, diagnoses: Sequence[DiagnosisCode]) -> str:
+    """In words the codes that are of the other side than the specimen; empty where none is."""
+    codes = _of_other_side(diagnoses, specimen.laterality) if specimen.laterality in _SIDED else []
+    if not codes:
+        return ""
+    return (
+        f"specimen {specimen.specimen_id} is {specimen.laterality}, and {_listed(codes)}; "
+        "give the code of its side, or confirm the specimen's side"
+    )
+
+
+def _within_order(order: Order) -> Iterator[Conflict]:
+    if order.laterality in _SIDED and (codes := _of_other_side(order.diagnoses, order.laterality)):
+        yield Conflict(
+            specimen_id="",
+            what="laterality",
+            text=f"the order says {order.laterality}, and {_listed(codes)}; correct the order",
+        )
+
+
+def _of_specimen(order: Order | None, specimen: SpecimenRecord) -> Iterator[Conflict]:
+    name = specimen.specimen_id
+    confirmations = [one for one in specimen.statements if one.source == "confirmation"]
+    # The newest had everything before it in view.
+    overruled = confirmations[-1].despite if confirmations else ()
+    if specimen.laterality == "unknown":
+        yield Conflict(
+            specimen_id=name,
+            what="laterality",
+            text=f"nobody said of which side specimen {name} is; confirm its side",
+        )
+    for source, side, way in _sources(order, specimen):
+        if _differs_side(side, specimen.laterality) and _side_key(source, side) not in overruled:
+            yield Conflict(
+                specimen_id=name,
+                what="laterality",
+                text=f"the {source} says {side}, specimen {name} is registered as {specimen.laterality}; "
+                "find out which is right, then confirm the specimen or correct the order",
+            )
+        if _differs_way(way, specimen.orientation) and _way_key(source, way) not in overruled:
+            yield Conflict(
+                specimen_id=name,
+                what="orientation",
+                text=f'the {source} says "{way}", specimen {name} is registered as "{specimen.orientation}"; '
+                "find out which is right, then confirm the specimen",
+            )
+    if text := codes_of_other_side(specimen, _diagnoses_of(order, specimen)):
+        yield Conflict(specimen_id=name, what="laterality", text=text)
+
+
+_Source = tuple[str, OrderLaterality, str]
+
+
+def _sources(order: Order | None, specimen: SpecimenRecord) -> list[_Source]:
+    """Who else says something: name, side and orientation, each once."""
+    said: list[_Source] = [("order", order.laterality, order.orientation)] if order is not None else []
+    said += [
+        ("stage", statement.laterality, statement.orientation)
+        for statement in specimen.statements
+        if statement.source == "stage"
+    ]
+    return list(dict.fromkeys(said))
+
+
+def _differs_side(said: OrderLaterality, registered: Laterality) -> bool:
+    """What is unknown, or of both sides, contradicts neither."""
+    return said in _SIDED and registered in _SIDED and said != registered
+
+
+def _differs_way(said: str, registered: str) -> bool:
+    return bool(_words(said)) and bool(_words(registered)) and not _same_way(said, registered)
+
+
+def _same_way(one: str, other: str) -> bool:
+    return _words(one) == _words(other)
+
+
+def _words(orientation: str) -> list[str]:
+    """Without what makes no difference: case, spaces, punctuation."""
+    return re.findall(r"\w+", orientation.casefold())
+
+
+def _side_key(source: str, side: OrderLaterality) -> str:
+    return f"{source}, side: {side}"
+
+
+def _way_key(source: str, way: str) -> str:
+    return f"{source}, orientation: {' '.join(_words(way))}"
+
+
+def _diagnoses_of(order: Order | None, specimen: SpecimenRecord) -> tuple[DiagnosisCode, ...]:
+    """Codes that hold for a specimen: its own, or where it has none, those of the order."""
+    if specimen.diagnoses or order is None:
+        return specimen.diagnoses
+    if order.laterality == "bilateral" and any(code.side == specimen.laterality for code in order.diagnoses):
+        return ()  # it names codes of both sides
+    return order.diagnoses
+
+
+def _of_other_side(diagnoses: Sequence[DiagnosisCode], side: CodeSide) -> list[DiagnosisCode]:
+    return [code for code in diagnoses if code.side in _SIDED and code.side != side]
+
+
+def _listed(codes: Sequence[DiagnosisCode]) -> str:
+    return ", ".join(
+        f"{code.code} is of the {code.side}" + (f" ({code.title})" if code.title else "") for code in codes
+    )

@@ -1,0 +1,159 @@
+"""What an action needs, besides a phase that allows it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from octmargin.case.record import events
+from octmargin.case.record.conflicts import codes_of_other_side
+from octmargin.case.record.events import SpecimenBody
+from octmargin.case.record.model import CaseSnapshot, Interpretation, SpecimenRecord
+from octmargin.errors import CaseRefusedError
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+CLOCKS_DIFFER = timedelta(minutes=2)
+"""So far in the future a time may be that somebody read off another clock."""
+
+
+def check_identifier(what: str, identifier: str) -> None:
+    """CaseRefusedError where it does not fit the bus, where it must be opaque too."""
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise CaseRefusedError(
+            f'{what} "{identifier}": give 1 to 64 letters without accents, digits, ., _ and -, beginning with a letter '
+            "or a digit; it goes on the bus, so it must not be a patient's name or number"
+        )
+
+
+def check_registered(body: events.Registered, now: datetime) -> None:
+    """CaseRefusedError where a specimen cannot be registered so."""
+    check_identifier("specimen", body.specimen_id)
+    twice = [face for face, count in Counter(body.faces).items() if count > 1]
+    if twice or not body.faces:
+        raise CaseRefusedError(
+            f"specimen {body.specimen_id}: "
+            + (f"face {twice[0]} is named twice" if twice else "has no face")
+            + "; name each planned face once"
+        )
+    _check_times(body.specimen_id, body.excised_at, None, now)
+
+
+def check_needs(case: CaseSnapshot, specimen: SpecimenRecord, body: SpecimenBody, now: datetime) -> None:
+    """CaseRefusedError where something is missing or wrong for what its specimen would allow."""
+    _check_specimen(specimen, body, now)
+    _check_report(case, specimen, body)
+
+
+def _check_specimen(specimen: SpecimenRecord, body: SpecimenBody, now: datetime) -> None:
+    name = specimen.specimen_id
+    match body:
+        case events.Described():
+            _check_times(name, body.excised_at or specimen.excised_at, specimen.formalin_at, now)
+        case events.Fixed(formalin_at=formalin_at):
+            if specimen.signature is not None and specimen.formalin_at is not None:
+                raise CaseRefusedError(
+                    f"specimen {name}: its signed report says when it went into formalin; add an addendum"
+                )
+            _check_times(name, specimen.excised_at, formalin_at, now)
+        case events.Confirmed():
+            if body.laterality == "unknown":
+                raise CaseRefusedError(f"specimen {name}: give the side that is confirmed, left or right")
+            _need(name, "who confirms it, and why", body.by, body.why)
+        case events.Swept(sweep=sweep):
+            if any(one.key == sweep.key and not one.provisional for one in specimen.sweeps):
+                raise CaseRefusedError(
+                    f"specimen {name}: sweep {sweep.sweep} over {sweep.face} is in the record already"
+                )
+        case events.Diagnosed(diagnoses=diagnoses):
+            if text := codes_of_other_side(specimen, diagnoses):
+                raise CaseRefusedError(text)
+        case events.Discontinued(discontinuation=discontinuation):
+            _need(name, "who gave it up, and why", discontinuation.by, discontinuation.why)
+        case events.Withdrawn():
+            _need(name, "why it is withdrawn", body.why)
+        case _:
+            pass
+
+
+def _check_report(case: CaseSnapshot, specimen: SpecimenRecord, body: SpecimenBody) -> None:
+    name = specimen.specimen_id
+    match body:
+        case events.ReExcised(re_excision=re_excision):
+            _check_faces(specimen, [re_excision.face])
+            _need(name, "who decided it, and why", re_excision.by, re_excision.why)
+        case events.Interpreted(interpretation=interpretation):
+            _check_interpretation(specimen, interpretation)
+        case events.Signed():
+            _check_signature(case, specimen, body)
+        case events.Addended():
+            _need(name, "the text of the addendum", body.text)
+        case events.Correlated(results=results):
+            _check_faces(specimen, [result.face for result in results])
+        case _:
+            pass
+
+
+def _need(specimen_id: str, what: str, *given: str) -> None:
+    if not all(text.strip() for text in given):
+        raise CaseRefusedError(f"specimen {specimen_id}: say {what}")
+
+
+def _check_times(
+    specimen_id: str, excised_at: datetime | None, formalin_at: datetime | None, now: datetime
+) -> None:
+    for what, at in (("excision", excised_at), ("formalin", formalin_at)):
+        if at is not None and at > now + CLOCKS_DIFFER:
+            raise CaseRefusedError(
+                f"specimen {specimen_id}: {what} at {at.isoformat()} is not yet; correct the time, or the clock"
+            )
+    if excised_at is not None and formalin_at is not None and formalin_at < excised_at:
+        raise CaseRefusedError(
+            f"specimen {specimen_id}: formalin at {formalin_at.isoformat()} is before its excision at "
+            f"{excised_at.isoformat()}; correct one of them"
+        )
+
+
+def _check_faces(specimen: SpecimenRecord, faces: Iterable[str]) -> None:
+    for face in faces:
+        if face not in specimen.faces:
+            raise CaseRefusedError(
+                f'specimen {specimen.specimen_id}: has no face "{face}"; its faces: {", ".join(specimen.faces)}'
+            )
+
+
+def _check_interpretation(specimen: SpecimenRecord, interpretation: Interpretation) -> None:
+    name = specimen.specimen_id
+    named = [finding.face for finding in interpretation.faces]
+    _check_faces(specimen, named)
+    for face, count in Counter(named).items():
+        if count > 1:
+            raise CaseRefusedError(f"specimen {name}: face {face} is named twice; say one thing of it")
+    for finding in interpretation.faces:
+        sweep = specimen.newest_sweep(finding.face)
+        if finding.finding == "nothing_suspicious" and (sweep is None or not sweep.coverage):
+            raise CaseRefusedError(
+                f"specimen {name}: nothing of {finding.face} was seen, so nothing_suspicious cannot be said of it; "
+                "say not_assessed"
+            )
+    missing = [face for face in specimen.faces if face not in named]
+    if interpretation.state == "final" and missing:
+        raise CaseRefusedError(
+            f"specimen {name}: a final interpretation says something of every face; missing: {', '.join(missing)}"
+        )
+
+
+def _check_signature(case: CaseSnapshot, specimen: SpecimenRecord, body: events.Signed) -> None:
+    where = f"case {case.case_id}, specimen {specimen.specimen_id}"
+    if case.patient is None:
+        raise CaseRefusedError(f"{where}: say who the patient is before the report is signed")
+    if not case.indication.strip():
+        raise CaseRefusedError(f"{where}: give the indication before the report is signed")
+    interpretation = specimen.interpretation
+    by = interpretation.by if interpretation is not None else body.by
+    if (by.name, by.role) != (body.by.name, body.by.role):
+        raise CaseRefusedError(
+            f"{where}: the interpretation is by {by.name}, {by.role}, who alone can sign it; "
+            f"{body.by.name} makes it final first"
+        )

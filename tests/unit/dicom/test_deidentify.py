@@ -1,0 +1,142 @@
+"""De-identified export: the profile of PS3.15, and nobody left anywhere in the files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pytest
+from highdicom.sr import srread
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from tests.conftest import needs_program
+from tests.example_case import ADDENDUM, PATIENT, START, case, specimen
+
+from octmargin.case.record.model import PathologyResult, PersonName, SpecimenRecord
+from octmargin.dicom.deidentify import deidentified_objects
+from octmargin.dicom.finishing import encoded
+from octmargin.dicom.objects import objects_of
+from octmargin.dicom.settings import DicomSection
+from octmargin.errors import InputError
+from octmargin.terminology import UID
+
+IDENTITIES = (
+    "Quillfeather", "Zenobia", "MRN-77310452", "77310452", "NORTHGEN", "19610228", "1961",
+    "ACC-5512093", "5512093", "RP-40417", "SPS-90221", "1.2.826.0.1.3680043.9.7133", "case-31",
+    "Amara", "Okafor", "lump-1", "POT-31", "SN-660187", "short suture", "or-1", "20310506", "2031",
+    "frozen section", "shave taken", "re-excised", "P-4471", "Vukovic", "tumour board", "4e5f",
+)  # fmt: skip
+"""Whatever of the example tells who somebody is, when and where it was, or was typed by somebody."""
+
+
+def named(recording: Path) -> SpecimenRecord:
+    """The specimen with a text of somebody in every place that takes one."""
+    pathology = PathologyResult(
+        face="superior",
+        finding="positive",
+        accession="P-4471",
+        by="Dr. Vukovic",
+        text="tumour board",
+        reported_at=START,
+    )
+    return specimen(recording, addenda=(ADDENDUM,), phase="amended", pathology=(pathology,))
+
+
+@pytest.fixture(scope="module")
+def exported(recording: Path) -> list[Dataset]:
+    return list(deidentified_objects(case(named(recording)), "lump-1", "TRIAL-007"))
+
+
+def test_no_identity_is_left_anywhere_in_the_files(exported: list[Dataset]) -> None:
+    for one in exported:
+        if "PixelData" in one:
+            # Levels are numbers of the scan; by chance they may look like letters.
+            del one.PixelData
+        content = encoded(one)
+        for identity in IDENTITIES:
+            for text in (identity, identity.upper(), identity.lower()):
+                assert text.encode() not in content, f"{identity} in {one.Modality}"
+
+
+def test_the_same_search_finds_them_in_the_objects_themselves(recording: Path) -> None:
+    content = b"".join(encoded(one) for one in objects_of(case(named(recording)), "lump-1", DicomSection()))
+    for identity in (
+        "Quillfeather",
+        "MRN-77310452",
+        "19610228",
+        "ACC-5512093",
+        "Okafor",
+        "lump-1",
+        "20310506",
+    ):
+        assert identity.encode() in content
+
+
+def test_no_uid_of_the_original_is_left(recording: Path, exported: list[Dataset]) -> None:
+    original = b"".join(encoded(one) for one in objects_of(case(named(recording)), "lump-1", DicomSection()))
+    uids = {uid.decode() for uid in re.findall(rb"2\.25\.\d{20,}", original)}
+
+    left = {uid for one in exported for uid in uids if uid.encode() in encoded(one)}
+    assert left == {UID}, "the code system's own UID says nothing of anybody"
+
+
+def test_the_patient_is_the_pseudonym_and_the_method_is_told(exported: list[Dataset]) -> None:
+    for one in exported:
+        assert (str(one.PatientName), one.PatientID) == ("TRIAL-007^", "TRIAL-007")
+        assert one.PatientIdentityRemoved == "YES"
+        methods = [item.CodeValue for item in one.DeidentificationMethodCodeSequence]
+        assert methods == ["113100", "113104", "113105"]
+        assert one.LongitudinalTemporalInformationModified == "REMOVED"
+
+
+def test_the_report_is_left_out_and_everything_else_is_there(exported: list[Dataset]) -> None:
+    assert [one.Modality for one in exported] == ["OCT", "SEG", "OCT", "SEG", "SR"]
+
+
+def test_what_was_found_is_still_there_and_synthetic_is_still_said(exported: list[Dataset]) -> None:
+    report = srread(BytesIO(encoded(exported[-1])))
+    groups = report.content.get_image_measurement_groups()
+    said = [(one.name.value, one.value.value) for one in groups[0].get_qualitative_evaluations()]
+    assert ("verdict", "suspicious") in said
+    assert ("opinion", "agree") in said
+    assert ("reading", "suspicious") in said
+    assert [one.value for one in groups[0].get_measurements()][:3] == [75.0, 0.82, 0.105]
+    assert exported[0].SeriesDescription.startswith("SYNTHETIC OCT superior face, left lumpectomy")
+
+
+def test_objects_still_refer_to_each_other(exported: list[Dataset]) -> None:
+    image, segmentation, report = exported[0], exported[1], exported[-1]
+    referenced = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0]
+    assert referenced.ReferencedSOPInstanceUID == image.SOPInstanceUID
+    assert segmentation.FrameOfReferenceUID == image.FrameOfReferenceUID
+    (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
+    assert evidence.StudyInstanceUID == image.StudyInstanceUID == report.StudyInstanceUID
+    assert evidence.ReferencedSeriesSequence[0].SeriesInstanceUID == image.SeriesInstanceUID
+    assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
+
+
+def test_every_de_identified_object_passes_dciodvfy(recording: Path, tmp_path: Path) -> None:
+    for one in deidentified_objects(case(named(recording)), "lump-1", "TRIAL-007"):
+        path = tmp_path / f"{one.SOPInstanceUID}.dcm"
+        path.write_bytes(encoded(one))
+        command = [needs_program("dciodvfy"), "-new", str(path)]
+        checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert [line for line in checked.stderr.splitlines() if line.startswith("Error")] == []
+        assert dcmread(path).PatientID == "TRIAL-007"
+
+
+def test_a_name_that_is_found_all_the_same_is_not_given_out(recording: Path) -> None:
+    # A patient whose name is a word of the model's.
+    patient = msgspec.structs.replace(PATIENT, name=PersonName(family="Octmargin"))
+    with pytest.raises(InputError, match="would hold octmargin"):
+        list(deidentified_objects(case(specimen(recording), patient=patient), "lump-1", "TRIAL-007"))
+
+
+def test_what_may_not_be_told_may_not_be_told_de_identified_either() -> None:
+    with pytest.raises(InputError, match="no specimen lump-9"):
+        list(deidentified_objects(case(), "lump-9", "TRIAL-007"))
+    with pytest.raises(InputError, match="has no patient"):
+        list(deidentified_objects(case(patient=None), "lump-1", "TRIAL-007"))
