@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -39,6 +40,9 @@ LAG = """() => {
         setTimeout(look, 50);
     };
     setTimeout(look, 50);
+    window.greys = 0;
+    const note = () => { window.greys += document.body.dataset.live === "false"; };
+    new MutationObserver(note).observe(document.body, { attributeFilter: ["data-live"] });
 }"""
 FIGURES = """() => {
     const { metrics, store } = window.octmargin;
@@ -54,6 +58,7 @@ FIGURES = """() => {
         lag_ms: { p50: at(0.5), p95: at(0.95), p99: at(0.99), most: lags.at(-1) ?? null },
         long_tasks: longTasksMs.length,
         longest_task_ms: longTasksMs.length ? Math.max(...longTasksMs) : 0,
+        greys: window.greys,
         nodes: document.querySelectorAll("*").length,
     };
 }"""
@@ -162,7 +167,8 @@ def _said(row: dict[str, Any]) -> str:
         f"p95 {pixel['p95']:.0f}, p99 {pixel['p99']:.0f} ms; lag p50 {lag['p50']:.0f}, p95 {lag['p95']:.0f}, "
         f"p99 {lag['p99']:.0f} ms; {row['long_tasks']} long tasks, the longest {row['longest_task_ms']:.0f} ms; "
         f"heap {row['heap_mb']:.1f} MB, {row['nodes']} elements; "
-        f"{row['missed']} flags missed, {row['lost']} frames lost"
+        f"{row['missed']} flags missed, {row['lost']} frames lost, grey {row['greys']} times; "
+        f"load {os.getloadavg()[0]:.1f}"
     )
 
 
