@@ -21,15 +21,17 @@ def test_an_opaque_identifier_is_taken(identifier: str) -> None:
     [
         ("jane-doe", "no digit"),
         ("doe", "no digit"),
-        ("0412345", '"0412345" reads as a number'),
-        ("p-123456-b", '"123456" reads as a number'),
-        ("19540512", '"19540512" reads as a number of a patient, or a date'),
-        ("c-1954-05-12", '"1954-05-12" reads as a date'),
-        ("doe-12-5-54", '"12-5-54" reads as a date'),
+        ("0412345", "reads as a number"),
+        ("p-123456-b", "reads as a number"),
+        ("19540512", "reads as a number of a patient, or a date"),
+        ("c-1954-05-12", "reads as a date"),
+        ("doe-12-5-54", "reads as a date"),
     ],
 )
 def test_what_looks_like_a_person_is_found_with_the_reason(identifier: str, reason: str) -> None:
-    assert reason in why_not_opaque(identifier)
+    why = why_not_opaque(identifier)
+    assert reason in why
+    assert identifier not in why, "a reason is said where the identifier itself may not be"
 
 
 @pytest.mark.parametrize("text", ["born 12.5.1954", "MRN 00123456", "dob 5/12/54", "1954-05-12"])
