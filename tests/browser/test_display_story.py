@@ -88,6 +88,7 @@ async def test_a_specimen_from_its_registration_to_its_end(browser: Browser, tmp
         await expect(tile(page, "superior").locator(".ink")).to_have_text("red")
 
         await page.get_by_role("button", name="Start all remaining").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Start").click()
         await _phase(page, "scanning")
         await picture(page, "story-2-scanning")
         for face in FACES:

@@ -11,12 +11,13 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from octmargin import kernel_cache
-from octmargin.bus import BrokerSettings, Topics, check_credentials
+from octmargin.bus import BrokerSettings, Subscriber, Topics, check_credentials
 from octmargin.cold_start import ABOUT_S, cached_kernels
 from octmargin.config import Config, load_config
 from octmargin.config_check import device_findings, judging_finding, place_findings
@@ -24,6 +25,7 @@ from octmargin.device import DRIVER_GROUP, Finding, drivers
 from octmargin.errors import ConfigError, OctMarginError
 from octmargin.live_check import live_findings
 
+_LOGIN_S = 5.0
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
 
@@ -142,7 +144,13 @@ def _broker(config: Config | None) -> Finding:
     try:
         check_credentials(settings)
         with socket.create_connection((settings.host, settings.port), timeout=2):
+            pass
+        if config is None:
             return Finding(what, "ok", "answers")
+        asyncio.run(_log_in(config))
+        return Finding(what, "ok", f"lets in {settings.username or 'without a name'}")
+    except TimeoutError:
+        return Finding(what, "problem", "takes a connection and does not answer", "see the broker's log")
     except OctMarginError as error:
         return Finding(what, "problem", str(error))
     except OSError as error:
@@ -151,6 +159,14 @@ def _broker(config: Config | None) -> Finding:
             remedy += "; until then what is said waits in the outbox"
         is_needed = config is not None and not settings.outbox_file
         return Finding(what, "problem" if is_needed else "note", f"no broker: {error}", remedy)
+
+
+async def _log_in(config: Config) -> None:
+    """BrokerError where the broker does not let the daemon's user in, or hear its own topics."""
+    # Under another client id: its own would put out the daemon that runs.
+    settings = msgspec.structs.replace(config.broker, client_id="")
+    async with asyncio.timeout(_LOGIN_S), Subscriber(settings, Topics(config.site, config.console)):
+        pass
 
 
 def _show(findings: list[Finding]) -> None:

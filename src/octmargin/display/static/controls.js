@@ -20,7 +20,7 @@ export class ControlsView {
     this.#commands = commands;
     this.#asking = asking;
     this.#add("start", "play", () => this.#give("start", { face: this.#face }));
-    this.#add("startAll", "play", () => this.#give("start", { all: true }));
+    this.#add("startAll", "play", () => this.#startAll());
     this.#add("pause", "pause", () => this.#give("pause"));
     this.#add("resume", "play", () => this.#give("resume"));
     this.#add("stop", "stop", () => this.#askAndGive("stop"));
@@ -88,6 +88,13 @@ export class ControlsView {
 
   #give(command, commandArguments = {}) {
     return this.#commands.give(command, commandArguments);
+  }
+
+  // Faces are scanned one after the other: only a person knows that the specimen is turned meanwhile.
+  async #startAll() {
+    const text = "One face after the other, without a stop. Only where the console or somebody turns the specimen in time; else start face by face.";
+    const answered = await this.#asking.before("start", { title: "Scan all remaining faces?", text, action: "Start" });
+    if (answered !== null) await this.#commands.give("start", { all: true }, answered.stage);
   }
 
   async #askAndGive(command) {
