@@ -62,7 +62,7 @@ async def _confirm(page: Page, action: str) -> None:
 
 
 async def _reply(page: Page, text: str) -> None:
-    await expect(page.locator(".reply").first).to_contain_text(text, timeout=10_000)
+    await expect(page.locator(".reply").first).to_contain_text(text, timeout=25_000)
 
 
 async def _phase(page: Page, phase: str) -> None:

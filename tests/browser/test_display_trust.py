@@ -38,7 +38,10 @@ _LOSE_FLAGS = """() => {
     let toLose = 3;
     window.losesMaps = true;
     store.add = (event) => {
-        if (event.type === "flag" && toLose-- > 0) return;
+        // In the middle of a face: what is lost at its end is of no face that is shown any more.
+        const isLost = event.type === "flag" && toLose > 0 && (toLose < 3 || event.message.frame_index === 2);
+        if (isLost) toLose -= 1;
+        if (isLost) return;
         if (event.type === "map" && window.losesMaps) return;
         add(event);
     };
@@ -122,7 +125,7 @@ async def test_the_console_is_pulled(page: Page, room: Room) -> None:
     await room.unplug_console()
     await expect(page.locator("body")).to_have_attribute("data-live", "false", timeout=10_000)
     await not_current(page, "the console is gone")
-    alarm = page.locator(".alarm")
+    alarm = page.locator(".alarm").first  # a sweep that cannot go on may be another
     await expect(alarm).to_have_attribute("data-priority", "medium")
     await expect(alarm).to_contain_text("check cable and power")
     await picture(page, "trust-console-pulled")

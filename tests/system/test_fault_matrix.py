@@ -139,5 +139,6 @@ def test_the_document_has_every_fault_of_the_matrix_and_tests_that_exist() -> No
     folder = Path(__file__).parents[1]
     for test in tested - {f"test_fault_matrix.py::{name(of)}" for of in ROWS}:
         file, _, function = test.partition("::")
-        [path] = folder.rglob(file)
-        assert f"def {function}(" in path.read_text(encoding="utf-8"), test
+        # Files of one name are about the same thing in different rooms.
+        sources = [path.read_text(encoding="utf-8") for path in folder.rglob(file)]
+        assert any(f"def {function}(" in source for source in sources), test
