@@ -113,6 +113,11 @@ class Daemon:
         """The last word: what the broker did not get is on disk, for the next run, or lost."""
         if self._condition is None:
             return
+        if self._publisher.answers_given_up:
+            # Who gave them asks again, with the same id.
+            log.warning(
+                "answers to commands did not reach the broker", count=self._publisher.answers_given_up
+            )
         if self._publisher.store is None:
             if self._publisher.unsaid:
                 remedy = "broker.outbox_file would keep them for the next run"
