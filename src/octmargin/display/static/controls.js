@@ -93,8 +93,7 @@ export class ControlsView {
   // Faces are scanned one after the other: only a person knows that the specimen is turned meanwhile.
   async #startAll() {
     const text = "One face after the other, without a stop. Only where the console or somebody turns the specimen in time; else start face by face.";
-    const answered = await this.#asking.before("start", { title: "Scan all remaining faces?", text, action: "Start" });
-    if (answered !== null) await this.#commands.give("start", { all: true }, answered.stage);
+    await this.#asking.give("start", { title: "Scan all remaining faces?", text, action: "Start" }, () => ({ all: true }));
   }
 
   async #askAndGive(command) {
@@ -105,16 +104,14 @@ export class ControlsView {
       close: ["Close the specimen?", "Its results stay; after this only a new specimen can be registered.", "Close", {}],
     };
     const [title, text, action, commandArguments] = questions[command];
-    const answered = await this.#asking.before(command, { title, text, action, isGrave: true });
-    if (answered !== null) await this.#commands.give(command, commandArguments, answered.stage);
+    await this.#asking.give(command, { title, text, action, isGrave: true }, () => commandArguments);
   }
 
   async #register() {
-    const answered = await this.#asking.before("register", {
+    const question = {
       title: "New specimen",
       text: this.#registerWords(),
       action: "Register",
-      refuse: (answers) => this.#commands.whyNotSaid(answers),
       fields: [
         { name: "kind", label: "Kind", kind: "choice", value: "lumpectomy", options: [["lumpectomy", "Lumpectomy"], ["shave", "Shave"], ["node", "Node"]] },
         { name: "laterality", label: "Side of the patient", kind: "choice", options: [["left", "Left"], ["right", "Right"]] },
@@ -122,10 +119,9 @@ export class ControlsView {
         { name: "label", label: "Label", maxlength: 64 },
         { name: "specimen_id", label: "Specimen identifier, drawn where empty", maxlength: 64 },
       ],
-    });
-    if (answered === null) return;
-    const given = Object.entries(answered.answers).filter(([, value]) => value !== "");
-    await this.#commands.give("register", Object.fromEntries(given), answered.stage);
+    };
+    const isSaid = ([, value]) => value !== "";
+    await this.#asking.give("register", question, (answers) => Object.fromEntries(Object.entries(answers).filter(isSaid)));
   }
 
   #registerWords() {

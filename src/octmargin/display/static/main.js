@@ -88,6 +88,7 @@ class Page {
   #take(event) {
     this.store.add(event);
     if (event.type === "lost") this.commands.connectionLost();
+    if (event.type === "state") this.commands.daemonSays(event.state);
     if (event.type === KIND.FLAG) this.metrics.flagCame(event.message.published_at);
   }
 
@@ -118,15 +119,13 @@ class Page {
   async #noteMark(region) {
     // The map may go over to another sweep while the person writes.
     const { face, grid: { sweep } } = this.store;
-    const answered = await this.asking.before("mark", {
+    const question = {
       title: "Mark this region",
       text: `B-scans ${region.first_frame + 1} to ${region.last_frame + 1} of ${face}`,
       action: "Save",
-      refuse: (answers) => this.commands.whyNotSaid(answers),
       fields: [{ name: "note", label: "Note", maxlength: 500 }],
-    });
-    if (answered === null) return;
-    await this.commands.give("mark", { face, sweep, ...region, note: answered.answers.note }, answered.stage);
+    };
+    await this.asking.give("mark", question, ({ note }) => ({ face, sweep, ...region, note }));
   }
 
   async #keepListingSweeps() {
