@@ -13,6 +13,7 @@ export class ControlsView {
   #asking;
   #bar = el("div", { class: "bar", role: "group", "aria-label": "Controls" });
   #replies = el("div", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
+  #onlyLooks = el("p", { class: "only-looks", hidden: true });
   #buttons = new Map();
 
   constructor(root, store, commands, asking) {
@@ -28,7 +29,7 @@ export class ControlsView {
     this.#add("select", "target", () => this.#give("select", { face: this.#face }));
     this.#add("register", "add", () => this.#register());
     this.#add("close", "close", () => this.#askAndGive("close"));
-    root.append(this.#bar, this.#replies);
+    root.append(this.#bar, this.#replies, this.#onlyLooks);
     this.root = root;
   }
 
@@ -37,8 +38,14 @@ export class ControlsView {
   }
 
   update() {
-    show(this.root, this.#commands.may("start"));
-    if (!this.#commands.may("start")) return;
+    const mayCommand = this.#commands.may("start");
+    show(this.root, true);
+    for (const part of [this.#bar, this.#replies]) show(part, mayCommand);
+    show(this.#onlyLooks, !mayCommand);
+    if (!mayCommand) {
+      setText(this.#onlyLooks, whyNoControls(this.#store.site));
+      return;
+    }
     const phase = this.#store.tally.case?.phase ?? "";
     const face = this.#face;
     const isReached = this.#store.tally.disconnectedBecause === "";
@@ -145,4 +152,10 @@ export class ControlsView {
       },
     );
   }
+}
+
+// Whoever misses the buttons is to know that none is broken, and what to do.
+function whyNoControls({ user, role, login }) {
+  const remedy = login === "required" ? "To give commands, log out, and log in as an operator or a reader." : "Commands are given on the page of an operator or a reader; display.role in the configuration says whose page this is.";
+  return `This page has no controls: ${user} is a ${role}, and only looks. ${remedy}`;
 }

@@ -21,6 +21,7 @@ import { MqttLink } from "./mqtt_link.js";
 import { PhotoView } from "./photo.js";
 import { ScrubberView } from "./scrubber.js";
 import { HeaderView, StatusView, TrustStrip } from "./status.js";
+import { SoundView } from "./sound_view.js";
 import { PART, Store } from "./store.js";
 import { KIND } from "./topics.js";
 import { Trust } from "./trust.js";
@@ -80,6 +81,7 @@ class Page {
       new DecisionsView(byId("decisions"), store, commands, marking),
       new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
+      new SoundView(byId("sound"), store),
       this.controls,
       this.asking,
     ];
@@ -176,7 +178,7 @@ async function enter() {
   let login = keptLogin();
   let why = "";
   for (;;) {
-    if (login === null) login = await askForLogin(byId("login"), why);
+    if (login === null) login = await askForLogin(byId("login"), why, site.site);
     else if (site.user !== login.user) why = await enterAgain(login);
     site = await loadSite();
     // Somebody else may have logged in from another tab: the broker is asked as one and the same.
