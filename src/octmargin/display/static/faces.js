@@ -25,7 +25,7 @@ export class FacesView {
   #side = el("p", { class: "side" });
   #orientation = el("p", { class: "orientation" });
   #convention = el("p", { class: "convention" });
-  #none = el("p", { class: "no-specimen", text: "No specimen is registered" });
+  #none = el("p", { class: "no-specimen", text: "Faces are shown once a specimen is registered" });
   #summary = el("ul", { class: "summary", "aria-label": "Faces by verdict" });
   #drawn = new Map();
   #timer = null;

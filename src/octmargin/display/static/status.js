@@ -150,7 +150,7 @@ export class HeaderView {
       paused: `Paused ${face ?? ""}`,
       closed: "Specimen closed",
     };
-    return words[onStage.phase] ?? "";
+    return onStage.specimen === null ? "" : (words[onStage.phase] ?? "");
   }
 }
 
