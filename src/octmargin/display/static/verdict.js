@@ -74,7 +74,8 @@ export class VerdictView {
   }
 }
 
-// Of a sweep that goes on, that it does and how far it is has been said.
+// Of a sweep that goes on only what was found: that it is not complete, and how far it is, has been said.
 function whyThis(verdict, shown) {
-  return shown === "scanning" ? "" : verdict.reasons.join("; ");
+  if (shown === "scanning") return "";
+  return (verdict.provisional ? verdict.reasons.slice(0, 1) : verdict.reasons).join("; ");
 }
