@@ -73,7 +73,7 @@ async def room(phantom: LayeredPhantom, broker: EmbeddedBroker) -> AsyncIterator
 async def test_a_daemon_without_a_broker_does_not_wait_for_it_at_the_end(
     phantom: LayeredPhantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("octmargin.daemon.DRAIN_S", 600.0)
+    monkeypatch.setattr("octmargin.console_rooms.DRAIN_S", 600.0)
     with EmbeddedBroker() as gone:
         room = Room(phantom, gone)
     room.settings = msgspec.structs.replace(room.settings, outbox_file=str(tmp_path / "outbox"))
