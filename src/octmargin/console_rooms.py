@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -28,7 +29,9 @@ from octmargin.engine import Engine, Outcome
 from octmargin.face_scan import FaceScanner, Onlooker
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
+from octmargin.grid_check import grid_trouble
 from octmargin.interruptible import StoppedError, unless_stopped
+from octmargin.margin import MarginModel
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -90,16 +93,13 @@ class ConsoleRooms:
         check_scan(config, capabilities)
         calibration, axial_um = choose_calibration(config.calibration, self._calibration, capabilities)
         plan = config.plan(config.scan.faces[0], capabilities)
+        model = make_assessor(config).model
+        _tell_of_grid(model, plan, axial_um, capabilities)
         condition.frame_ms = 1000 * plan.alines / plan.line_rate_hz
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         cursor = ring.cursor("engine", holding=config.engine.threads)
         loop = asyncio.get_running_loop()
-        recorder: Recorder | None = None
-        if config.recording is not None:
-            recorder = condition.recorder = Recorder(
-                ring.cursor("recorder"),
-                on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
-            )
+        recorder = condition.recorder = self._recorder(ring)
         gallery = (
             Gallery(
                 config.pictures.folder, every=config.pictures.every, axial_um=axial_um, synthetic=synthetic
@@ -119,7 +119,7 @@ class ConsoleRooms:
             totals=self._totals,
             policy=config.policy,
             # Its own: the engine threads have theirs.
-            model=make_assessor(config).model,
+            model=model,
             onlookers=self._onlookers(gallery, synthetic=synthetic, axial_um=axial_um),
             recorder=recorder,
             on_fault=condition.raise_alarm,
@@ -205,6 +205,13 @@ class ConsoleRooms:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
 
+    def _recorder(self, ring: FrameRing) -> Recorder | None:
+        """Keeps the raw frames, where that is configured."""
+        if self._config.recording is None:
+            return None
+        on_fault = partial(on_loop, asyncio.get_running_loop(), self._condition.raise_alarm, RECORDER_FAULT)
+        return Recorder(ring.cursor("recorder"), on_fault=on_fault)
+
     async def _decisions_file(self, condition: ConditionDesk) -> DecisionsFile | None:
         """Where readers' decisions are kept; ConfigError where they cannot be."""
         path, loop = self._config.case.decisions_file, asyncio.get_running_loop()
@@ -261,6 +268,13 @@ class ConsoleRooms:
         with compiling_told(log.info):
             await unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
         log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
+
+
+def _tell_of_grid(model: MarginModel, plan: ScanPlan, axial_um: float, capabilities: dict[str, Any]) -> None:
+    """That the model does not know the grid: it is scanned all the same, and every block is poor."""
+    trouble = grid_trouble(model, plan, axial_um, max_alines=capabilities["max_alines"])
+    if trouble is not None:
+        log.warning("the model does not know this grid", reason=trouble.text, remedy=trouble.remedy)
 
 
 async def _finish(engine: Engine, recorder: Recorder | None, gallery: Gallery | None) -> None:
