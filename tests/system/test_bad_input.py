@@ -75,7 +75,9 @@ def test_unknown_key(tmp_path: Path) -> None:
 
 def test_wrong_type(tmp_path: Path) -> None:
     path = config_file(tmp_path, broker_port=1, driver="usb", address="x", extra='[engine]\ndepth = "deep"\n')
-    assert 'key "engine.depth": expected `int`, got `str`' in complaint_of("run", "-c", path)
+    assert 'key "engine.depth" is "deep"; give a whole number of at least 1' in complaint_of(
+        "run", "-c", path
+    )
 
 
 def test_no_broker(tmp_path: Path) -> None:
