@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.ports import free_port
 
 from octmargin.bus import EmbeddedBroker
 from octmargin_simulator.console import Console
@@ -56,12 +57,6 @@ def config_file(folder: Path, *, broker_port: int, driver: str, address: str, ex
         f"[broker]\nport = {broker_port}\n{extra}"
     )
     return str(path)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_no_configuration_file(tmp_path: Path) -> None:

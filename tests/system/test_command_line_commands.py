@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from tests.ports import free_port
 from tests.system.test_commanded import NORTH, Theatre, north, phantom, site
-from tests.unit.bus.conftest import free_port
 from tests.unit.site.conftest import USERS, Prepared
 from typer.testing import CliRunner
 

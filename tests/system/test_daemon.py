@@ -227,7 +227,7 @@ async def test_a_disk_that_stands_still_holds_up_neither_verdict_nor_end(
     monkeypatch.setattr(RecordingWriter, "put", lambda *_: moves_on.wait(60))
     config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
     async with room.listening():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await Daemon(config).run()
         await room.until(lambda tally: tally.state == "disconnected")
     moves_on.set()
@@ -272,7 +272,8 @@ async def test_a_daemon_that_is_stopped_while_its_disk_stands_still_ends(
         took_s = time.monotonic() - stopped_s
         await room.until(lambda tally: tally.state == "disconnected")
     moves_on.set()
-    assert took_s < 2
+    # Far below the stall; how long it takes on a quiet machine is measured elsewhere.
+    assert took_s < 20
     assert balanced(room.tally)
     assert room.tally.health is not None
     assert room.tally.health.recording is not None
@@ -511,7 +512,7 @@ async def test_a_daemon_that_is_stopped_while_the_console_and_the_broker_are_gon
         await room.until(lambda tally: tally.state == "alert")
     await asyncio.to_thread(broker.close)
     daemon.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await running
 
 
@@ -524,7 +525,7 @@ async def test_what_a_daemon_without_an_outbox_on_disk_did_not_get_said_is_its_l
             running = asyncio.create_task(daemon.run())
             await room.until(lambda tally: tally.flags.messages >= 3)
             await asyncio.to_thread(broker.close)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while daemon._publisher.unsaid < 5:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)
                 daemon.stop()
@@ -539,7 +540,7 @@ async def test_a_daemon_that_is_stopped_while_it_waits_for_its_broker_ends(room:
         room.settings = msgspec.structs.replace(room.settings, port=port, timeout_s=30.0)
         daemon = Daemon(room.config())
         running = asyncio.create_task(daemon.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not [t for t in threading.enumerate() if "broker connection" in t.name]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             daemon.stop()

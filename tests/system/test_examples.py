@@ -51,7 +51,7 @@ class Speaker:
         self._more = asyncio.Event()
 
     async def until_said(self, count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.said < count:
                 self._more.clear()
                 await self._more.wait()
@@ -104,7 +104,7 @@ class Example:
     async def until(self, pattern: str) -> None:
         """Read on until a line is as said; every line before it is kept in `lines`."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while line := (await self._process.stdout.readline()).decode():
                 self.lines.append(line)
                 if re.match(pattern, line):
@@ -256,7 +256,7 @@ async def complains(command: list[str], folder: Path, says: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode
     lines = [

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -20,15 +19,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import needs_program
+from tests.ports import free_port
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
 WORKLISTS, DICOMWEB = "libModalityWorklists.so", "libOrthancDicomWeb.so"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Orthanc:

@@ -22,6 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
 )
 from tests.example_case import case, record_spectra, specimen
+from tests.ports import free_port
 
 from octmargin.dicom.courier import Courier, DeliveryThread, Round
 from octmargin.dicom.finishing import encoded
@@ -30,7 +31,7 @@ from octmargin.dicom.outgoing import Action, Destination, Outgoing, State
 from octmargin.dicom.settings import Commitment, DicomSection, Peer, WebArchive
 from octmargin.dicom.storing import Fate
 
-from .conftest import Orthanc, free_port
+from .conftest import Orthanc
 
 # pynetdicom lets go of a socket that was refused without closing it.
 pytestmark = pytest.mark.filterwarnings(

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydicom.dataset import Dataset
 from tests.example_case import case, specimen
+from tests.ports import free_port
 
 from octmargin.dicom.association import server_context
 from octmargin.dicom.courier import Courier
@@ -24,7 +25,7 @@ from octmargin.dicom.settings import Commitment, DicomSection, Peer, TlsFiles, W
 from octmargin.dicom.storing import Fate
 from octmargin.site.certificates import Authority, certificate_pem, key_pem, new_key
 
-from .conftest import DICOMWEB, Orthanc, free_port, tls_in_front_of
+from .conftest import DICOMWEB, Orthanc, tls_in_front_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning"

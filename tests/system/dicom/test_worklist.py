@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 from tests.example_case import ORDER, START, case, record_spectra, specimen
+from tests.ports import free_port
 
 from octmargin.case.record.model import PatientIdentity, PersonName
 from octmargin.dicom.courier import Courier
@@ -27,7 +28,7 @@ from octmargin.dicom.values import code_item
 from octmargin.dicom.worklist import Filters, chosen, query, read_entry
 from octmargin.errors import ConfigError, InputError, PeerUnreachableError
 
-from .conftest import Orthanc, free_port
+from .conftest import Orthanc
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"

@@ -56,7 +56,7 @@ def test_while_another_one_writes_it_waits_and_says_so_and_goes_on_by_itself(tmp
         began_s = time.monotonic()
         for _ in range(3):
             writer.note(CASE, bodies()["indicate"], "daemon")
-        assert time.monotonic() - began_s < 0.5
+        assert time.monotonic() - began_s < 5
         assert changed.wait(10)
         assert "is being written by" in told[0]
         assert writer.waiting == 3

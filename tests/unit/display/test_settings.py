@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.bus.conftest import free_port
+from tests.ports import free_port
 from tests.unit.display.conftest import displayed
 
 from octmargin.bus import BrokerSettings, TlsSettings
