@@ -87,6 +87,11 @@ class Orthanc:
         query = {"Level": "Instance", "Query": {"SOPInstanceUID": uid}}
         return list(httpx.post(f"{self.url}/tools/find", json=query, timeout=10).json())
 
+    def empty(self) -> None:
+        """Have it forget every patient."""
+        for patient in self.get("/patients"):
+            httpx.delete(f"{self.url}/patients/{patient}", timeout=10).raise_for_status()
+
     def start(self) -> None:
         file = self._folder / "orthanc.json"
         file.write_text(json.dumps(self.configuration))
@@ -128,7 +133,8 @@ def _sockets_that_were_let_go() -> Iterator[None]:
 def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
     """A port that takes TLS and hands it on to another, as a hospital's reverse proxy does.
 
-    Debian 12's Orthanc serves no HTTPS: its web server answers no request over TLS.
+    Debian 12's Orthanc serves no HTTPS: its CivetWeb 1.15 knows OpenSSL 1.1 alone, and ends the process at the first
+    request. Services that end TLS themselves are tried in tests/unit/dicom/test_tls.py.
     """
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
