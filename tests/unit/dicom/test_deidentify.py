@@ -94,7 +94,7 @@ def test_the_patient_is_the_pseudonym_and_the_method_is_told(exported: list[Data
 
 
 def test_the_report_is_left_out_and_everything_else_is_there(exported: list[Dataset]) -> None:
-    assert [one.Modality for one in exported] == ["OCT", "SEG", "OCT", "SEG", "SR"]
+    assert [one.Modality for one in exported] == ["OCT", "SEG", "OCT", "SEG", "SR", "SR"]
 
 
 def test_what_was_found_is_still_there_and_synthetic_is_still_said(exported: list[Dataset]) -> None:
@@ -117,6 +117,12 @@ def test_objects_still_refer_to_each_other(exported: list[Dataset]) -> None:
     assert evidence.StudyInstanceUID == image.StudyInstanceUID == report.StudyInstanceUID
     assert evidence.ReferencedSeriesSequence[0].SeriesInstanceUID == image.SeriesInstanceUID
     assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
+    signed, amended = exported[-2:]
+    (study,) = amended.PredecessorDocumentsSequence
+    assert study.StudyInstanceUID == image.StudyInstanceUID
+    (series,) = study.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == signed.SeriesInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == signed.SOPInstanceUID
 
 
 def test_every_de_identified_object_passes_dciodvfy(recording: Path, tmp_path: Path) -> None:
