@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -96,10 +97,17 @@ def _read(report: Path | None) -> bytes | None:
 
 
 def _write(file: Path, content: str) -> None:
+    """Whole or not at all, and for its owner alone: it names a patient."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as new:
-            new.write(content)
+        try:
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as new:
+                new.write(content.encode())
+            # Fails where the file is there already, other than a rename.
+            os.link(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     except FileExistsError as error:
         raise InputError(f"{file}: exists already; name another folder with --output") from error
     except OSError as error:

@@ -83,7 +83,9 @@ def _whole_or_absent(output: Path) -> Iterator[Path]:
     try:
         # What was killed left it behind.
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Without a pseudonym the objects name the patient.
+        folder.mkdir(mode=0o700)
         yield folder
         folder.rename(output)
     except OSError as error:
