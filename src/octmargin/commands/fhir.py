@@ -12,6 +12,7 @@ import typer
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import SpecimenPhase
 from octmargin.cold_start import compiling_told
+from octmargin.commands.attached_report import read_report
 from octmargin.commands.case.common import CaseId, RecordFile
 from octmargin.commands.case.common import record as open_record
 from octmargin.errors import InputError
@@ -61,7 +62,7 @@ def export(
     chosen = specimen or [
         one.specimen_id for one in case.specimens if one.phase is not SpecimenPhase.WITHDRAWN
     ]
-    pdf = _read(report)
+    pdf = read_report(report, case, chosen[0])
     for specimen_id in chosen:
         found = case.specimen(specimen_id)
         drawn = {}
@@ -85,15 +86,6 @@ def codes() -> None:
     from octmargin.fhir.report import code_system  # noqa: PLC0415
 
     sys.stdout.write(checked_json(code_system()))
-
-
-def _read(report: Path | None) -> bytes | None:
-    if report is None:
-        return None
-    try:
-        return report.read_bytes()
-    except OSError as error:
-        raise InputError(f"--report {report}: cannot be read ({error.strerror})") from error
 
 
 def _write(file: Path, content: str) -> None:

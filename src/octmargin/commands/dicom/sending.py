@@ -12,6 +12,7 @@ import typer
 
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import CaseSnapshot
+from octmargin.commands.attached_report import read_report
 from octmargin.commands.case.common import CaseId, RecordFile, SpecimenId
 from octmargin.commands.case.common import record as open_record
 from octmargin.commands.dicom.common import (
@@ -20,7 +21,6 @@ from octmargin.commands.dicom.common import (
     ReportFile,
     load_settings,
     open_queue,
-    read_report,
     tell_left_out,
 )
 from octmargin.commands.dicom.queueing import deliver_once, show
@@ -60,11 +60,11 @@ def send(
     """
     settings = load_settings(config)
     destinations = _archives(settings)
-    pdf = read_report(report)
     from octmargin.dicom.objects import objects_of  # noqa: PLC0415 - an extra
 
     with open_record(record) as store:
         case = store.consult(case_id, actor=user(), what="sent as DICOM")
+    pdf = read_report(report, case, specimen_id)
     outgoing = open_queue(settings)
     try:
         made = new = 0
