@@ -14,6 +14,7 @@ from highdicom.seg import segread
 from highdicom.sr import Comprehensive3DSR, srread
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.codedict import codes
 from tests.conftest import needs_program
 from tests.example_case import (
@@ -31,11 +32,14 @@ from tests.example_case import (
 
 from octmargin import Reconstructor, Recording
 from octmargin.case.record.model import Conflict, Interpreter, KeyView, PersonName, ReExcision
+from octmargin.dicom.codes import FACES, SIDES, SITES, SPECIMEN_TYPES
 from octmargin.dicom.finishing import encoded, finish
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.uids import UidMaker
 from octmargin.errors import InputError
+from octmargin.fhir.elements import _FACES, _SITES, BREAST
+from octmargin.fhir.people import _SPECIMEN_TYPES
 
 SETTINGS = DicomSection(institution="North General")
 PDF = b"%PDF-1.7\nthe report\n%%EOF"
@@ -297,6 +301,24 @@ def test_another_operation_changes_nothing_of_what_was_signed(make: Make, object
     later = ReExcision(face="medial", at=START, why="pathology", by="Amara Okafor", immediate=False)
     (taken,) = specimen().re_excisions
     assert of(make(re_excisions=(taken, later)), "SR") == of(objects, "SR")
+
+
+def test_every_snomed_code_is_one_of_dicoms_own_but_the_radiologist() -> None:
+    used = {*SIDES.values(), *SITES.values(), *SPECIMEN_TYPES.values(), *FACES.values()}
+    values = {one.value for one in used} | {code for code, _ in (*BREAST.values(), *_SITES.values())}
+    values |= {code for code, _ in (*_FACES.values(), *_SPECIMEN_TYPES.values())}
+    known = {code for named in concepts["SCT"].values() for code in named}
+    assert len(values) == 14
+    assert values <= known
+    assert {
+        side: (code, f"{side.capitalize()} breast structure")
+        for side, code in (("left", codes.SCT.LeftBreast.value), ("right", codes.SCT.RightBreast.value))
+    } == BREAST
+    assert {side: code.meaning.lower() for side, code in SIDES.items()} == {"left": "left", "right": "right"}
+    assert {face: code.meaning.lower() for face, code in FACES.items()} == {face: face for face in FACES}
+    assert {face: code for face, (code, _) in _FACES.items()} == {
+        face: one.value for face, one in FACES.items()
+    }
 
 
 def test_an_update_of_the_software_makes_no_other_object_of_it(objects: list[Dataset]) -> None:
