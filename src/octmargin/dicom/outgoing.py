@@ -105,8 +105,18 @@ class Outgoing:
         """Let the journal go."""
         self._connection.close()
 
-    def put(self, destination: Destination, action: Action, sop_class: str, uid: str, content: bytes) -> bool:
+    def put(
+        self,
+        destination: Destination,
+        action: Action,
+        sop_class: str,
+        uid: str,
+        content: bytes,
+        series: str = "",
+    ) -> bool:
         """Take an object, a DICOM file; it is on disk when this returns. False where it has been taken before.
+
+        `series` is the UID of its series; see `preceding`.
 
         InputError where another object with this UID was taken; QueueFullError where there is no room for it.
         """
@@ -124,7 +134,7 @@ class Outgoing:
                     if known is None:
                         self._connection.execute(
                             "INSERT INTO parcels (destination, action, sop_class, uid, file, bytes, sha256, state, "
-                            "put_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "put_at, changed_at, series) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                             (
                                 destination,
                                 action,
@@ -136,6 +146,7 @@ class Outgoing:
                                 State.WAITING,
                                 now,
                                 now,
+                                series,
                             ),
                         )
                         return True
@@ -147,6 +158,16 @@ class Outgoing:
         """Whether such an object was ever put."""
         with self._lock, self._explained():
             return self._known(destination, action, uid) is not None
+
+    def preceding(self, series: str, uid: str) -> str | None:
+        """The UID of the object of a series that was put last before `uid`; None where none was, or was refused."""
+        with self._lock, self._explained():
+            row = self._connection.execute(
+                "SELECT uid FROM parcels WHERE series = ? AND uid != ? AND action = ? AND state != ? AND number < "
+                "coalesce((SELECT min(number) FROM parcels WHERE uid = ?), 9e18) ORDER BY number DESC LIMIT 1",
+                (series, uid, Action.STORE, State.REFUSED, uid),
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def waiting(self, destination: Destination, most: int = 1000) -> list[Parcel]:
         """What is to be tried next, in this order: what failed before comes last, a step's end after its beginning."""

@@ -165,6 +165,13 @@ def test_an_entry_without_a_patient_id_has_no_patient_and_a_date_that_is_none_is
     wrong = entry()
     wrong.add_new("PatientBirthDate", "LO", "last spring")
     assert read_entry(wrong).problems == ("its birth date 'last spring' is no date",)
+    odd = entry()
+    odd.add_new("StudyInstanceUID", "LO", "1.2.03")
+    without = read_entry(odd)
+    assert (without.order.study_uid, without.problems) == (
+        "",
+        ("its study UID '1.2.03' is none, and is left out",),
+    )
 
 
 def test_the_time_is_in_utc_where_the_worklist_names_its_zone() -> None:
