@@ -22,6 +22,7 @@ class Places:
             "case.decisions_file": config.case.decisions_file,
             "recording.folder": config.recording.folder if config.recording else None,
             "pictures.folder": config.pictures.folder if config.pictures else None,
+            "display.photo_folder": config.display.photo_folder if config.display else None,
         }
         forms = {
             form: f"[{key}]"
