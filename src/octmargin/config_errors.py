@@ -14,6 +14,9 @@ _NO_MATCH = re.compile(r"^Expected `str` matching regex '(?P<pattern>.*)' - at `
 _NO_CHOICE = re.compile(r"^Invalid enum value '(?P<value>.*)' - at `\$\.?(?P<at>[^`]*)`")
 _WRONG = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`")
 
+_OF_A_LIST = "[...]"
+"""So msgspec writes that any of a list is meant."""
+
 
 def explain(message: str, kind: type, in_words: Mapping[str, str]) -> str:
     """Msgspec's message in our words, with a remedy; `in_words` says what a pattern lets pass."""
@@ -60,7 +63,10 @@ def keys_of(section: str, file: type) -> list[str]:
 def _kind_of(section: str, file: type) -> msgspec.inspect.Type:
     kind: msgspec.inspect.Type = msgspec.inspect.type_info(file)
     for part in filter(None, section.split(".")):
-        kind = next((_table(field.type) for field in _fields(kind) if field.encode_name == part), kind)
+        name = part.removesuffix(_OF_A_LIST)
+        kind = next((_table(field.type) for field in _fields(kind) if field.encode_name == name), kind)
+        if name != part and isinstance(kind, msgspec.inspect.VarTupleType):
+            kind = kind.item_type
     return kind
 
 

@@ -29,6 +29,7 @@ from octmargin.face_scan import FaceScanner, Onlooker
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.interruptible import StoppedError, unless_stopped
+from octmargin.live_record import LiveRecord
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -94,21 +95,14 @@ class ConsoleRooms:
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         cursor = ring.cursor("engine", holding=config.engine.threads)
         loop = asyncio.get_running_loop()
-        recorder: Recorder | None = None
-        if config.recording is not None:
-            recorder = condition.recorder = Recorder(
-                ring.cursor("recorder"),
-                on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
-            )
-        gallery = (
-            Gallery(
-                config.pictures.folder, every=config.pictures.every, axial_um=axial_um, synthetic=synthetic
-            )
-            if config.pictures
-            else None
-        )
+        recorder = condition.recorder = self._recorder(ring)
+        gallery = self._gallery(synthetic=synthetic, axial_um=axial_um)
+        record = self._live_record(recorder)
         desk = ResultDesk(
-            publisher, synthetic=synthetic, note=recorder.note if recorder is not None else None
+            publisher,
+            synthetic=synthetic,
+            note=recorder.note if recorder is not None else None,
+            ledger=record,
         )
         scanner = FaceScanner(
             link,
@@ -175,7 +169,10 @@ class ConsoleRooms:
             if recorder is not None and config.recording is not None
             else None,
             decisions=decisions,
+            record=record,
         )
+        if record is not None:
+            await self._take_up_the_case(record, case_desk, scanner, condition.description)
         scanning = self._scanning = ScanLoop(
             link,
             scanner,
@@ -184,9 +181,7 @@ class ConsoleRooms:
             self._stop,
             plan_of=partial(config.plan, capabilities=capabilities),
         )
-        engine.start()
-        if recorder is not None:
-            recorder.start()
+        _start(engine, recorder)
         try:
             async with condition.health_said(desk, scanner):
                 condition.lifecycle.started()
@@ -200,10 +195,52 @@ class ConsoleRooms:
             await _finish(engine, recorder, gallery)
             if decisions is not None:
                 await asyncio.to_thread(decisions.close)
+            if record is not None:
+                await record.close()
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
             condition.say_health(desk, scanner)
+
+    def _recorder(self, ring: FrameRing) -> Recorder | None:
+        loop, condition = asyncio.get_running_loop(), self._condition
+        if self._config.recording is None:
+            return None
+        return Recorder(
+            ring.cursor("recorder"),
+            on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
+        )
+
+    def _gallery(self, *, synthetic: bool, axial_um: float) -> Gallery | None:
+        pictures = self._config.pictures
+        if pictures is None:
+            return None
+        return Gallery(pictures.folder, every=pictures.every, axial_um=axial_um, synthetic=synthetic)
+
+    def _live_record(self, recorder: Recorder | None) -> LiveRecord | None:
+        config, condition = self._config, self._condition
+        if config.record is None:
+            return None
+        record = LiveRecord(
+            Path(config.record.file),
+            f"{config.site}.{config.console}",
+            session=self._publisher.session,
+            recording=lambda: recorder.path if recorder is not None else None,
+            on_fault=condition.raise_alarm,
+            on_recovered=condition.clear_alarm,
+        )
+        condition.look_further = record.look
+        return record
+
+    async def _take_up_the_case(
+        self, record: LiveRecord, desk: CaseDesk, scanner: FaceScanner, description: Description
+    ) -> None:
+        """Enter the specimen of the configuration; where scanning is on command, go on with that of the last run."""
+        record.describe(description)
+        if desk.case.stage.specimen is not None:
+            record.registered(desk.case.stage, "octmargin run")
+        elif (was := await record.look_back()) is not None:
+            scanner.go_on_behind(desk.go_on(was))
 
     async def _decisions_file(self, condition: ConditionDesk) -> DecisionsFile | None:
         """Where readers' decisions are kept; ConfigError where they cannot be."""
@@ -261,6 +298,12 @@ class ConsoleRooms:
         with compiling_told(log.info):
             await unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
         log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
+
+
+def _start(engine: Engine, recorder: Recorder | None) -> None:
+    engine.start()
+    if recorder is not None:
+        recorder.start()
 
 
 async def _finish(engine: Engine, recorder: Recorder | None, gallery: Gallery | None) -> None:

@@ -1,0 +1,234 @@
+"""The record that the daemon keeps while it scans: what a subscriber hears is in it, and a crash takes nothing back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import tomli_w
+from tests.system.test_commanded import FRAMES, OTTO, RITA, Theatre, in_theatre, person
+
+from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
+from octmargin.bus.rights import Role, Sender
+from octmargin.case.record.model import CasePhase, SpecimenRecord
+from octmargin.case.record.store import CaseStore
+from octmargin.case.record.verification import verify
+from octmargin.commanding import give
+from octmargin.config import Config, RecordingSection
+from octmargin.demo_processes import DaemonProcess, Simulator
+from octmargin.frames import FACES
+from octmargin.record_settings import RecordSection
+from octmargin_simulator.phantom import LayeredPhantom
+
+SUSPICIOUS = "inferior"
+CASE, SPECIMEN = "case-7", "s-9"
+
+
+@pytest.fixture(scope="module")
+def phantom() -> LayeredPhantom:
+    return LayeredPhantom(samples=1024, alines=64, frames=FRAMES, faces=FACES, tumour_faces=(SUSPICIOUS,))
+
+
+@pytest.fixture
+def embedded() -> Iterator[BrokerSettings]:
+    with EmbeddedBroker() as running:
+        yield BrokerSettings(host=running.host, port=running.port, reconnect_min_s=0.05)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "record.db"
+    CaseStore.create(path)
+    return path
+
+
+def with_record(theatre: Theatre, record: Path, **options: Any) -> Config:
+    return msgspec.structs.replace(
+        theatre.commanded(**options),
+        record=RecordSection(file=str(record)),
+        recording=RecordingSection(folder=str(record.parent / "recordings")),
+    )
+
+
+def in_record(record: Path) -> SpecimenRecord:
+    with CaseStore.open(record) as store:
+        specimen = store.case(CASE).specimen(SPECIMEN)
+    assert specimen is not None
+    return specimen
+
+
+async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept_before_it(
+    phantom: LayeredPhantom, embedded: BrokerSettings, record: Path
+) -> None:
+    async with in_theatre(phantom, embedded) as theatre:
+        config = with_record(theatre, record, line_rate_hz=1600.0)
+        async with (
+            theatre.running(config),
+            person(embedded, theatre, OTTO) as otto,
+            person(embedded, theatre, RITA) as rita,
+        ):
+            reply = await otto.does("register", kind="lumpectomy", laterality="left", specimen_id=SPECIMEN)
+            assert reply.reason == f"specimen {SPECIMEN} is on the stage"
+            assert in_record(record).laterality == "left"
+            await theatre.phase("idle")
+            await otto.does("start", all=True)
+            await theatre.until(lambda tally: len(tally.case.sweeps) == len(FACES) and tally.case.phase == "idle")
+            await otto.does("rescan", face=SUSPICIOUS)
+            await theatre.until(lambda tally: tally.case.sweeps[SUSPICIOUS] == 7 and tally.case.phase == "idle")
+            about = {"face": SUSPICIOUS, "sweep": 7}
+            await rita.does("decide", **about, subject="cluster", cluster=1, word="disagree", note="cautery")
+            assert [(one.by, one.word, one.sweep) for one in in_record(record).decisions] == [("rita", "disagree", 7)]
+            await rita.does("mark", **about, first_frame=0, last_frame=1, first_block=0, last_block=1)
+            assert [(one.by, one.last_frame) for one in in_record(record).marks] == [("rita", 1)]
+            await otto.does("close")
+            await theatre.phase("closed")
+            assert in_record(record).staging.is_open is False
+        heard = theatre.verdicts
+        finals = {message.sweep: message for message in heard if not message.provisional}
+        description = theatre.tally.description
+    specimen = in_record(record)
+    assert [sweep.sweep for sweep in specimen.sweeps] == sorted(finals) == list(range(1, 8))
+    for sweep in specimen.sweeps:
+        said = finals[sweep.sweep]
+        assert not sweep.provisional
+        assert (sweep.face, sweep.verdict, sweep.coverage, sweep.distance_mm, sweep.visualised_depth_mm) == (
+            said.face, said.verdict, said.coverage, said.distance_mm, said.visualised_depth_mm,
+        )  # fmt: skip
+        assert msgspec.to_builtins(sweep.counts) == msgspec.to_builtins(said.counts)
+        assert msgspec.to_builtins(sweep.key_views) == tuple(msgspec.to_builtins(said.key_views)) or (
+            msgspec.to_builtins(list(sweep.key_views)) == msgspec.to_builtins(said.key_views)
+        )
+        assert list(sweep.reasons) == said.reasons
+        assert sweep.session == said.session
+        assert sweep.synthetic
+        assert sweep.versions.model_hash == description.model.hash
+        assert Path(sweep.recording).is_dir()
+    newest = specimen.newest_sweep(SUSPICIOUS)
+    assert newest is not None
+    assert list(newest.grid) == theatre.map(SUSPICIOUS).grid
+    assert verify(record).troubles == ()
+
+
+async def test_a_record_that_cannot_be_written_is_said_with_each_answer_and_holds_no_scan_up(
+    phantom: LayeredPhantom, embedded: BrokerSettings, record: Path
+) -> None:
+    async with in_theatre(phantom, embedded) as theatre:
+        config = with_record(theatre, record, line_rate_hz=6400.0)
+        async with theatre.running(config), person(embedded, theatre, OTTO) as otto:
+            aside = record.with_name("aside")
+            record.rename(aside)
+            reply = await otto.does("register", kind="lumpectomy", laterality="left", specimen_id=SPECIMEN)
+            assert "NOT in the record yet" in reply.reason
+            await theatre.phase("idle")
+            await theatre.until(lambda tally: "record" in tally.alarms)
+            await otto.does("start", all=True)
+            await theatre.until(lambda tally: len(tally.case.sweeps) == len(FACES) and tally.case.phase == "idle")
+            aside.rename(record)
+            await theatre.until(lambda tally: "record" not in tally.alarms)
+    specimen = in_record(record)
+    assert len(specimen.sweeps) == len(FACES), "what waited was written when the disk was back"
+    assert not any(sweep.provisional for sweep in specimen.sweeps)
+
+
+async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen(
+    tmp_path: Path, record: Path
+) -> None:
+    options = ["--console", "usb", "--port", "0", "--alines", "64", "--samples", "1024", "--frames", "40"]
+    sender, reader = Sender(Role.OPERATOR, "otto"), Sender(Role.READER, "rita")
+    topics = Topics("k", "c")
+    with EmbeddedBroker() as broker:
+        settings = BrokerSettings(host=broker.host, port=broker.port)
+        async with Simulator.started(options) as simulator:
+            config = tmp_path / "daemon.toml"
+            config.write_text(tomli_w.dumps(_config(simulator, settings, record)))
+            heard = Heard()
+            async with heard.listening(settings, topics):
+                async with DaemonProcess.started(config, tmp_path / "1.log") as daemon:
+                    await heard.until(lambda tally: tally.state == "ready" and tally.case is not None)
+                    register = {"kind": "lumpectomy", "laterality": "left", "case_id": CASE, "specimen_id": SPECIMEN}
+                    await give(settings, topics, sender, "register", register)
+                    await heard.until(lambda tally: tally.case.specimen_id == SPECIMEN)
+                    await give(settings, topics, sender, "start", {"face": "superior"})
+                    await heard.until(lambda tally: tally.case.phase == "idle" and bool(tally.case.sweeps))
+                    decided = {"face": "superior", "sweep": 1, "subject": "face", "word": "unsure"}
+                    assert (await give(settings, topics, reader, "decide", decided)).outcome == "done"
+                    await give(settings, topics, sender, "start", {"face": "inferior"})
+                    await heard.until(lambda tally: tally.faces["inferior"].frames > 5)
+                    os.kill(daemon.pid, signal.SIGKILL)
+                    await daemon.exited()
+                assert verify(record).troubles == ()
+                before = in_record(record)
+                assert [(one.face, one.provisional) for one in before.sweeps] == [("superior", False), ("inferior", True)]
+                assert [one.word for one in before.decisions] == ["unsure"]
+                await heard.until(lambda tally: tally.state == "lost")
+                async with DaemonProcess.started(config, tmp_path / "2.log") as daemon:
+                    await heard.until(lambda tally: tally.state == "ready" and tally.case.specimen_id == SPECIMEN)
+                    await heard.until(lambda tally: tally.case.sweeps == {"superior": 1})
+                    await heard.until(lambda tally: tally.decision_of("superior") is not None)
+                    assert heard.tally.faces["superior"].verdict.verdict == before.sweeps[0].verdict
+                    again = {"face": "superior", "sweep": 1, "subject": "face", "word": "agree"}
+                    assert (await give(settings, topics, reader, "decide", again)).outcome == "done"
+                    await give(settings, topics, sender, "start", {"face": "inferior"})
+                    await heard.until(lambda tally: tally.case.phase == "idle" and "inferior" in tally.case.sweeps)
+                    assert (await give(settings, topics, sender, "close", {})).outcome == "done"
+                    await daemon.stop()
+    assert verify(record).troubles == ()
+    specimen = in_record(record)
+    assert [(one.face, one.sweep, one.provisional) for one in specimen.sweeps] == [
+        ("superior", 1, False), ("inferior", 2, True), ("inferior", 3, False),
+    ]  # fmt: skip
+    assert {(one.session, one.sweep) for one in specimen.decisions} == {(before.sweeps[0].session, 1)}
+    with CaseStore.open(record) as store:
+        assert store.case(CASE).phase is CasePhase.OPEN
+
+
+class Heard:
+    """What a subscriber hears, for as long as it listens."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._more = asyncio.Event()
+
+    def listening(self, settings: BrokerSettings, topics: Topics) -> Any:
+        import contextlib
+
+        @contextlib.asynccontextmanager
+        async def entered() -> Any:
+            async with Subscriber(settings, topics) as events:
+
+                async def listen() -> None:
+                    async for event in events:
+                        self.tally.add(event)
+                        self._more.set()
+
+                task = asyncio.create_task(listen())
+                yield
+                events.stop()
+                await task
+
+        return entered()
+
+    async def until(self, condition: Any, *, limit_s: float = 110) -> None:
+        async with asyncio.timeout(limit_s):
+            while not condition(self.tally):
+                self._more.clear()
+                await self._more.wait()
+
+
+def _config(simulator: Simulator, settings: BrokerSettings, record: Path) -> dict[str, Any]:
+    return {
+        "site": "k",
+        "console": "c",
+        "device": {"driver": "usb", "address": simulator.ready["address"]},
+        "broker": {"host": settings.host, "port": settings.port},
+        "scan": {"faces": list(simulator.ready["faces"]), "begin": "on-command", "line_rate_hz": 1600.0},
+        "engine": {"depth": 320},
+        "model": {"name": "rule-1"},
+        "record": {"file": str(record)},
+    }
