@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,18 @@ async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept
             assert in_record(record).laterality == "left"
             await theatre.phase("idle")
             await otto.does("start", all=True)
-            await theatre.until(lambda tally: len(tally.case.sweeps) == len(FACES) and tally.case.phase == "idle")
+            await theatre.until(
+                lambda tally: len(tally.case.sweeps) == len(FACES) and tally.case.phase == "idle"
+            )
             await otto.does("rescan", face=SUSPICIOUS)
-            await theatre.until(lambda tally: tally.case.sweeps[SUSPICIOUS] == 7 and tally.case.phase == "idle")
+            await theatre.until(
+                lambda tally: tally.case.sweeps[SUSPICIOUS] == 7 and tally.case.phase == "idle"
+            )
             about = {"face": SUSPICIOUS, "sweep": 7}
             await rita.does("decide", **about, subject="cluster", cluster=1, word="disagree", note="cautery")
-            assert [(one.by, one.word, one.sweep) for one in in_record(record).decisions] == [("rita", "disagree", 7)]
+            assert [(one.by, one.word, one.sweep) for one in in_record(record).decisions] == [
+                ("rita", "disagree", 7)
+            ]
             await rita.does("mark", **about, first_frame=0, last_frame=1, first_block=0, last_block=1)
             assert [(one.by, one.last_frame) for one in in_record(record).marks] == [("rita", 1)]
             await otto.does("close")
@@ -101,14 +108,12 @@ async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept
             said.face, said.verdict, said.coverage, said.distance_mm, said.visualised_depth_mm,
         )  # fmt: skip
         assert msgspec.to_builtins(sweep.counts) == msgspec.to_builtins(said.counts)
-        assert msgspec.to_builtins(sweep.key_views) == tuple(msgspec.to_builtins(said.key_views)) or (
-            msgspec.to_builtins(list(sweep.key_views)) == msgspec.to_builtins(said.key_views)
-        )
+        assert msgspec.to_builtins(list(sweep.key_views)) == msgspec.to_builtins(said.key_views)
         assert list(sweep.reasons) == said.reasons
         assert sweep.session == said.session
         assert sweep.synthetic
         assert sweep.versions.model_hash == description.model.hash
-        assert Path(sweep.recording).is_dir()
+        assert os.path.isdir(sweep.recording)  # noqa: PTH112, ASYNC240 - a local folder
     newest = specimen.newest_sweep(SUSPICIOUS)
     assert newest is not None
     assert list(newest.grid) == theatre.map(SUSPICIOUS).grid
@@ -122,14 +127,16 @@ async def test_a_record_that_cannot_be_written_is_said_with_each_answer_and_hold
         config = with_record(theatre, record, line_rate_hz=6400.0)
         async with theatre.running(config), person(embedded, theatre, OTTO) as otto:
             aside = record.with_name("aside")
-            record.rename(aside)
+            await asyncio.to_thread(record.rename, aside)
             reply = await otto.does("register", kind="lumpectomy", laterality="left", specimen_id=SPECIMEN)
             assert "NOT in the record yet" in reply.reason
             await theatre.phase("idle")
             await theatre.until(lambda tally: "record" in tally.alarms)
             await otto.does("start", all=True)
-            await theatre.until(lambda tally: len(tally.case.sweeps) == len(FACES) and tally.case.phase == "idle")
-            aside.rename(record)
+            await theatre.until(
+                lambda tally: len(tally.case.sweeps) == len(FACES) and tally.case.phase == "idle"
+            )
+            await asyncio.to_thread(aside.rename, record)
             await theatre.until(lambda tally: "record" not in tally.alarms)
     specimen = in_record(record)
     assert len(specimen.sweeps) == len(FACES), "what waited was written when the disk was back"
@@ -151,7 +158,12 @@ async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen
             async with heard.listening(settings, topics):
                 async with DaemonProcess.started(config, tmp_path / "1.log") as daemon:
                     await heard.until(lambda tally: tally.state == "ready" and tally.case is not None)
-                    register = {"kind": "lumpectomy", "laterality": "left", "case_id": CASE, "specimen_id": SPECIMEN}
+                    register = {
+                        "kind": "lumpectomy",
+                        "laterality": "left",
+                        "case_id": CASE,
+                        "specimen_id": SPECIMEN,
+                    }
                     await give(settings, topics, sender, "register", register)
                     await heard.until(lambda tally: tally.case.specimen_id == SPECIMEN)
                     await give(settings, topics, sender, "start", {"face": "superior"})
@@ -159,23 +171,32 @@ async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen
                     decided = {"face": "superior", "sweep": 1, "subject": "face", "word": "unsure"}
                     assert (await give(settings, topics, reader, "decide", decided)).outcome == "done"
                     await give(settings, topics, sender, "start", {"face": "inferior"})
-                    await heard.until(lambda tally: tally.faces["inferior"].frames > 5)
+                    await heard.until(
+                        lambda tally: tally.last_flag is not None and tally.last_flag.face == "inferior"
+                    )
                     os.kill(daemon.pid, signal.SIGKILL)
                     await daemon.exited()
                 assert verify(record).troubles == ()
                 before = in_record(record)
-                assert [(one.face, one.provisional) for one in before.sweeps] == [("superior", False), ("inferior", True)]
+                assert [(one.face, one.provisional) for one in before.sweeps] == [
+                    ("superior", False),
+                    ("inferior", True),
+                ]
                 assert [one.word for one in before.decisions] == ["unsure"]
                 await heard.until(lambda tally: tally.state == "lost")
                 async with DaemonProcess.started(config, tmp_path / "2.log") as daemon:
-                    await heard.until(lambda tally: tally.state == "ready" and tally.case.specimen_id == SPECIMEN)
+                    await heard.until(
+                        lambda tally: tally.state == "ready" and tally.case.specimen_id == SPECIMEN
+                    )
                     await heard.until(lambda tally: tally.case.sweeps == {"superior": 1})
                     await heard.until(lambda tally: tally.decision_of("superior") is not None)
                     assert heard.tally.faces["superior"].verdict.verdict == before.sweeps[0].verdict
                     again = {"face": "superior", "sweep": 1, "subject": "face", "word": "agree"}
                     assert (await give(settings, topics, reader, "decide", again)).outcome == "done"
                     await give(settings, topics, sender, "start", {"face": "inferior"})
-                    await heard.until(lambda tally: tally.case.phase == "idle" and "inferior" in tally.case.sweeps)
+                    await heard.until(
+                        lambda tally: tally.case.phase == "idle" and "inferior" in tally.case.sweeps
+                    )
                     assert (await give(settings, topics, sender, "close", {})).outcome == "done"
                     await daemon.stop()
     assert verify(record).troubles == ()
@@ -195,26 +216,21 @@ class Heard:
         self.tally = Tally()
         self._more = asyncio.Event()
 
-    def listening(self, settings: BrokerSettings, topics: Topics) -> Any:
-        import contextlib
+    @asynccontextmanager
+    async def listening(self, settings: BrokerSettings, topics: Topics) -> AsyncIterator[None]:
+        async with Subscriber(settings, topics) as events:
 
-        @contextlib.asynccontextmanager
-        async def entered() -> Any:
-            async with Subscriber(settings, topics) as events:
+            async def listen() -> None:
+                async for event in events:
+                    self.tally.add(event)
+                    self._more.set()
 
-                async def listen() -> None:
-                    async for event in events:
-                        self.tally.add(event)
-                        self._more.set()
+            task = asyncio.create_task(listen())
+            yield
+            events.stop()
+            await task
 
-                task = asyncio.create_task(listen())
-                yield
-                events.stop()
-                await task
-
-        return entered()
-
-    async def until(self, condition: Any, *, limit_s: float = 110) -> None:
+    async def until(self, condition: Callable[[Any], bool], *, limit_s: float = 110) -> None:
         async with asyncio.timeout(limit_s):
             while not condition(self.tally):
                 self._more.clear()
