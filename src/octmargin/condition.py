@@ -79,6 +79,7 @@ class ConditionDesk:
         self._store_failures = 0
         self._was = Lifecycle.STARTING
         self._is_stopping = False
+        self._is_end_told = True
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
@@ -103,10 +104,11 @@ class ConditionDesk:
             active = ", ".join(sorted(self.lifecycle.fault_ids - {_BROKER_FAULT})) or "none"
             raise OrderRefusedError(f"there is no alarm {alarm_id!r}; active: {active}")
 
-    def stopping(self) -> None:
-        """The end begins, be it for an error; told once."""
+    def stopping(self, *, is_told: bool = True) -> None:
+        """The end begins, be it for an error; told once, in the log only where `is_told`."""
         if not self._is_stopping:
             self._is_stopping = True
+            self._is_end_told = is_told
             self.lifecycle.stopping()
             notify("STOPPING=1")
 
@@ -193,7 +195,8 @@ class ConditionDesk:
         # That a face has ended says its own entry.
         was, self._was = self._was, state
         is_between_faces = (was, state) == (Lifecycle.ACQUIRING, Lifecycle.READY)
-        (log.debug if is_between_faces else log.info)("lifecycle", state=state.value, reasons=list(reasons))
+        is_quiet = is_between_faces or not self._is_end_told
+        (log.debug if is_quiet else log.info)("lifecycle", state=state.value, reasons=list(reasons))
         notify(f"STATUS={state.value}" + "".join(f"; {reason}" for reason in reasons))
         word = _BUS_STATES.get(state)
         if word is not None and word != self._publisher.state:

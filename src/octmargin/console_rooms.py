@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -28,8 +29,10 @@ from octmargin.engine import Engine, Outcome
 from octmargin.face_scan import FaceScanner, Onlooker
 from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
+from octmargin.grid_check import grid_trouble
 from octmargin.interruptible import StoppedError, unless_stopped
 from octmargin.live_record import LiveRecord
+from octmargin.margin import MarginModel
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -91,6 +94,8 @@ class ConsoleRooms:
         check_scan(config, capabilities)
         calibration, axial_um = choose_calibration(config.calibration, self._calibration, capabilities)
         plan = config.plan(config.scan.faces[0], capabilities)
+        model = make_assessor(config).model
+        _tell_of_grid(model, plan, axial_um, capabilities)
         condition.frame_ms = 1000 * plan.alines / plan.line_rate_hz
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         cursor = ring.cursor("engine", holding=config.engine.threads)
@@ -113,7 +118,7 @@ class ConsoleRooms:
             totals=self._totals,
             policy=config.policy,
             # Its own: the engine threads have theirs.
-            model=make_assessor(config).model,
+            model=model,
             onlookers=self._onlookers(gallery, synthetic=synthetic, axial_um=axial_um),
             recorder=recorder,
             on_fault=condition.raise_alarm,
@@ -171,8 +176,7 @@ class ConsoleRooms:
             decisions=decisions,
             record=record,
         )
-        if record is not None:
-            await self._take_up_the_case(record, case_desk, scanner, condition.description)
+        await self._take_up_the_case(record, case_desk, scanner, condition.description)
         scanning = self._scanning = ScanLoop(
             link,
             scanner,
@@ -203,13 +207,11 @@ class ConsoleRooms:
             condition.say_health(desk, scanner)
 
     def _recorder(self, ring: FrameRing) -> Recorder | None:
-        loop, condition = asyncio.get_running_loop(), self._condition
+        """Keeps the raw frames, where that is configured."""
         if self._config.recording is None:
             return None
-        return Recorder(
-            ring.cursor("recorder"),
-            on_fault=lambda text: on_loop(loop, condition.raise_alarm, RECORDER_FAULT, text),
-        )
+        on_fault = partial(on_loop, asyncio.get_running_loop(), self._condition.raise_alarm, RECORDER_FAULT)
+        return Recorder(ring.cursor("recorder"), on_fault=on_fault)
 
     def _gallery(self, *, synthetic: bool, axial_um: float) -> Gallery | None:
         pictures = self._config.pictures
@@ -233,9 +235,11 @@ class ConsoleRooms:
         return record
 
     async def _take_up_the_case(
-        self, record: LiveRecord, desk: CaseDesk, scanner: FaceScanner, description: Description
+        self, record: LiveRecord | None, desk: CaseDesk, scanner: FaceScanner, description: Description
     ) -> None:
         """Enter the specimen of the configuration; where scanning is on command, go on with that of the last run."""
+        if record is None:
+            return
         record.describe(description)
         if desk.case.stage.specimen is not None:
             record.registered(desk.case.stage, "octmargin run")
@@ -304,6 +308,13 @@ def _start(engine: Engine, recorder: Recorder | None) -> None:
     engine.start()
     if recorder is not None:
         recorder.start()
+
+
+def _tell_of_grid(model: MarginModel, plan: ScanPlan, axial_um: float, capabilities: dict[str, Any]) -> None:
+    """That the model does not know the grid: it is scanned all the same, and every block is poor."""
+    trouble = grid_trouble(model, plan, axial_um, max_alines=capabilities["max_alines"])
+    if trouble is not None:
+        log.warning("the model does not know this grid", reason=trouble.text, remedy=trouble.remedy)
 
 
 async def _finish(engine: Engine, recorder: Recorder | None, gallery: Gallery | None) -> None:

@@ -24,6 +24,7 @@ from octmargin.console_rooms import ConsoleRooms
 from octmargin.device import driver_class
 from octmargin.displaying import OwnDisplay
 from octmargin.errors import OrderRefusedError
+from octmargin.frames import ConsoleInfo
 from octmargin.holding import holding
 from octmargin.interruptible import StandstillError, StoppedError, unless_stopping
 from octmargin.log import on_stage
@@ -49,6 +50,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._totals = Totals()
         self._metrics = MetricsPage()
+        self._metrics_port = 0
         self._publisher: Publisher
         self._calibration: Calibration | None = None
         self._condition: ConditionDesk | None = None
@@ -81,8 +83,7 @@ class Daemon:
             if driver_class(device.driver).exclusive:
                 held.enter_context(holding(device.driver, device.address, what))
             if self._config.metrics is not None:
-                port = held.enter_context(serving(self._metrics, self._config.metrics))
-                log.info("metrics served", host=self._config.metrics.host, port=port)
+                self._metrics_port = held.enter_context(serving(self._metrics, self._config.metrics))
             try:
                 await self._run()
             finally:
@@ -144,7 +145,6 @@ class Daemon:
 
     async def _meet_the_console(self) -> None:
         config = self._config
-        say_broker(self._publisher, config.broker)
         condition = self._condition = ConditionDesk(
             self._publisher, self._totals, self._metrics, Places(config)
         )
@@ -154,9 +154,11 @@ class Daemon:
             on_recovered=condition.clear_alarm,
             on_pedal=self._press_pedal,
         )
+        is_found = False
         try:
             info = await link.open()
-            log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
+            is_found = True
+            self._say_what_is_there(info)
             try:
                 self._rooms = ConsoleRooms(
                     config,
@@ -171,4 +173,14 @@ class Daemon:
             finally:
                 await link.close()
         finally:
-            condition.stopping()
+            # That there is no console is told alone, in one line: nothing has begun that could stop.
+            condition.stopping(is_told=is_found)
+
+    def _say_what_is_there(self, info: ConsoleInfo) -> None:
+        """Once the console is found: until then an error is the only line that a person reads."""
+        log.info("console found", maker=info.maker, model=info.model, serial=info.serial)
+        if self._config.metrics is not None:
+            log.info("metrics served", host=self._config.metrics.host, port=self._metrics_port)
+        if self._display is not None:
+            log.info("display served", url=self._display.url_here)
+        say_broker(self._publisher, self._config.broker)

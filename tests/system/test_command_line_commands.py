@@ -113,10 +113,18 @@ async def test_where_no_daemon_is_there_nobody_waits_for_long(
     ("words", "why"),
     [
         (("explode",), "there is no command 'explode'; known: register, select"),
-        (("select",), "select: Object missing required field `face`; its arguments: face"),
+        (("select",), 'select: argument "face" is missing; add it; its arguments: face'),
         (("select", "face"), "argument 'face': give it as KEY=VALUE"),
-        (("select", "fase=superior"), "unknown field `fase`"),
-        (("decide", "face=superior", "sweep=x", "subject=face", "word=agree"), "Expected `int`"),
+        (("select", "fase=superior"), 'select: unknown argument "fase"; did you mean "face"?'),
+        (
+            ("decide", "face=superior", "sweep=x", "subject=face", "word=agree"),
+            'decide: argument "sweep" is "x"; give a whole number of at least 0',
+        ),
+        (
+            ("decide", "face=superior", "sweep=1", "subject=face", "word=maybe"),
+            'decide: argument "word" is "maybe"; give one of agree, disagree, unsure',
+        ),
+        (("start", "all=maybe"), 'start: argument "all" is "maybe"; give true or false'),
         (("stop", "--role", "viewer"), "--role 'viewer' gives no commands; use one of operator, reader"),
         (("stop",), "no MQTT broker at 127.0.0.1:"),
     ],

@@ -98,6 +98,9 @@ def test_doctor_checks_what_a_configuration_needs(tmp_path: Path, simulated: dic
         said = output_of("doctor", "-c", str(config))
         assert "PROBLEM" not in said
         assert "SIM-0001" in said
+        # The phantom is coarser than what the model knows, and is scanned all the same.
+        assert "note    grid: margin-1 knows A-lines 12 to 20 µm apart" in said
+        assert "knows this grid as model.name" in said
     said = " ".join(output_of("doctor", "-c", str(config), code=1).split())
     assert "PROBLEM" in said
     assert "set broker.host" in said

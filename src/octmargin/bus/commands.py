@@ -22,6 +22,7 @@ from octmargin.bus.orders import ORDERS, Command, Order, Reply, may
 from octmargin.bus.rights import CommandAddress, Sender, parse_command
 from octmargin.bus.topics import Topics
 from octmargin.errors import OrderRefusedError
+from octmargin.wrong_values import explain
 
 MOST_REMEMBERED = 10_000
 REMEMBERED_FOR = timedelta(hours=1)
@@ -276,7 +277,9 @@ def _arguments(name: str, command: Command) -> Order:
     try:
         return msgspec.convert(command.arguments, ORDERS[name])
     except (msgspec.ValidationError, RecursionError) as error:
-        raise OrderRefusedError(f"{name}: {_one_line(error)}") from None
+        # Without the value: it may name a patient.
+        wrong = explain(_one_line(error), ORDERS[name], noun="argument")
+        raise OrderRefusedError(f"{name}: {wrong}") from None
 
 
 def _one_line(error: Exception) -> str:

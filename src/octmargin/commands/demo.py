@@ -10,7 +10,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from octmargin.demonstration import SIMULATED, Demonstration, DemoPlan, WireKind
+from octmargin.demo_plan import SIMULATED, DemoPlan, WireKind
+from octmargin.demonstration import Demonstration
 from octmargin.errors import InputError
 
 
