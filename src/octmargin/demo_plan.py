@@ -12,6 +12,7 @@ import msgspec
 from octmargin import demo_scene
 from octmargin.bus import BrokerSettings
 from octmargin.demo_case import CASE_ID, RECORD, RECORDINGS
+from octmargin.display import DisplaySection
 from octmargin.errors import CalibrationError, InputError
 from octmargin.frames import FACES
 from octmargin.mirrors import calibration_beside
@@ -140,7 +141,7 @@ def write_config(
             "begin": "on-command" if plan.is_on_command else "at-once",
         },
         "case": {"case_id": CASE_ID, "specimen_id": SPECIMEN_ID, **_said_of_specimen(plan)},
-        "record": {"file": str(folder / RECORD)},
+        "record": {"file": str(folder / RECORD), "signers": [VISITOR]},
         "orientation": _ORIENTATION,
         "display": {"port": display_port},
     }
@@ -159,6 +160,12 @@ def write_config(
     return path
 
 
+VISITOR = {
+    "name": "Visitor (of the demonstration, SYNTHETIC)",
+    "role": "surgeon",
+    "user": DisplaySection().user,
+}
+"""Who interprets and signs at the demonstration's display, where somebody does."""
 SPECIMEN = {
     "laterality": "left",
     "orientation": "short suture superior, long suture lateral",

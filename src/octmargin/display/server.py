@@ -20,6 +20,8 @@ from octmargin.display.photo_routes import photo_routes
 from octmargin.display.photos import Photos, Specimen
 from octmargin.display.pipe import Pipe
 from octmargin.display.proof import Prover
+from octmargin.display.report_desk import ReportDesk
+from octmargin.display.report_routes import report_routes
 from octmargin.display.sessions import Sessions
 from octmargin.display.settings import DisplaySection
 from octmargin.display.site import Site
@@ -44,6 +46,8 @@ class OwnResults:
 
     bscans: BscanStore
     on_stage: Callable[[], Specimen | None]
+    reports: ReportDesk | None = None
+    """None where no record of cases is kept."""
 
 
 @contextlib.asynccontextmanager
@@ -83,7 +87,8 @@ def _own_routes(results: OwnResults, stack: contextlib.AsyncExitStack) -> list[B
     pictures, photos = BscanPictures(), Photos()
     stack.callback(pictures.close)
     stack.callback(photos.close)
-    return [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]
+    routes = [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]
+    return routes if results.reports is None else [*routes, *report_routes(results.reports)]
 
 
 def _url(section: DisplaySection, port: int, *, from_afar: bool = False) -> str:

@@ -19,6 +19,7 @@ import { Marking } from "./marking.js";
 import { Metrics } from "./metrics.js";
 import { MqttLink } from "./mqtt_link.js";
 import { PhotoView } from "./photo.js";
+import { ReportLink } from "./report_link.js";
 import { ScrubberView } from "./scrubber.js";
 import { HeaderView, StatusView, TrustStrip } from "./status.js";
 import { PART, Store } from "./store.js";
@@ -80,6 +81,7 @@ class Page {
       new DecisionsView(byId("decisions"), store, commands, marking),
       new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
+      new ReportLink(byId("report"), store),
       this.controls,
       this.asking,
     ];
