@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -32,6 +32,8 @@ _MOST_AT_ONCE = 2
 """Documents that are made at once; beyond, one waits."""
 _MOST_WAITING = 8
 _T = TypeVar("_T")
+SweepKey = tuple[str, int, str]
+"""Session, number and face."""
 
 
 class ReportRefusedError(Exception):
@@ -66,7 +68,10 @@ class ToSign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ReportDesk:
-    """`mode` is how an interpretation made here is called; `recordings` where recordings lie, if not as recorded."""
+    """`mode` is how an interpretation made here is called; `recordings` where recordings lie, if not as recorded.
+
+    `bscans` are the numbers by which B-scans of sweeps are found here, where these are not the sweeps' own.
+    """
 
     def __init__(
         self,
@@ -74,10 +79,12 @@ class ReportDesk:
         *,
         mode: Literal["real-time", "referred"] = "real-time",
         recordings: str = "",
+        bscans: Mapping[SweepKey, int] | None = None,
     ) -> None:
         self._section = section
         self._mode = mode
         self._recordings = recordings
+        self._bscans = bscans
         self._making = asyncio.Semaphore(_MOST_AT_ONCE)
         self._waiting = 0
 
@@ -190,33 +197,33 @@ class ReportDesk:
             "conflicts": [conflict.text for conflict in case.conflicts],
             "mode": self._mode,
             "signer": None if signer is None else {"name": signer.name, "role": signer.interpreter.role},
-            "faces": [_face(specimen, face) for face in specimen.faces],
+            "faces": [self._face(specimen, face) for face in specimen.faces],
             "interpretation": None if said is None else msgspec.to_builtins(said),
             "signature": None if specimen.signature is None else msgspec.to_builtins(specimen.signature),
         }
 
-
-def _face(specimen: SpecimenRecord, face: str) -> dict[str, Any]:
-    """What the algorithm and readers say of a face, beside which somebody interprets it."""
-    sweep = specimen.newest_sweep(face)
-    if sweep is None:
-        return {"face": face, "sweep": None}
-    decisions = [one for one in specimen.decisions if (one.session, one.sweep, one.face) == sweep.key]
-    return {
-        "face": face,
-        "sweep": sweep.sweep,
-        "session": sweep.session,
-        "verdict": sweep.verdict,
-        "provisional": sweep.provisional,
-        "coverage": sweep.coverage,
-        "visualised_depth_mm": sweep.visualised_depth_mm,
-        "distance_mm": sweep.distance_mm,
-        "reasons": sweep.reasons,
-        "frames": sweep.frames,
-        "grid": sweep.grid,
-        "key_views": msgspec.to_builtins(sweep.key_views),
-        "decisions": msgspec.to_builtins(decisions),
-    }
+    def _face(self, specimen: SpecimenRecord, face: str) -> dict[str, Any]:
+        """What the algorithm and readers say of a face, beside which somebody interprets it."""
+        sweep = specimen.newest_sweep(face)
+        if sweep is None:
+            return {"face": face, "sweep": None}
+        decisions = [one for one in specimen.decisions if (one.session, one.sweep, one.face) == sweep.key]
+        return {
+            "face": face,
+            "sweep": sweep.sweep,
+            "bscans": self._bscans.get(sweep.key) if self._bscans is not None else sweep.sweep,
+            "session": sweep.session,
+            "verdict": sweep.verdict,
+            "provisional": sweep.provisional,
+            "coverage": sweep.coverage,
+            "visualised_depth_mm": sweep.visualised_depth_mm,
+            "distance_mm": sweep.distance_mm,
+            "reasons": sweep.reasons,
+            "frames": sweep.frames,
+            "grid": sweep.grid,
+            "key_views": msgspec.to_builtins(sweep.key_views),
+            "decisions": msgspec.to_builtins(decisions),
+        }
 
 
 def _specimen(case: CaseSnapshot, specimen_id: str) -> SpecimenRecord:

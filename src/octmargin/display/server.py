@@ -83,6 +83,22 @@ async def serving_display(
         yield Served(_url(section, port), section.url or _url(section, port, from_afar=True))
 
 
+@contextlib.asynccontextmanager
+async def serving_review(
+    section: DisplaySection, site: Site, bscans: BscanStore, reports: ReportDesk
+) -> AsyncIterator[str]:
+    """Serve the reports' page alone, without a console and without a broker, while entered; gives the address.
+
+    ConfigError where the address cannot be listened on.
+    """
+    pictures = BscanPictures()
+    routes = [*bscan_routes(bscans, pictures), *report_routes(reports)]
+    app = make_app(Parts(site, Assets.shipped(), None, None, routes), section)
+    with contextlib.closing(pictures):
+        async with listening(section, app, lambda _: None) as port:
+            yield _url(section, port)
+
+
 def _own_routes(results: OwnResults, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
     pictures, photos = BscanPictures(), Photos()
     stack.callback(pictures.close)

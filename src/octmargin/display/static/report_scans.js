@@ -2,6 +2,7 @@
 
 import { el, setText, show } from "./dom.js";
 
+const AGAIN_MS = 3000;
 const MM = (value) => (value === null || value === undefined ? "–" : `${value.toFixed(2)} mm`);
 
 export class ScanViewer {
@@ -15,7 +16,7 @@ export class ScanViewer {
     this.place = el("span", { role: "status" });
     this.picture = el("img", { class: "scan-picture", alt: "" });
     this.picture.addEventListener("error", () => this.#missing());
-    this.picture.addEventListener("load", () => show(this.picture, true));
+    this.picture.addEventListener("load", () => this.#there());
     this.missing = el("p", { class: "scan-said" });
     this.synthetic = el("p", { class: "scan-synthetic", text: "SYNTHETIC spectra: computed, not measured" });
     this.views = el("div", { class: "form-buttons" });
@@ -65,13 +66,21 @@ export class ScanViewer {
     const face = this.#face;
     const frame = Number(this.slider.value);
     const kind = this.#synthetic ? "SYNTHETIC " : "";
+    clearTimeout(this.again);
     setText(this.place, `${frame + 1} of ${face.frames}`);
-    setText(this.missing, "");
     this.picture.alt = `${kind}B-scan ${frame + 1} of ${face.face}`;
-    this.picture.src = `/api/bscans/${face.sweep}/${frame}?session=${encodeURIComponent(face.session)}`;
+    this.picture.src = `/api/bscans/${face.bscans}/${frame}?session=${encodeURIComponent(face.session)}`;
   }
 
+  #there() {
+    setText(this.missing, "");
+    show(this.picture, true);
+  }
+
+  // What is still being read comes by itself.
   #missing() {
+    clearTimeout(this.again);
+    this.again = setTimeout(() => this.#draw(), AGAIN_MS);
     show(this.picture, false);
     setText(this.missing, "This B-scan is not here: it was lost, it is still being read, or it made room for newer ones.");
   }
