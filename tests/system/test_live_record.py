@@ -10,21 +10,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import tomli_w
 from tests.system.test_commanded import FRAMES, OTTO, RITA, Theatre, in_theatre, person
+from tests.unit.case.examples import NOW, PATIENT, SURGEON
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.bus.rights import Role, Sender
-from octmargin.case.record.model import CasePhase, SpecimenRecord
+from octmargin.case.record import events
+from octmargin.case.record.model import CasePhase, FaceFinding, Interpretation, SpecimenRecord
 from octmargin.case.record.store import CaseStore
 from octmargin.case.record.verification import verify
 from octmargin.commanding import give
 from octmargin.config import Config, RecordingSection
 from octmargin.demo_processes import DaemonProcess, Simulator
 from octmargin.frames import FACES
-from octmargin.record_settings import RecordSection
+from octmargin.record_settings import RecordSection, Signer
+from octmargin.review import reviewing, specimen_to_review
 from octmargin_simulator.phantom import LayeredPhantom
 
 SUSPICIOUS = "inferior"
@@ -64,6 +68,21 @@ def in_record(record: Path) -> SpecimenRecord:
     return specimen
 
 
+def sign(record: Path) -> None:
+    """As somebody does at the command line meanwhile."""
+    findings = tuple(FaceFinding(face=face, finding="indeterminate") for face in FACES)
+    said = Interpretation(by=SURGEON, at=NOW, mode="real-time", state="final", faces=findings)
+    with CaseStore.open(record, writable=True) as store:
+        store.append(
+            CASE,
+            events.Identified(patient=PATIENT),
+            events.Indicated(indication="breast-conserving surgery"),
+            events.Interpreted(specimen_id=SPECIMEN, interpretation=said),
+            events.Signed(specimen_id=SPECIMEN, by=SURGEON),
+            actor="anna",
+        )
+
+
 async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept_before_it(
     phantom: LayeredPhantom, embedded: BrokerSettings, record: Path
 ) -> None:
@@ -93,7 +112,15 @@ async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept
             ]
             await rita.does("mark", **about, first_frame=0, last_frame=1, first_block=0, last_block=1)
             assert [(one.by, one.last_frame) for one in in_record(record).marks] == [("rita", 1)]
-            await otto.does("close")
+            sign(record)
+            about_signed = in_record(record)
+            reply = await rita.does("decide", **about, subject="face", word="disagree")
+            assert "NOT in the record, which refuses it" in reply.reason
+            assert "is signed" in reply.reason
+            await theatre.until(lambda tally: "record-refused" in tally.alarms)
+            assert in_record(record) == about_signed
+            reply = await otto.does("close")
+            assert reply.reason == f"specimen {SPECIMEN} is closed"
             await theatre.phase("closed")
             assert in_record(record).staging.is_open is False
         heard = theatre.verdicts
@@ -141,6 +168,31 @@ async def test_a_record_that_cannot_be_written_is_said_with_each_answer_and_hold
     specimen = in_record(record)
     assert len(specimen.sweeps) == len(FACES), "what waited was written when the disk was back"
     assert not any(sweep.provisional for sweep in specimen.sweeps)
+    await assert_is_interpreted_later(record)
+
+
+async def assert_is_interpreted_later(record: Path) -> None:
+    """Every B-scan comes from the recordings, and what is said then is `referred`."""
+    signer = Signer(name="Dr. Ben Okafor", role="radiologist", taxonomy="2085R0202X")
+    case, specimen = specimen_to_review(record, CASE, SPECIMEN, "ben")
+    path = f"/api/report/{CASE}/{SPECIMEN}"
+    async with (
+        reviewing(record, case, specimen, signer=signer, recordings=None, port=0) as address,
+        httpx.AsyncClient(base_url=httpx.URL(address).join("/"), trust_env=False) as browser,
+    ):
+        seen = (await browser.get(path)).json()
+        for face in seen["faces"]:
+            last = f"/api/bscans/{face['bscans']}/{face['frames'] - 1}?session={face['session']}"
+            async with asyncio.timeout(60):
+                # It is read in another thread: there is no event to await.
+                while (await browser.get(last)).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        findings = [{"face": face, "finding": "nothing_suspicious"} for face in FACES]
+        body = {"log_seq": seen["log_seq"], "state": "final", "faces": findings}
+        assert (await browser.post(f"{path}/interpretation", json=body)).json()["phase"] == "final"
+    said = in_record(record).interpretation
+    assert said is not None
+    assert (said.mode, said.by.name, said.by.role) == ("referred", "Dr. Ben Okafor", "radiologist")
 
 
 async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen(
