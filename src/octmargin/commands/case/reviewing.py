@@ -34,9 +34,9 @@ def review(
     """Serve the report with all B-scans on this machine, for a referred interpretation, until Ctrl-C."""
     if recordings is not None and not recordings.is_dir():
         raise InputError(f"--recordings {recordings}: is no folder; name the one in which they lie")
-    configure_logging(level="info", as_json=False)
     signer = Signer(name=by.strip(), role=role.value, taxonomy=taxonomy.strip()) if by.strip() else None
     case, specimen = specimen_to_review(record, case_id, specimen_id, user())
+    configure_logging(level="info", as_json=False)
 
     async def serve() -> None:
         stop = asyncio.Event()
