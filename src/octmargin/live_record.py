@@ -108,7 +108,12 @@ class LiveRecord:
         def make(case: CaseSnapshot | None) -> list[CaseBody]:
             return list(staged(case, stage, self._console, by, at))
 
-        return self._told(self._writer.note_made(stage.case_id, make, by), partial(_contradiction, stage))
+        def remark(case: CaseSnapshot) -> str:
+            # What was refused was of another specimen.
+            self._on_recovered(REFUSED_BY_RECORD)
+            return _contradiction(stage, case)
+
+        return self._told(self._writer.note_made(stage.case_id, make, by), remark)
 
     def closed(self, stage: Stage, by: str) -> asyncio.Future[str]:
         """It is over."""

@@ -18,9 +18,18 @@ from tests.system.test_commanded import FRAMES, OTTO, RITA, Theatre, in_theatre,
 from tests.unit.case.examples import NOW, PATIENT, SURGEON
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
+from octmargin.bus.connection import Connector
 from octmargin.bus.rights import Role, Sender
 from octmargin.case.record import events
-from octmargin.case.record.model import CasePhase, FaceFinding, Interpretation, SpecimenRecord
+from octmargin.case.record.model import (
+    CasePhase,
+    FaceFinding,
+    Interpretation,
+    Order,
+    PatientIdentity,
+    PersonName,
+    SpecimenRecord,
+)
 from octmargin.case.record.store import CaseStore
 from octmargin.case.record.verification import verify
 from octmargin.commanding import give
@@ -68,6 +77,22 @@ def in_record(record: Path) -> SpecimenRecord:
     return specimen
 
 
+@asynccontextmanager
+async def everything_on(broker: BrokerSettings) -> AsyncIterator[list[bytes]]:
+    """Every topic and payload that passes the broker while entered."""
+    said: list[bytes] = []
+
+    async def listen() -> None:
+        async for message in client.messages:
+            said.append(str(message.topic).encode() + b" " + bytes(message.payload))  # noqa: PERF401 - as it comes
+
+    async with Connector(broker).client(None) as client:
+        await client.subscribe("#", qos=1)
+        task = asyncio.create_task(listen())
+        yield said
+        task.cancel()
+
+
 def sign(record: Path) -> None:
     """As somebody does at the command line meanwhile."""
     findings = tuple(FaceFinding(face=face, finding="indeterminate") for face in FACES)
@@ -86,16 +111,30 @@ def sign(record: Path) -> None:
 async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept_before_it(
     phantom: LayeredPhantom, embedded: BrokerSettings, record: Path
 ) -> None:
+    with CaseStore.open(record, writable=True) as store:
+        patient = PatientIdentity(name=PersonName(family="Sentinelsson"), patient_id="PID-4711")
+        order = Order(accession="ACC-0815", laterality="right", procedure="Sentinel procedure")
+        store.append(
+            CASE,
+            events.Opened(),
+            events.Identified(patient=patient),
+            events.Ordered(order=order),
+            actor="anna",
+        )
     async with in_theatre(phantom, embedded) as theatre:
         config = with_record(theatre, record, line_rate_hz=1600.0)
         async with (
+            everything_on(embedded) as said,
             theatre.running(config),
             person(embedded, theatre, OTTO) as otto,
             person(embedded, theatre, RITA) as rita,
         ):
             reply = await otto.does("register", kind="lumpectomy", laterality="left", specimen_id=SPECIMEN)
-            assert reply.reason == f"specimen {SPECIMEN} is on the stage"
+            contradicted = f"specimen {SPECIMEN} is on the stage; the record has a contradiction"
+            assert reply.reason.startswith(contradicted), "the order says right"
             assert in_record(record).laterality == "left"
+            with CaseStore.open(record, writable=True) as store:
+                store.append(CASE, events.Ordered(order=Order(laterality="left")), actor="anna")
             await theatre.phase("idle")
             await otto.does("start", all=True)
             await theatre.until(
@@ -126,6 +165,9 @@ async def test_the_record_holds_what_a_subscriber_heard_and_each_answer_was_kept
         heard = theatre.verdicts
         finals = {message.sweep: message for message in heard if not message.provisional}
         description = theatre.tally.description
+    assert len(said) > 100
+    for word in (b"Sentinel", b"PID-4711", b"ACC-0815", str(record).encode()):
+        assert not any(word in message for message in said), "it stays in the record"
     specimen = in_record(record)
     assert [sweep.sweep for sweep in specimen.sweeps] == sorted(finals) == list(range(1, 8))
     for sweep in specimen.sweeps:
