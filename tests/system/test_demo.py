@@ -26,7 +26,7 @@ from octmargin.case.record.verification import verify
 OCTMARGIN = [sys.executable, "-m", "octmargin"]
 
 
-def run_demo(folder: Path, *options: str, timeout: float = 110) -> dict[str, Any]:
+def run_demo(folder: Path, *options: str, timeout: float = 170) -> dict[str, Any]:
     path = folder / "out.json"
     done = subprocess.run(
         [*OCTMARGIN, "demo", "--headless", "--json", str(path), "--folder", str(folder / "case"), *options],
