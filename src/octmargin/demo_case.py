@@ -94,7 +94,7 @@ async def decide(settings: BrokerSettings, topics: Topics, record: Record) -> No
 def _word_on(verdict: VerdictMessage) -> dict[str, str]:
     if verdict.verdict == "suspicious":
         return {"subject": "face", "word": "agree", "note": "simulated: dense tissue up to the surface"}
-    return {"subject": "face", "word": "unsure", "note": "simulated: too little of it was seen"}
+    return {"subject": "face", "word": "unsure", "note": "simulated: not enough to say"}
 
 
 def interpret_and_sign(path: Path, specimen_id: str) -> bool:
@@ -120,7 +120,7 @@ def _interpreted(case: CaseSnapshot, specimen: SpecimenRecord) -> list[events.Ca
     said = [
         "SYNTHETIC: the interpretation of a simulated surgeon; it follows the algorithm's verdicts.",
         f"Suspicious at {', '.join(suspicious)}." if suspicious else "No face is suspicious.",
-        *([f"Not enough was seen of {', '.join(doubtful)}."] if doubtful else []),
+        *([f"Indeterminate: {', '.join(doubtful)}."] if doubtful else []),
     ]
     bodies: list[events.CaseBody] = [
         events.Described(
