@@ -18,6 +18,7 @@ from octmargin.decisions_file import DECISIONS_FAULT
 from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
+from octmargin.live_record import RECORD_FAULT, REFUSED_BY_RECORD
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
 from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder
@@ -39,6 +40,8 @@ _REMEDIES = {
     _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
     DISPLAY_FAULT: "see the log; results go on over the broker, and another display may show them",
     DECISIONS_FAULT: "make room on the disk; what readers say is said until the daemon ends",
+    RECORD_FAULT: "make room on the disk of the record; what is to be written waits, and is lost where the daemon ends",
+    REFUSED_BY_RECORD: "look at the case with `octmargin case show`; the recording has what the record refused",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
@@ -71,6 +74,8 @@ class ConditionDesk:
         self.description: Description | None = None
         self.frame_ms = math.inf
         self.recorder: Recorder | None = None
+        self.look_further: Callable[[], None] = lambda: None
+        """Called with each health: looks at what is not known here."""
         self._store_failures = 0
         self._was = Lifecycle.STARTING
         self._is_stopping = False
@@ -203,6 +208,7 @@ class ConditionDesk:
         while True:
             self._tell_of_missed_frames()
             self._tell_of_the_outbox()
+            self.look_further()
             self.say_health(desk, scanner)
             # From the event loop, where everything is supervised: a loop that stands still is found out.
             notify("WATCHDOG=1")

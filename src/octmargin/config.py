@@ -18,6 +18,7 @@ from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
 from octmargin.identifiers import IdentifierScheme, why_not_said
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
+from octmargin.record_settings import RecordSection
 from octmargin.wrong_values import explain, keys_of, unknown_key
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -168,6 +169,7 @@ class Config(_Section, JudgingSection, frozen=True):
     orientation: OrientationSection = OrientationSection()
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
+    record: RecordSection | None = None
     metrics: MetricsSection | None = None
     dicom: DicomSection | None = None
     display: DisplaySection | None = None

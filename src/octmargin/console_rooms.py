@@ -31,6 +31,7 @@ from octmargin.frames import ConsoleInfo, ScanPlan
 from octmargin.gallery import Gallery
 from octmargin.grid_check import grid_trouble
 from octmargin.interruptible import StoppedError, unless_stopped
+from octmargin.live_record import LiveRecord
 from octmargin.margin import MarginModel
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
@@ -100,15 +101,13 @@ class ConsoleRooms:
         cursor = ring.cursor("engine", holding=config.engine.threads)
         loop = asyncio.get_running_loop()
         recorder = condition.recorder = self._recorder(ring)
-        gallery = (
-            Gallery(
-                config.pictures.folder, every=config.pictures.every, axial_um=axial_um, synthetic=synthetic
-            )
-            if config.pictures
-            else None
-        )
+        gallery = self._gallery(synthetic=synthetic, axial_um=axial_um)
+        record = self._live_record(recorder)
         desk = ResultDesk(
-            publisher, synthetic=synthetic, note=recorder.note if recorder is not None else None
+            publisher,
+            synthetic=synthetic,
+            note=recorder.note if recorder is not None else None,
+            ledger=record,
         )
         scanner = FaceScanner(
             link,
@@ -175,7 +174,9 @@ class ConsoleRooms:
             if recorder is not None and config.recording is not None
             else None,
             decisions=decisions,
+            record=record,
         )
+        await self._take_up_the_case(record, case_desk, scanner, condition.description)
         scanning = self._scanning = ScanLoop(
             link,
             scanner,
@@ -184,9 +185,7 @@ class ConsoleRooms:
             self._stop,
             plan_of=partial(config.plan, capabilities=capabilities),
         )
-        engine.start()
-        if recorder is not None:
-            recorder.start()
+        _start(engine, recorder)
         try:
             async with condition.health_said(desk, scanner):
                 condition.lifecycle.started()
@@ -200,6 +199,8 @@ class ConsoleRooms:
             await _finish(engine, recorder, gallery)
             if decisions is not None:
                 await asyncio.to_thread(decisions.close)
+            if record is not None:
+                await record.close()
             # The last word on the counts comes after the last flag is acknowledged, so that it includes it.
             if publisher.connected:
                 await publisher.drain(DRAIN_S)
@@ -211,6 +212,39 @@ class ConsoleRooms:
             return None
         on_fault = partial(on_loop, asyncio.get_running_loop(), self._condition.raise_alarm, RECORDER_FAULT)
         return Recorder(ring.cursor("recorder"), on_fault=on_fault)
+
+    def _gallery(self, *, synthetic: bool, axial_um: float) -> Gallery | None:
+        pictures = self._config.pictures
+        if pictures is None:
+            return None
+        return Gallery(pictures.folder, every=pictures.every, axial_um=axial_um, synthetic=synthetic)
+
+    def _live_record(self, recorder: Recorder | None) -> LiveRecord | None:
+        config, condition = self._config, self._condition
+        if config.record is None:
+            return None
+        record = LiveRecord(
+            Path(config.record.file),
+            f"{config.site}.{config.console}",
+            session=self._publisher.session,
+            recording=lambda: recorder.path if recorder is not None else None,
+            on_fault=condition.raise_alarm,
+            on_recovered=condition.clear_alarm,
+        )
+        condition.look_further = record.look
+        return record
+
+    async def _take_up_the_case(
+        self, record: LiveRecord | None, desk: CaseDesk, scanner: FaceScanner, description: Description
+    ) -> None:
+        """Enter the specimen of the configuration; where scanning is on command, go on with that of the last run."""
+        if record is None:
+            return
+        record.describe(description)
+        if desk.case.stage.specimen is not None:
+            record.registered(desk.case.stage, "octmargin run")
+        elif (was := await record.look_back()) is not None:
+            scanner.go_on_behind(desk.go_on(was))
 
     async def _decisions_file(self, condition: ConditionDesk) -> DecisionsFile | None:
         """Where readers' decisions are kept; ConfigError where they cannot be."""
@@ -268,6 +302,12 @@ class ConsoleRooms:
         with compiling_told(log.info):
             await unless_stopped(partial(engine.warm_up, plan.alines, plan.pixel_format), self._stop)
         log.info("kernels warm", seconds=round(time.monotonic() - started_s, 2))
+
+
+def _start(engine: Engine, recorder: Recorder | None) -> None:
+    engine.start()
+    if recorder is not None:
+        recorder.start()
 
 
 def _tell_of_grid(model: MarginModel, plan: ScanPlan, axial_um: float, capabilities: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import structlog
 from octmargin.acquisition import ConsoleLink
 from octmargin.broker_words import say_broker, say_what_waits
 from octmargin.bus import Publisher, Topics, utc_now
-from octmargin.bus.commands import CommandDoor, Request
+from octmargin.bus.commands import CommandDoor, Promise, Request
 from octmargin.bus.orders import Command, Reply
 from octmargin.bus.rights import Sender
 from octmargin.case_desk import CaseDesk
@@ -30,6 +30,7 @@ from octmargin.interruptible import StandstillError, StoppedError, unless_stoppi
 from octmargin.log import on_stage
 from octmargin.metrics import MetricsPage, serving
 from octmargin.places import Places
+from octmargin.record_check import check_record
 from octmargin.signal import Calibration
 from octmargin.startup import (
     check_folder,
@@ -75,6 +76,9 @@ class Daemon:
             # A disk that stands still may come back; until then there is an alarm.
             with contextlib.suppress(StandstillError):
                 await asyncio.to_thread(check_folder, self._config.recording.folder, "recording.folder")
+        if self._config.record is not None:
+            with contextlib.suppress(StandstillError):
+                await asyncio.to_thread(check_record, self._config.record)
         with contextlib.ExitStack() as held:
             if driver_class(device.driver).exclusive:
                 held.enter_context(holding(device.driver, device.address, what))
@@ -117,7 +121,7 @@ class Daemon:
         """Once commands can be carried out."""
         return self._rooms.desk if self._rooms is not None else None
 
-    def _carry_out(self, request: Request) -> str:
+    def _carry_out(self, request: Request) -> str | Promise:
         if self._case_desk is None:
             raise OrderRefusedError("octmargin is starting; wait until it is ready")
         return self._case_desk.carry_out(request)

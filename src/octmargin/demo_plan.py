@@ -11,6 +11,8 @@ import msgspec
 
 from octmargin import demo_scene
 from octmargin.bus import BrokerSettings
+from octmargin.demo_case import CASE_ID, RECORD, RECORDINGS
+from octmargin.display import DisplaySection
 from octmargin.errors import CalibrationError, InputError
 from octmargin.frames import FACES
 from octmargin.mirrors import calibration_beside
@@ -138,12 +140,16 @@ def write_config(
             "passes": plan.passes,
             "begin": "on-command" if plan.is_on_command else "at-once",
         },
-        "case": {"case_id": "demo-1", "specimen_id": SPECIMEN_ID},
+        "case": {"case_id": CASE_ID, "specimen_id": SPECIMEN_ID, **_said_of_specimen(plan)},
+        "record": {"file": str(folder / RECORD), "signers": [VISITOR]},
         "orientation": _ORIENTATION,
         "display": {"port": display_port},
     }
     if calibration:
         config["calibration"] = calibration
+    if plan.is_on_command or plan.passes == 1:
+        # A quarter of a gigabyte a pass: what goes on until it is stopped would fill the disk.
+        config["recording"] = {"folder": str(folder / RECORDINGS)}
     if plan.source == "phantom":
         # Its layers are what rule-1 was set on; margin-1 has never seen the like.
         config["model"] = {"name": "rule-1"}
@@ -152,6 +158,29 @@ def write_config(
     path = folder / "demo.toml"
     path.write_bytes(msgspec.toml.encode(config))
     return path
+
+
+VISITOR = {
+    "name": "Visitor (of the demonstration, SYNTHETIC)",
+    "role": "surgeon",
+    "user": DisplaySection().user,
+}
+"""Who interprets and signs at the demonstration's display, where somebody does."""
+SPECIMEN = {
+    "laterality": "left",
+    "orientation": "short suture superior, long suture lateral",
+    "label": "simulated",
+}
+"""What is said of a simulated specimen, wherever it is said."""
+
+
+def kind_of(plan: DemoPlan) -> str:
+    """What kind of specimen a simulated source shows."""
+    return STAGED if plan.source == "phantom" else plan.source
+
+
+def _said_of_specimen(plan: DemoPlan) -> dict[str, str]:
+    return {"kind": kind_of(plan), **SPECIMEN} if plan.is_simulated else {}
 
 
 def file_calibration(plan: DemoPlan, folder: Path) -> dict[str, Any]:

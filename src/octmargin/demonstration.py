@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from octmargin import demo_case
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics, utc_now
 from octmargin.bus.rights import Role, Sender
 from octmargin.commanding import give
@@ -21,9 +22,11 @@ from octmargin.demo_plan import (
     CONSOLE,
     NOMINAL_AXIAL_UM,
     SITE,
+    SPECIMEN,
     SPECIMEN_ID,
     DemoPlan,
     file_calibration,
+    kind_of,
     simulate_options,
     write_config,
 )
@@ -34,12 +37,6 @@ from octmargin.summary import DemoSummary, Record, summarise
 from octmargin.watch import render
 
 _SENDER = Sender(Role.OPERATOR, "demo")
-_SPECIMEN = {
-    "kind": "lumpectomy",
-    "laterality": "left",
-    "orientation": "short suture superior, long suture lateral",
-    "label": "simulated",
-}
 REFRESH_PER_S = 5
 RELAY_INTERVAL_S = 0.2
 
@@ -55,6 +52,8 @@ class Demonstration:
         self._scanning = False
         self._port = 0
         """Of the display."""
+        self.reports: list[str] = []
+        """Files of the report that was signed at the end, a line each; nothing of a file of spectra."""
 
     async def run(self) -> DemoSummary | None:
         """Start everything, scan, stop everything; None where it was stopped before the first frame.
@@ -85,6 +84,7 @@ class Demonstration:
             stack.callback(broker.close)
             await asyncio.to_thread(broker.__enter__)
             settings = BrokerSettings(host=broker.host, port=broker.port)
+            await asyncio.to_thread(demo_case.open_case, self._folder)
             self._progress("starting the simulated console (it renders its specimen first) ...")
             simulator = await stack.enter_async_context(
                 Simulator.started(simulate_options(self._plan, self._folder))
@@ -101,10 +101,12 @@ class Demonstration:
             self._scanning = True
             if self._plan.is_on_command:
                 await self._begin(settings)
-            await self._scan(daemon, stop)
-            await daemon.stop()
+            with _in_background(demo_case.decide(settings, Topics(SITE, CONSOLE), self._record)):
+                await self._scan(daemon, stop)
+                await daemon.stop()
             await self._until_quiet(listener)
             ended = await simulator.stop()
+        await self._report()
         return summarise(
             self._record,
             simulator.ready,
@@ -122,12 +124,20 @@ class Demonstration:
 
     async def _begin(self, settings: BrokerSettings) -> None:
         """Register the specimen and have all of it scanned, by the commands that the display gives too."""
-        kind = "lumpectomy" if self._plan.source == "phantom" else self._plan.source
-        specimen = {**_SPECIMEN, "specimen_id": SPECIMEN_ID, "kind": kind}
+        specimen = {**SPECIMEN, "specimen_id": SPECIMEN_ID, "kind": kind_of(self._plan)}
         for name, arguments in (("register", specimen), ("start", {"all": True})):
             reply = await give(settings, Topics(SITE, CONSOLE), _SENDER, name, arguments)
             if reply.outcome != "done":
                 raise OctMarginError(f"the daemon refuses to {name}: {reply.reason}")
+
+    async def _report(self) -> None:
+        """What the simulated surgeon says of it, signed, as every file that a report is."""
+        if not self._plan.is_simulated:
+            return
+        record = self._folder / demo_case.RECORD
+        if await asyncio.to_thread(demo_case.interpret_and_sign, record, SPECIMEN_ID):
+            self._progress("writing the report of the simulated surgeon ...")
+            self.reports = await demo_case.write_report(self._folder)
 
     async def _scan(self, daemon: DaemonProcess, stop: asyncio.Event) -> None:
         """Watch for the given time, or until Ctrl-C."""
@@ -190,6 +200,16 @@ class Demonstration:
 
     def _progress(self, text: str) -> None:
         self._say.print(text, highlight=False)
+
+
+@contextlib.contextmanager
+def _in_background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Have it done while entered, and no longer."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @contextlib.asynccontextmanager

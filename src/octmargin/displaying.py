@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from octmargin.bscan_desk import BscanDesk
 from octmargin.bus import Topics
 from octmargin.config import Config
-from octmargin.display import BscanStore, DisplaySection, OwnResults, make_site, serving_display
+from octmargin.display import (
+    BscanStore,
+    DisplaySection,
+    OwnResults,
+    ReportDesk,
+    make_site,
+    serving_display,
+)
 
 _BYTES_PER_MB = 1_000_000
 
@@ -41,8 +48,13 @@ class OwnDisplay:
             ink=config.orientation.ink,
             sutures=config.orientation.sutures,
             opaque_identifiers=config.case.id_pattern is None,
+            has_record=config.record is not None,
         )
-        results = OwnResults(self._bscans, lambda: self._on_stage)
+        results = OwnResults(
+            self._bscans,
+            lambda: self._on_stage,
+            ReportDesk(config.record) if config.record is not None else None,
+        )
         async with serving_display(
             section, site, config.broker, results=results, on_fault=on_fault
         ) as served:

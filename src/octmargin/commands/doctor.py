@@ -24,6 +24,7 @@ from octmargin.config_check import device_findings, judging_finding, place_findi
 from octmargin.device import DRIVER_GROUP, Finding, drivers
 from octmargin.errors import ConfigError, OctMarginError
 from octmargin.live_check import live_findings
+from octmargin.record_check import record_findings
 
 _LOGIN_S = 5.0
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
@@ -53,7 +54,7 @@ def doctor(
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
     if checked is not None:
-        findings += place_findings(checked)
+        findings += [*place_findings(checked), *record_findings(checked.record)]
     _finish(findings)
 
 
