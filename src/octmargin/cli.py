@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -125,7 +124,3 @@ def run_command_line() -> None:
             f"run it again with {TRACEBACK_VARIABLE}=1 and report what it prints\n"
         )
         sys.exit(EXIT_INTERNAL)
-    finally:
-        # All that is needed is closed. To look through everything once more for what nobody refers to, as the
-        # interpreter does at its end, takes the better part of a second, for which who stops a daemon would wait.
-        gc.freeze()
