@@ -29,7 +29,8 @@ from octmargin.demo_plan import (
 )
 from octmargin.demo_processes import START_TIMEOUT_S, STOP_TIMEOUT_S, DaemonProcess, Simulator
 from octmargin.display import DisplaySection
-from octmargin.errors import BrokerError, DeviceError, OctMarginError
+from octmargin.errors import BrokerError, DeviceBusyError, DeviceError, OctMarginError
+from octmargin.holding import holding
 from octmargin.summary import DemoSummary, Record, summarise
 from octmargin.watch import render
 
@@ -92,7 +93,13 @@ class Demonstration:
             simulator = await stack.enter_async_context(
                 Simulator.started(simulate_options(self._plan, self._folder))
             )
-            self._port = await asyncio.to_thread(free_port, DisplaySection().port)
+            wanted = DisplaySection().port
+            try:
+                stack.enter_context(holding("display", f"127.0.0.1:{wanted}", "octmargin demo"))
+            except DeviceBusyError:
+                # Another demonstration has it, or is about to.
+                wanted = 0
+            self._port = await asyncio.to_thread(free_port, wanted)
             config = self._configure(simulator.ready, settings)
             listener = await stack.enter_async_context(_listening(settings, self._record))
             daemon = await stack.enter_async_context(

@@ -141,7 +141,7 @@ def test_in_a_pipe_it_has_a_line_for_what_matters_and_says_at_once_that_it_stops
                 break
         demo.send_signal(signal.SIGINT)
         output, rest = demo.communicate(timeout=60)
-    assert demo.returncode == 0, rest.decode()
+    assert demo.returncode == 0, [*said, rest.decode()]
     lines = [*said, *rest.decode().splitlines()]
     assert "stopping ..." in lines[len(said) :]
     assert said[-1].endswith("(SYNTHETIC)")
