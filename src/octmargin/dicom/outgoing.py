@@ -23,6 +23,7 @@ from typing import Any
 
 from octmargin.dicom._journal import open_journal, write_synced
 from octmargin.errors import ConfigError, InputError, QueueFullError
+from octmargin.transactions import transaction
 from octmargin.words import counted, size
 
 _FIELDS = "number, destination, action, sop_class, uid, file, bytes, state, tries, said, put_at"
@@ -128,7 +129,7 @@ class Outgoing:
                 self._make_room(destination, name, len(content))
                 write_synced(self._objects / name, content)
                 now = _now()
-                with self._transaction():
+                with transaction(self._connection):
                     # Another process may have put it meanwhile.
                     known = self._known(destination, action, uid)
                     if known is None:
@@ -224,7 +225,7 @@ class Outgoing:
         """It never will be taken. Its file stays; the end of a step whose beginning was refused is refused with it."""
         self._note(parcel, State.REFUSED, said, is_try=True)
         if parcel.action is Action.CREATE:
-            with self._lock, self._explained(), self._transaction():
+            with self._lock, self._explained(), transaction(self._connection):
                 self._connection.execute(
                     "UPDATE parcels SET state = ?, said = ?, changed_at = ? "
                     "WHERE destination = ? AND uid = ? AND action = ? AND state = ?",
@@ -241,7 +242,7 @@ class Outgoing:
 
     def retry_refused(self) -> int:
         """Try again what was refused; gives how much that is."""
-        with self._lock, self._explained(), self._transaction():
+        with self._lock, self._explained(), transaction(self._connection):
             return self._connection.execute(
                 "UPDATE parcels SET state = ?, tries = 0, changed_at = ? WHERE state = ?",
                 (State.WAITING, _now(), State.REFUSED),
@@ -292,7 +293,7 @@ class Outgoing:
         ).fetchone()
         if objects < self._most_objects and used + size_bytes <= self._most_bytes:
             return
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO counts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET count = count + 1",
                 (_TURNED_AWAY,),
@@ -326,7 +327,7 @@ class Outgoing:
         )
 
     def _note(self, parcel: Parcel, state: State, said: str, *, is_try: bool = False) -> None:
-        with self._lock, self._explained(), self._transaction():
+        with self._lock, self._explained(), transaction(self._connection):
             self._connection.execute(
                 "UPDATE parcels SET state = ?, said = ?, tries = tries + ?, changed_at = ? WHERE number = ?",
                 (state, said, int(is_try), _now(), parcel.number),
@@ -356,17 +357,6 @@ class Outgoing:
                     ).fetchone()[0]
                 ):
                     path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
