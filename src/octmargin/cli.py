@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from octmargin import __version__
 from octmargin.commands.assess import assess
@@ -86,16 +88,25 @@ app.add_typer(coding, name="coding")
 app.add_typer(case, name="case")
 
 
-def _add_installed_commands() -> None:
-    """Commands that other packages bring (the simulator): found by entry point, so nothing here imports them."""
-    for entry in entry_points(group=COMMAND_GROUP):
-        app.command(entry.name)(entry.load())
+def _add_installed_commands(words: Sequence[str]) -> None:
+    """Commands that other packages bring (the simulator): found by entry point, so nothing here imports them.
+
+    Where the words of the command line name another one they are left alone: some take seconds to load.
+    """
+    asked = next((word for word in words if not word.startswith("-")), "")
+    installed = {entry.name: entry for entry in entry_points(group=COMMAND_GROUP)}
+    if asked in installed:
+        installed = {asked: installed[asked]}
+    elif asked in get_command(app).commands:  # type: ignore[attr-defined] # it has subcommands
+        return
+    for name, entry in installed.items():
+        app.command(name)(entry.load())
 
 
 def run_command_line() -> None:
     """Run the command that was asked for; what goes wrong is one line on standard error."""
     try:
-        _add_installed_commands()
+        _add_installed_commands(sys.argv[1:])
         app()
     except OctMarginError as error:
         sys.stderr.write(f"octmargin: {error}\n")

@@ -48,7 +48,8 @@ class Demonstration:
         self._plan = plan
         self._folder = folder
         self._record = Record()
-        self._say = Console(stderr=True)
+        self._say = Console(stderr=True, soft_wrap=True)
+        self._screen = Console()
         self._scanning = False
         self._port = 0
         """Of the display."""
@@ -64,6 +65,8 @@ class Demonstration:
         working = asyncio.create_task(self._work(stop))
 
         def stop_asked() -> None:
+            if not stop.is_set():
+                self._progress("stopping ...")
             stop.set()
             if not self._scanning:
                 working.cancel()
@@ -141,7 +144,10 @@ class Demonstration:
 
     async def _scan(self, daemon: DaemonProcess, stop: asyncio.Event) -> None:
         """Watch for the given time, or until Ctrl-C."""
-        watching = None if self._plan.headless else asyncio.create_task(self._watch())
+        # What is drawn anew all the time is for a terminal; a pipe or a file gets a line for what matters.
+        is_watched = not self._plan.headless
+        watch = self._watch if self._screen.is_terminal else self._tell
+        watching = asyncio.create_task(watch()) if is_watched else None
         try:
             async with asyncio.timeout(self._plan.seconds):
                 await _first_done(stop.wait(), daemon.exited())
@@ -155,11 +161,31 @@ class Demonstration:
         daemon.raise_if_failed()
 
     async def _watch(self) -> None:
-        with Live(console=Console(), refresh_per_second=REFRESH_PER_S, screen=False) as live:
+        with Live(console=self._screen, refresh_per_second=REFRESH_PER_S, screen=False) as live:
             while True:
                 seen = render(self._record.tally, utc_now(), Topics(SITE, CONSOLE))
                 live.update(Group(seen, Text(f"the display: {self._url}", "bold")))
                 await asyncio.sleep(1 / REFRESH_PER_S)
+
+    async def _tell(self) -> None:
+        """A line for each final verdict, and for each state of the daemon."""
+        told: dict[str, str] = {}
+        while True:
+            for subject, words in self._news():
+                if told.get(subject) != words:
+                    told[subject] = words
+                    self._progress(words)
+            await asyncio.sleep(1 / REFRESH_PER_S)
+
+    def _news(self) -> Iterator[tuple[str, str]]:
+        tally = self._record.tally
+        if tally.state is not None:
+            yield "", f"the daemon is {tally.state}"
+        for face, seen in tally.faces.items():
+            verdict = seen.verdict
+            if verdict is not None and not verdict.provisional:
+                words = f"{face}, sweep {verdict.sweep}: {verdict.verdict.replace('_', ' ')}"
+                yield face, f"{words}{' (SYNTHETIC)' if verdict.synthetic else ''}"
 
     async def _until_ready(self, daemon: DaemonProcess) -> None:
         """Wait until the subscriber hears `ready`; the daemon's own words where it never will."""

@@ -97,7 +97,12 @@ async def test_a_command_is_given_in_the_name_of_the_user_of_the_broker(
         assert (code, out) == (3, "refused: superior was scanned whole; rescan it, or select another face")
         code, out, err = await call("close", "-c", config, "--user", "otto", "--role", "operator")
         assert (code, out) == (2, "")
-        assert "refuses what is said on" in err
+        assert "broker.username is north.reader.rita, and the broker lets nobody speak for" in err
+        code, out, err = await call("pause", "-c", of_user(site, "wall", tmp_path))
+        assert (code, out) == (2, "")
+        assert "viewer users give no commands, operators do" in err
+        code, out, _ = await call("close", "-c", of_user(site, "or-1", tmp_path))
+        assert (code, out) == (0, "done: specimen s-5 is closed")
 
 
 async def test_where_no_daemon_is_there_nobody_waits_for_long(

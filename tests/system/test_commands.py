@@ -383,6 +383,23 @@ def test_watch_shows_that_nobody_publishes() -> None:
     assert "nobody publishes for this console" in said
 
 
+def test_a_command_loads_nothing_of_those_that_other_packages_bring() -> None:
+    script = (
+        "import sys; from octmargin.cli import run_command_line\n"
+        "try: run_command_line()\n"
+        "finally: print('octmargin_simulator' in sys.modules)"
+    )
+    for command, loads in (("command", "False"), ("simulate", "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, command, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.split()[-1] == loads
+
+
 @pytest.mark.parametrize(
     "command",
     ["demo", "run", "watch", "devices", "calibrate", "reconstruct", "assess", "doctor", "simulate"],

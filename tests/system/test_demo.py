@@ -160,6 +160,27 @@ def test_ctrl_c_before_the_first_frame_is_a_clean_end(after: str) -> None:
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
+def test_in_a_pipe_it_has_a_line_for_what_matters_and_says_at_once_that_it_stops() -> None:
+    command = [*OCTMARGIN, "demo", "--console", "serial", "--seed", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
+        assert demo.stderr is not None
+        said = []
+        for line in demo.stderr:
+            said.append(line.decode().rstrip("\n"))
+            if said[-1].startswith("superior, sweep 1: "):
+                break
+        demo.send_signal(signal.SIGINT)
+        output, rest = demo.communicate(timeout=60)
+    assert demo.returncode == 0, rest.decode()
+    lines = [*said, *rest.decode().splitlines()]
+    assert "stopping ..." in lines[len(said) :]
+    assert said[-1].endswith("(SYNTHETIC)")
+    assert "the daemon is ready" in lines
+    assert len(set(lines)) == len(lines), "nothing is said twice"
+    for told in ("\n".join(lines), output.decode()):
+        assert not set("\r\x1b\x08") & set(told)
+
+
 class Terminal:
     """A program in a terminal, as a person sees it."""
 

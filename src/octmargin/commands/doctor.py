@@ -95,10 +95,11 @@ def _installation() -> Iterator[Finding]:
         )
     else:
         yield Finding("processor", "ok", f"{cores} cores")
-    cache = os.environ.get("NUMBA_CACHE_DIR")
-    if cache and not os.access(cache if Path(cache).exists() else Path(cache).parent, os.W_OK):
-        remedy = "unset NUMBA_CACHE_DIR or name a folder that is: every start compiles the kernels anew"
-        yield Finding("kernel cache", "note", f"{cache} is not writable", remedy)
+    if unusable := kernel_cache.passed_over():
+        remedy = f"unset {kernel_cache.VARIABLE}, or name a folder that can be; meanwhile another one is used"
+        yield Finding(
+            "kernel cache", "note", f"{kernel_cache.VARIABLE} is {unusable}, which cannot be written", remedy
+        )
     yield _kernel_cache()
 
 
