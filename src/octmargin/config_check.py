@@ -89,31 +89,26 @@ def _grid(config: Config, capabilities: dict[str, Any], axial_um: float) -> list
 
 
 def place_findings(config: Config) -> Iterator[Finding]:
-    """Of pictures, recordings and outbox, where they are configured: can they be written, and is there space."""
-    for what, section in (("pictures", config.pictures), ("recording", config.recording)):
-        if section is None:
+    """Of what is written beside results, where it is configured: can it be written, and is there space."""
+    decisions, display = config.case.decisions_file, config.display
+    places = (
+        ("pictures", "pictures.folder", config.pictures and config.pictures.folder, None),
+        ("recording", "recording.folder", config.recording and config.recording.folder, None),
+        ("decisions", "case.decisions_file", decisions and str(Path(decisions).absolute().parent), decisions),
+        ("photos", "display.photo_folder", display and display.photo_folder, None),
+    )
+    for what, key, folder, file in places:
+        if not folder:
             continue
-        path = Path(section.folder).absolute()
+        path = Path(file or folder).absolute()
         try:
-            check_folder(section.folder, f"{what}.folder")
+            check_folder(folder, key)
         except ConfigError as error:
             yield Finding(what, "problem", str(error))
         except StandstillError:
             yield Finding(what, "problem", f"{path}: the disk stands still", "mend it, or name another")
         else:
             yield space_finding(what, path)
-    if config.case.decisions_file:
-        path = Path(config.case.decisions_file).absolute()
-        try:
-            check_folder(str(path.parent), "case.decisions_file")
-        except ConfigError as error:
-            yield Finding("decisions", "problem", str(error))
-        except StandstillError:
-            yield Finding(
-                "decisions", "problem", f"{path}: the disk stands still", "mend it, or name another"
-            )
-        else:
-            yield space_finding("decisions", path)
     if config.broker.outbox_file:
         outbox = Path(config.broker.outbox_file)
         of_outbox = list(outbox_findings(outbox, Topics(config.site, config.console).base))

@@ -24,6 +24,7 @@ class Places:
             "record.file": config.record.file if config.record else None,
             "record.coding_site": config.record.coding_site if config.record else None,
             "pictures.folder": config.pictures.folder if config.pictures else None,
+            "display.photo_folder": config.display.photo_folder if config.display else None,
         }
         forms = {
             form: f"[{key}]"

@@ -192,10 +192,12 @@ def test_a_scan_that_the_console_cannot_do(
         console.close()
 
 
-@pytest.mark.parametrize("section", ["recording", "pictures"])
+@pytest.mark.parametrize(
+    ("section", "key"), [("recording", "folder"), ("pictures", "folder"), ("display", "photo_folder")]
+)
 @pytest.mark.parametrize("folder", ["/proc/rec", "{file}", "{file}/below", "{link}"])
 def test_a_folder_for_recordings_or_pictures_that_cannot_be_written(
-    tmp_path: Path, section: str, folder: str
+    tmp_path: Path, section: str, key: str, folder: str
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -205,10 +207,10 @@ def test_a_folder_for_recordings_or_pictures_that_cannot_be_written(
         broker_port=free_port(),
         driver="replay",
         address=f"{tmp_path}/never-opened.npy?synthetic=no",
-        extra=f'[{section}]\nfolder = "{folder}"\n',
+        extra=f'[{section}]\n{key} = "{folder}"\n',
     )
     said = complaint_of("run", "-c", path)
-    assert f"{section}.folder: {folder} is no folder that can be written" in said
+    assert f"{section}.{key}: {folder} is no folder that can be written" in said
     assert "name another one" in said
 
 

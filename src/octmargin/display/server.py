@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.routing import BaseRoute
 
@@ -16,8 +17,9 @@ from octmargin.display.bscan_pictures import BscanPictures
 from octmargin.display.bscan_routes import bscan_routes
 from octmargin.display.bscan_store import BscanStore
 from octmargin.display.listening import listening
+from octmargin.display.photo import Specimen
 from octmargin.display.photo_routes import photo_routes
-from octmargin.display.photos import Photos, Specimen
+from octmargin.display.photos import Photos
 from octmargin.display.pipe import Pipe
 from octmargin.display.proof import Prover
 from octmargin.display.report_desk import ReportDesk
@@ -70,7 +72,7 @@ async def serving_display(
         sessions = Sessions(Prover(broker, section.broker_websocket), site.site)
     async with contextlib.AsyncExitStack() as stack:
         if results is not None:
-            of_results = _own_routes(results, stack)
+            of_results = _own_routes(results, section.photo_folder, stack)
         else:
             upstream = Upstream(
                 section, broker, Topics(site.site, site.console), passes_users=sessions is not None
@@ -99,8 +101,8 @@ async def serving_review(
             yield _url(section, port)
 
 
-def _own_routes(results: OwnResults, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
-    pictures, photos = BscanPictures(), Photos()
+def _own_routes(results: OwnResults, photo_folder: str, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
+    pictures, photos = BscanPictures(), Photos(Path(photo_folder) if photo_folder else None)
     stack.callback(pictures.close)
     stack.callback(photos.close)
     routes = [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]

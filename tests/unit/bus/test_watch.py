@@ -69,7 +69,7 @@ def test_a_verdict_is_shown_with_coverage_depth_and_counts() -> None:
 
 
 def test_it_says_why_a_face_is_indeterminate() -> None:
-    reasons = ["coverage 0.12 is below 0.95 (230 unfamiliar to the model)", "no block is usable"]
+    reasons = ["coverage 12.5% is below 95% (230 unfamiliar to the model)", "no block is usable"]
     unseen = verdict(word="indeterminate", reasons=reasons)
     why = f"superior is indeterminate: {reasons[0]}; {reasons[1]}"
     assert why in text_of(listening(heard(VerdictReceived, unseen)))
