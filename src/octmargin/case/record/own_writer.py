@@ -60,6 +60,8 @@ class CaseWriter:
         self._waiting: deque[_Note] = deque()
         self._retry_is_due = False
         self._trouble = ""
+        self._known: CaseSnapshot | None = None
+        """The case that was written last: one that is scanned for hours has many events."""
         self.written = 0
         """Events that are on the disk."""
         self.refused = 0
@@ -137,7 +139,10 @@ class CaseWriter:
         refusal: OctMarginError | None = None
         case: CaseSnapshot | None = None
         try:
-            case = store.append_made(note.case_id, note.make, actor=note.actor, at=note.at)
+            known = self._known if self._known is not None and self._known.case_id == note.case_id else None
+            case = self._known = store.append_made(
+                note.case_id, note.make, actor=note.actor, at=note.at, known=known
+            )
         except CaseRefusedError as error:
             self.refused += 1
             self.last_refusal, refusal = str(error), error

@@ -103,10 +103,15 @@ class CaseStore:
         *,
         actor: str,
         at: datetime | None = None,
+        known: CaseSnapshot | None = None,
     ) -> CaseSnapshot:
-        """As `append`, of what `make` gives for the case as it is by then, None where there is none; may be nothing."""
+        """As `append`, of what `make` gives for the case as it is by then, None where there is none; may be nothing.
+
+        `known` is the case as it was before: where nothing was added to it since, its events are not read again.
+        """
         with self._writing():
-            case = fold(self.events(case_id))
+            is_known = known is not None and known.log_seq == self._newest_of(case_id)
+            case = known if is_known else fold(self.events(case_id))
             if case is None and self._has(case_id):
                 raise CaseRefusedError(f"case {case_id}: was erased; open another one")
             return self._append(case, case_id, make(case), actor, at or datetime.now(UTC))
@@ -246,6 +251,13 @@ class CaseStore:
                 event.hash,
             ),
         )
+
+    def _newest_of(self, case_id: str) -> int | None:
+        """Number of the newest event of a case; None where it has none."""
+        (newest,) = self._connection.execute(
+            "SELECT max(seq) FROM events WHERE case_id = ?", (case_id,)
+        ).fetchone()
+        return None if newest is None else int(newest)
 
     def _has(self, case_id: str) -> bool:
         with explained(self.path):
