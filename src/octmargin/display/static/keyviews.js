@@ -57,7 +57,7 @@ export class KeyViewsView {
   }
 
   #make(key, view, face) {
-    const canvas = el("canvas", { class: "thumb", width: THUMB.width, height: THUMB.height, "aria-hidden": "true" });
+    const canvas = el("canvas", { class: "thumb", width: THUMB.width, height: THUMB.height, "aria-hidden": "true", data: { missing: "" } });
     const number = el("span", { class: "keyview-number" });
     const text = el("span", { class: "keyview-text" });
     const reader = el("span", { class: "keyview-reader" });
