@@ -27,7 +27,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.conftest import needs_program
-from tests.unit.bus.conftest import free_port
+from tests.ports import free_port
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics
 from octmargin.bus.events import Event

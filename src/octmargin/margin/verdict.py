@@ -200,6 +200,8 @@ def _shortfalls(
             f"coverage {percent(coverage)} is below {100 * policy.min_coverage:g}%"
             + (f" ({causes})" if causes else "")
         )
+        if sweep_map.why_unfamiliar:
+            shortfalls.append(sweep_map.why_unfamiliar)
     if np.isnan(depth_mm):
         shortfalls.append("no block is usable")
     elif depth_mm < policy.min_visualised_depth_mm:

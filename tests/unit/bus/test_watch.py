@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from rich.console import Console
+from tests.ports import free_port
 
 from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.events import (
@@ -27,7 +28,6 @@ from octmargin.bus.topics import Topics
 from octmargin.errors import BrokerError
 from octmargin.watch import draw_map, render, watch
 
-from .conftest import free_port
 from .examples import alarm, description, face_map, flag, health, verdict
 from .test_tally import at, heard, listening, noon
 

@@ -19,6 +19,7 @@ import { Marking } from "./marking.js";
 import { Metrics } from "./metrics.js";
 import { MqttLink } from "./mqtt_link.js";
 import { PhotoView } from "./photo.js";
+import { ReportLink } from "./report_link.js";
 import { ScrubberView } from "./scrubber.js";
 import { HeaderView, StatusView, TrustStrip } from "./status.js";
 import { SoundView } from "./sound_view.js";
@@ -82,6 +83,7 @@ class Page {
       new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
       new SoundView(byId("sound"), store),
+      new ReportLink(byId("report"), store),
       this.controls,
       this.asking,
     ];
