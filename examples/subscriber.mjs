@@ -29,7 +29,7 @@ export function follow(url, base, options, tell) {
     if (performance.now() - heardAt > 5000) return tell(["nothing is known: the daemon is silent"]);
     const isCurrent = (v) => $state === "ready" && stage && health.session === stage.session &&
       ["session", "case_id", "specimen_id"].every((key) => v[key] === stage[key]) && Date.now() < Date.parse(v.valid_until);
-    const words = (v) => `${v.verdict}, ${Math.round(100 * v.coverage)}% seen, ${v.visualised_depth_mm} mm deep`;
+    const words = (v) => `${v.verdict}, coverage ${Math.floor(100 * v.coverage)}%, ${v.visualised_depth_mm} mm deep`;
     const lines = Object.entries(others).filter(([, v]) => v.schema).map(([part, v]) =>
       `${part}: ${isCurrent(v) ? words(v) : "not to be relied on"}${v.synthetic ? " (SYNTHETIC)" : ""}`);
     tell(lines.length ? lines : ["no face has a verdict"]);

@@ -36,7 +36,7 @@ EXAMPLES = ROOT / "examples"
 MQTT_JS = ROOT / "src" / "octmargin" / "display" / "static" / "vendor" / "mqtt.js"
 TOPICS = Topics("north", "or-1")
 VIEWER = USERS["wall"]
-GOOD = r"verdict/superior: suspicious, 50% seen, 1.08 mm deep \(SYNTHETIC\)"
+GOOD = r"verdict/superior: suspicious, coverage 50%, 1.08 mm deep \(SYNTHETIC\)"
 STALE = r"verdict/superior: not to be relied on"
 
 
