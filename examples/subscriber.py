@@ -26,7 +26,9 @@ def lines_of(said):
         if topic.startswith("verdict/") and v:
             is_current = all(v[key] == case.get(key) for key in ("session", "case_id", "specimen_id"))
             good = is_live and is_current and datetime.now(UTC) < datetime.fromisoformat(v["valid_until"])
-            words = f"{v['verdict']}, coverage {int(100 * v['coverage'])}%, {v['visualised_depth_mm']} mm deep"
+            words = (
+                f"{v['verdict']}, coverage {int(100 * v['coverage'])}%, {v['visualised_depth_mm']} mm deep"
+            )
             yield f"{topic}: {words if good else 'not to be relied on'}{' (SYNTHETIC)' * v['synthetic']}"
 
 
