@@ -47,7 +47,7 @@ class TrainedModel:
         self.identity = ModelIdentity(model.name, model.version, model.fingerprint(), model.card.seen_seeds())
         shares = model.operating_point
         self.operating_point = OperatingPoint(
-            shares.suspicious_at, shares.doubtful_at, shares.min_cluster_blocks
+            shares.suspicious_at, shares.doubtful_at, shares.min_cluster_blocks, shares.doubtful_alone_at
         )
         self._network, self._gather_network = Network(model), GatherNetwork(model)
         self._cells = np.empty((0, cells_of.ROWS), np.float32)
