@@ -5,9 +5,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A folder per state of the sources: numba does not see that what a cached kernel calls in another file has changed.
-SOURCES_STATE := $(shell find src simulator -name '*.py' | LC_ALL=C sort | xargs cat | cksum | cut -d ' ' -f 1)
-export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(SOURCES_STATE)
 
 .PHONY: model demo test lint types imports wheel check lock clean
 
@@ -52,4 +49,5 @@ lock:
 	bash scripts/lock.sh
 
 clean:
+	find src drivers simulator -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

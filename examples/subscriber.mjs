@@ -1,9 +1,10 @@
-// Says every second what a console found, face by face, or why nothing of it may be relied on. Research use only.
+// Says what a console found, face by face, or why nothing of it may be relied on. Research use only.
 //
 //   npm install mqtt
 //   NODE_EXTRA_CA_CERTS=ca.pem node subscriber.mjs wss://broker.example:9001 north or-1 USER PASSWORD
 //
-// `follow` is the subscriber; in a browser subscriber.html calls it. Which rules it keeps, and why: docs/messages.md.
+// `follow` is the subscriber, and looks every second; in a browser subscriber.html calls it. Which rules it keeps, and
+// why: docs/messages.md. Below it is the program for Node, which prints what has changed.
 import mqtt from "mqtt";
 
 export function follow(url, base, options, tell) {
@@ -29,8 +30,9 @@ export function follow(url, base, options, tell) {
     const isCurrent = (v) => $state === "ready" && stage && health.session === stage.session &&
       ["session", "case_id", "specimen_id"].every((key) => v[key] === stage[key]) && Date.now() < Date.parse(v.valid_until);
     const words = (v) => `${v.verdict}, ${Math.round(100 * v.coverage)}% seen, ${v.visualised_depth_mm} mm deep`;
-    tell(Object.entries(others).filter(([, v]) => v.schema).map(([part, v]) =>
-      `${part}: ${isCurrent(v) ? words(v) : "not to be relied on"}${v.synthetic ? " (SYNTHETIC)" : ""}`));
+    const lines = Object.entries(others).filter(([, v]) => v.schema).map(([part, v]) =>
+      `${part}: ${isCurrent(v) ? words(v) : "not to be relied on"}${v.synthetic ? " (SYNTHETIC)" : ""}`);
+    tell(lines.length ? lines : ["no face has a verdict"]);
   }, 1000);
 }
 
@@ -43,5 +45,24 @@ function read(text) {
   }
 }
 
-const [url, site, room, username, password] = globalThis.process?.argv?.slice(2) ?? [];
-if (url) follow(url, `octmargin/1/${site}/${room}/`, { username, password }, (lines) => lines.forEach((line) => console.log(line)));
+function main(url, site, room, username, password) {
+  let told = "";
+  follow(url, `octmargin/1/${site}/${room}/`, { username, password }, (lines) => {
+    const text = lines.join("\n");
+    if (text !== told) console.log(text);
+    told = text;
+  });
+}
+
+const { process } = globalThis;
+if (process?.argv?.[1]?.endsWith("subscriber.mjs")) {
+  const words = process.argv.slice(2);
+  try {
+    if (words.length !== 3 && words.length !== 5) throw new Error("usage: node subscriber.mjs URL SITE CONSOLE [USER PASSWORD]");
+    if (!/^wss?:\/\/[^/]/.test(words[0])) throw new Error(`${words[0]}: give the broker's WebSocket listener, such as wss://broker.example:9001`);
+    main(...words);
+  } catch (error) {
+    console.error(error.message);
+    process.exit(2);
+  }
+}

@@ -3,11 +3,12 @@
     python subscriber.py broker.toml north or-1
 
 broker.toml is what `octmargin broker init` wrote for a viewer, or any file with a [broker] table. Needs aiomqtt 2.
-`show` and `listen` are the subscriber, some twenty lines; the rest connects it. Which rules it keeps, and why:
-docs/messages.md.
+It prints what has changed. `lines_of` and `listen` are the subscriber, some twenty lines; the rest connects it. Which
+rules it keeps, and why: docs/messages.md.
 """
 
 import asyncio
+import contextlib
 import json
 import ssl
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 import aiomqtt
 
 
-def show(said):
+def lines_of(said):
     case = said.get("case", {})
     is_live = said.get("$state") == "ready" and case.get("session") == said.get("health", {}).get("session")
     for topic, v in said.items():
@@ -26,10 +27,7 @@ def show(said):
             is_current = all(v[key] == case.get(key) for key in ("session", "case_id", "specimen_id"))
             good = is_live and is_current and datetime.now(UTC) < datetime.fromisoformat(v["valid_until"])
             words = f"{v['verdict']}, {v['coverage']:.0%} seen, {v['visualised_depth_mm']} mm deep"
-            print(
-                f"{topic}: {words if good else 'not to be relied on'}{' (SYNTHETIC)' * v['synthetic']}",
-                flush=True,
-            )
+            yield f"{topic}: {words if good else 'not to be relied on'}{' (SYNTHETIC)' * v['synthetic']}"
 
 
 async def listen(client, base):
@@ -43,7 +41,17 @@ async def listen(client, base):
                 raise ValueError(f"{topic} has schema {content['schema']}, and this program knows 1")
             if topic == "health" and not message.retain:  # what a broker remembers is no sign of life
                 silence.reschedule(asyncio.get_running_loop().time() + 5)
-            show(said)
+            if "health" in said:  # until the daemon is heard nothing is known
+                tell(list(lines_of(said)) or ["no face has a verdict"])
+
+
+told = []
+
+
+def tell(lines):
+    if lines != told:
+        told[:] = lines
+        print("\n".join(lines), flush=True)
 
 
 def connection(host="127.0.0.1", port=1883, username=None, password_file=None, tls=None, **_):
@@ -58,14 +66,23 @@ def connection(host="127.0.0.1", port=1883, username=None, password_file=None, t
 
 
 async def main(file, site, console):
-    broker = tomllib.loads(Path(file).read_text())["broker"]
+    try:
+        broker = tomllib.loads(Path(file).read_text())["broker"]
+        connection(**broker)  # reads the files that it names
+    except KeyError:
+        sys.exit(f"{file}: has no [broker] table; take the broker.toml of a client")
+    except (OSError, ValueError, TypeError) as error:
+        sys.exit(f"{file}: it, or a file that it names, cannot be used: {error}")
     while True:
         try:
             await listen(connection(**broker), f"octmargin/1/{site}/{console}/")
         except (aiomqtt.MqttError, TimeoutError, ValueError, KeyError) as error:
-            print("nothing is known:", str(error) or "the daemon is silent", flush=True)
+            tell([f"nothing is known: {str(error) or 'the daemon is silent'}"])
             await asyncio.sleep(1)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if len(sys.argv) != 4:
+        sys.exit("usage: python subscriber.py broker.toml SITE CONSOLE")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

@@ -1,5 +1,6 @@
 """The entry point of `octmargin` and `python -m octmargin`; light, so that Ctrl-C is heard from the beginning."""
 
+import gc
 import sys
 
 EXIT_INTERRUPTED = 130
@@ -13,6 +14,10 @@ def main() -> None:
         run_command_line()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        # All that is needed is closed. To look through everything once more for what nobody refers to, as the
+        # interpreter does at its end, takes the better part of a second, for which who stops a daemon would wait.
+        gc.freeze()
 
 
 if __name__ == "__main__":

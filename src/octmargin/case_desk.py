@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
 
 from octmargin.acquisition import CONSOLE_ALARM
-from octmargin.bus import CaseMessage, DecisionMessage, Publisher, utc_from_ns
-from octmargin.bus.commands import Request
+from octmargin.bus import CaseMessage, DecisionMessage, Publisher, Specimen, utc_from_ns
+from octmargin.bus.commands import Promise, Request
 from octmargin.bus.decisions import Decision, Mark
 from octmargin.bus.orders import (
     Acknowledge,
@@ -28,13 +29,16 @@ from octmargin.bus.orders import (
     Stop,
 )
 from octmargin.bus.rights import Role, Sender
+from octmargin.case.record.model import SpecimenRecord
 from octmargin.case_recordings import CaseRecordings
 from octmargin.condition import ConditionDesk
 from octmargin.config import OrientationSection
 from octmargin.decisions_file import DecisionsFile, KeptReading
 from octmargin.errors import OrderRefusedError
 from octmargin.lifecycle import Lifecycle
+from octmargin.live_record import LiveRecord, OnStage
 from octmargin.log import on_stage
+from octmargin.record_entries import map_again, said_again, swept_of, verdict_again
 from octmargin.stage import CaseSession, Stage
 
 PEDAL = Sender(Role.OPERATOR, "pedal")
@@ -60,6 +64,7 @@ class CaseDesk:
         on_stage: Callable[[str, str], None],
         recordings: CaseRecordings | None,
         decisions: DecisionsFile | None,
+        record: LiveRecord | None = None,
     ) -> None:
         self._publisher = publisher
         self._condition = condition
@@ -69,6 +74,9 @@ class CaseDesk:
         self._said: Stage | None = None
         self.recordings = recordings
         self._decisions = decisions
+        self._record = record
+        self._resumed: SpecimenRecord | None = None
+        """Of an earlier run, where the record had it on the stage."""
         self.on_change: Callable[[], None] = lambda: None
         self.case = case
         case.on_change = self._changed
@@ -76,8 +84,37 @@ class CaseDesk:
 
     # -- orders -----------------------------------------------------------------------------------------
 
-    def carry_out(self, request: Request) -> str:
-        """Do what is asked for; gives what was done, `OrderRefusedError` where it cannot be."""
+    def go_on(self, was: OnStage) -> int:
+        """Go on with what an earlier run left on the stage; gives the number of its newest sweep."""
+        specimen, stage = was.specimen, self.case.stage
+        if specimen is None or specimen.staging is None or self._record is None:
+            if not stage.specimen_id:
+                self.case.go_on(Stage(was.case_id), ())
+            return 0
+        staging = specimen.staging
+        what = Specimen(
+            kind=specimen.kind,
+            laterality=staging.laterality,
+            orientation=staging.orientation,
+            label=staging.label,
+        )
+        sweeps = [one for one in specimen.sweeps if one.grid and not one.provisional]
+        self._resumed = specimen
+        self._record.goes_on(specimen)
+        self.case.go_on(Stage(was.case_id, specimen.specimen_id, what, staging.faces), map(swept_of, sweeps))
+        about = {"case_id": was.case_id, "specimen_id": specimen.specimen_id}
+        newest = {sweep.face: sweep for sweep in sweeps}
+        for sweep in newest.values():
+            self._publisher.publish_map(map_again(sweep, **about))
+            self._publisher.publish_verdict(verdict_again(sweep, **about))
+        log.info("the record had a specimen on the stage; it goes on", **about, faces=sorted(newest))
+        return max((one.sweep for one in specimen.sweeps), default=0)
+
+    def carry_out(self, request: Request) -> str | Promise:
+        """Do what is asked for; gives what was done, `OrderRefusedError` where it cannot be.
+
+        What the record is to keep is a promise until it is on its disk.
+        """
         self._must_not_end()
         self._must_be_meant_for_this(request.command)
         return self._carry_out(request)
@@ -123,11 +160,14 @@ class CaseDesk:
             here = f"specimen {stage.specimen_id} of {stage.case_id}" if stage.specimen_id else "no specimen"
             raise OrderRefusedError(f"{here} is on the stage, and it is meant for another; look again")
 
-    def _carry_out(self, request: Request) -> str:
+    def _carry_out(self, request: Request) -> str | Promise:
         case, order = self.case, request.order
         match order:
             case Register():
-                return f"specimen {case.register(order)} is on the stage"
+                done = f"specimen {case.register(order)} is on the stage"
+                return self._promised(
+                    done, lambda record, by: record.registered(case.stage, by), request.sender
+                )
             case Select():
                 case.select(order.face)
                 return f"{order.face} is selected"
@@ -138,9 +178,20 @@ class CaseDesk:
                 return self._read(order, request.sender)
             case Close():
                 case.close()
-                return f"specimen {case.stage.specimen_id} is closed"
+                done = f"specimen {case.stage.specimen_id} is closed"
+                return self._promised(done, lambda record, by: record.closed(case.stage, by), request.sender)
             case _:
                 return self._scan(order)
+
+    def _promised(
+        self,
+        done: str,
+        keep: Callable[[LiveRecord, str], asyncio.Future[str]],
+        sender: Sender,
+    ) -> str | Promise:
+        if self._record is None:
+            return done
+        return Promise(done, keep(self._record, f"{sender.role.value}/{sender.user}"))
 
     def _scan(self, order: Start | Pause | Resume | Stop | Rescan) -> str:
         if (
@@ -165,7 +216,7 @@ class CaseDesk:
                 self.case.stop()
                 return "the sweep is being ended"
 
-    def _read(self, order: Decide | MarkRegion, sender: Sender) -> str:
+    def _read(self, order: Decide | MarkRegion, sender: Sender) -> str | Promise:
         at = utc_from_ns(time.time_ns())
         case = self.case
         kept = case.decide(order, sender, at) if isinstance(order, Decide) else case.mark(order, sender, at)
@@ -182,11 +233,15 @@ class CaseDesk:
                     mark=kept if isinstance(kept, Mark) else None,
                 )
             )
-        return f"kept as {kept.id} on {order.face}{self._how_long()}"
+        return self._promised(
+            f"kept as {kept.id} on {order.face}{self._how_long()}",
+            lambda record, by: record.read(case.stage, order.face, kept, by),
+            sender,
+        )
 
     def _how_long(self) -> str:
         """What is to be said beside "kept" where it is not on the disk for the next run."""
-        if self._decisions is not None and not self._decisions.failure:
+        if self._record is not None or (self._decisions is not None and not self._decisions.failure):
             return ""
         left = ", then in the recording alone" if self.recordings is not None else ""
         return f" until the daemon ends{left}"
@@ -207,15 +262,24 @@ class CaseDesk:
 
     def _recall(self) -> None:
         """Say again what an earlier run of the daemon heard of this specimen."""
-        if self._decisions is None:
-            return
-        stage, readings = self.case.stage, self.case.readings
-        for kept in self._decisions.of(stage.case_id, stage.specimen_id):
-            said = kept.decision or kept.mark
-            if said is not None and kept.synthetic == self._synthetic:
-                readings.remember(kept.face, said)
+        readings = self.case.readings
+        for face, said in self._of_earlier_runs():
+            readings.remember(face, said)
         for face in readings.faces:
             self._say_readings(face)
+
+    def _of_earlier_runs(self) -> Iterator[tuple[str, Decision | Mark]]:
+        stage, resumed = self.case.stage, self._resumed
+        if resumed is not None and resumed.specimen_id == stage.specimen_id:
+            for decision in resumed.decisions:
+                yield decision.face, said_again(decision)
+            for mark in resumed.marks:
+                yield mark.face, said_again(mark)
+        elif self._decisions is not None:
+            for kept in self._decisions.of(stage.case_id, stage.specimen_id):
+                said = kept.decision or kept.mark
+                if said is not None and kept.synthetic == self._synthetic:
+                    yield kept.face, said
 
     # -- what is on the stage ---------------------------------------------------------------------------
 

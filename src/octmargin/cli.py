@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from octmargin import __version__
-from octmargin.commands.assess import assess
-from octmargin.commands.bench import bench
-from octmargin.commands.broker import broker
-from octmargin.commands.calibrate import calibrate
-from octmargin.commands.case import case
-from octmargin.commands.coding import coding
-from octmargin.commands.command import command
-from octmargin.commands.demo import demo
-from octmargin.commands.devices import devices
-from octmargin.commands.dicom import dicom
-from octmargin.commands.display import display
-from octmargin.commands.doctor import doctor
-from octmargin.commands.fhir import fhir
-from octmargin.commands.quality import quality
-from octmargin.commands.reconstruct import reconstruct
-from octmargin.commands.recordings import recordings
-from octmargin.commands.replay import replay
-from octmargin.commands.report import report
-from octmargin.commands.run import run
-from octmargin.commands.watch import watch
 from octmargin.errors import EXIT_REFUSED, CaseRefusedError, OctMarginError
 
 COMMAND_GROUP = "octmargin.commands"
@@ -37,8 +20,80 @@ TRACEBACK_VARIABLE = "OCTMARGIN_TRACEBACK"
 EXIT_ERROR = 2
 EXIT_INTERNAL = 70
 
+_OURS = (
+    "demo",
+    "run",
+    "watch",
+    "command",
+    "display",
+    "devices",
+    "calibrate",
+    "reconstruct",
+    "assess",
+    "replay",
+    "report",
+    "quality",
+    "doctor",
+    "bench",
+    "recordings",
+    "broker",
+    "dicom",
+    "fhir",
+    "coding",
+    "case",
+)
+"""In the order in which they are listed; each is in a module of its name."""
+
+
+class _Commands(Mapping[str, Any]):
+    """Loads a command when it is asked for: all of them together take seconds, and most need little.
+
+    Other packages bring more (the simulator): found by entry point, so nothing here imports them.
+    """
+
+    def __init__(self) -> None:
+        self._installed = {entry.name: entry for entry in entry_points(group=COMMAND_GROUP)}
+        self._loaded: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _OURS
+        yield from self._installed
+
+    def __len__(self) -> int:
+        return len(_OURS) + len(self._installed)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Any:
+        if name in _OURS:
+            found = getattr(import_module(f"octmargin.commands.{name}"), name)
+        else:
+            found = self._installed[name].load()
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command()(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = name
+        return command
+
+
+class _LazyGroup(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Typer looks into it, and never writes.
+        self.commands: Any = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - its base's
+        return list(self.commands)
+
+
 app = typer.Typer(
     name="octmargin",
+    cls=_LazyGroup,
     help="Margin flags from optical coherence tomography, in near real time. Research use only.",
     no_args_is_help=True,
     add_completion=False,
@@ -61,41 +116,9 @@ def _root(
     """Margin flags from optical coherence tomography, in near real time. Research use only."""
 
 
-for _command in (
-    demo,
-    run,
-    watch,
-    command,
-    display,
-    devices,
-    calibrate,
-    reconstruct,
-    assess,
-    replay,
-    report,
-    quality,
-    doctor,
-):
-    app.command()(_command)
-app.add_typer(bench, name="bench")
-app.add_typer(recordings, name="recordings")
-app.add_typer(broker, name="broker")
-app.add_typer(dicom, name="dicom")
-app.add_typer(fhir, name="fhir")
-app.add_typer(coding, name="coding")
-app.add_typer(case, name="case")
-
-
-def _add_installed_commands() -> None:
-    """Commands that other packages bring (the simulator): found by entry point, so nothing here imports them."""
-    for entry in entry_points(group=COMMAND_GROUP):
-        app.command(entry.name)(entry.load())
-
-
 def run_command_line() -> None:
     """Run the command that was asked for; what goes wrong is one line on standard error."""
     try:
-        _add_installed_commands()
         app()
     except OctMarginError as error:
         sys.stderr.write(f"octmargin: {error}\n")

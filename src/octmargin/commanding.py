@@ -21,6 +21,7 @@ from octmargin.bus.events import CaseChanged, Described, StateChanged, to_event
 from octmargin.bus.orders import COMMAND_S, ORDERS, Command, Reply
 from octmargin.bus.rights import Sender, command_topic, reply_topic
 from octmargin.errors import BrokerError, ConfigError, OctMarginError
+from octmargin.wrong_values import explain
 
 ANSWER_S = 10.0
 LOOK_S = 3.0
@@ -53,8 +54,9 @@ def arguments_of(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     try:
         order = msgspec.convert(words, kind, strict=False)
     except msgspec.ValidationError as error:
+        wrong = explain(str(error), kind, given=words, noun="argument")
         known = ", ".join(kind.__struct_fields__) or "none"
-        raise ConfigError(f"{name}: {str(error).replace('`$.', '`')}; its arguments: {known}") from None
+        raise ConfigError(f"{name}: {wrong}; its arguments: {known}") from None
     arguments = msgspec.to_builtins(order)
     assert isinstance(arguments, dict)  # noqa: S101 - that is what structs become
     return arguments

@@ -18,6 +18,7 @@ from octmargin.decisions_file import DECISIONS_FAULT
 from octmargin.errors import OrderRefusedError, first_cause
 from octmargin.face_scan import SWEEP_ALARM, FaceScanner
 from octmargin.lifecycle import Lifecycle, LifecycleMachine
+from octmargin.live_record import RECORD_FAULT, REFUSED_BY_RECORD
 from octmargin.metrics import BUCKETS_S, Latencies, MetricsPage
 from octmargin.places import Places
 from octmargin.recorder import RECORDER_FAULT, Recorder
@@ -39,6 +40,8 @@ _REMEDIES = {
     _REFUSED_FAULT: "see the broker's log and limits; what it refused is gone",
     DISPLAY_FAULT: "see the log; results go on over the broker, and another display may show them",
     DECISIONS_FAULT: "make room on the disk; what readers say is said until the daemon ends",
+    RECORD_FAULT: "make room on the disk of the record; what is to be written waits, and is lost where the daemon ends",
+    REFUSED_BY_RECORD: "look at the case with `octmargin case show`; the recording has what the record refused",
     RECORDER_FAULT: "make room on the disk, or record to another one; the next pass is recorded again",
 }
 _CONSOLE_FAULT_REMEDY = "see the console's manual; frames that it spoiled count as lost"
@@ -71,9 +74,12 @@ class ConditionDesk:
         self.description: Description | None = None
         self.frame_ms = math.inf
         self.recorder: Recorder | None = None
+        self.look_further: Callable[[], None] = lambda: None
+        """Called with each health: looks at what is not known here."""
         self._store_failures = 0
         self._was = Lifecycle.STARTING
         self._is_stopping = False
+        self._is_end_told = True
 
     def raise_alarm(self, alarm_id: str, text: str) -> None:
         """A technical fault is there."""
@@ -98,10 +104,11 @@ class ConditionDesk:
             active = ", ".join(sorted(self.lifecycle.fault_ids - {_BROKER_FAULT})) or "none"
             raise OrderRefusedError(f"there is no alarm {alarm_id!r}; active: {active}")
 
-    def stopping(self) -> None:
-        """The end begins, be it for an error; told once."""
+    def stopping(self, *, is_told: bool = True) -> None:
+        """The end begins, be it for an error; told once, in the log only where `is_told`."""
         if not self._is_stopping:
             self._is_stopping = True
+            self._is_end_told = is_told
             self.lifecycle.stopping()
             notify("STOPPING=1")
 
@@ -188,7 +195,8 @@ class ConditionDesk:
         # That a face has ended says its own entry.
         was, self._was = self._was, state
         is_between_faces = (was, state) == (Lifecycle.ACQUIRING, Lifecycle.READY)
-        (log.debug if is_between_faces else log.info)("lifecycle", state=state.value, reasons=list(reasons))
+        is_quiet = is_between_faces or not self._is_end_told
+        (log.debug if is_quiet else log.info)("lifecycle", state=state.value, reasons=list(reasons))
         notify(f"STATUS={state.value}" + "".join(f"; {reason}" for reason in reasons))
         word = _BUS_STATES.get(state)
         if word is not None and word != self._publisher.state:
@@ -200,6 +208,7 @@ class ConditionDesk:
         while True:
             self._tell_of_missed_frames()
             self._tell_of_the_outbox()
+            self.look_further()
             self.say_health(desk, scanner)
             # From the event loop, where everything is supervised: a loop that stands still is found out.
             notify("WATCHDOG=1")

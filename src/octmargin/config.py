@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from octmargin.bus import BrokerSettings
-from octmargin.config_errors import explain, keys_of, unknown_key
 from octmargin.dicom.settings import IN_WORDS as DICOM_IN_WORDS
 from octmargin.dicom.settings import DicomSection
 from octmargin.display import DisplaySection, check_display
@@ -19,6 +18,8 @@ from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
 from octmargin.identifiers import IdentifierScheme, why_not_said
 from octmargin.margin import DEFAULT_MODEL, Policy, QualityParameters, RuleParameters
 from octmargin.metrics import MetricsSection
+from octmargin.record_settings import RecordSection
+from octmargin.wrong_values import explain, keys_of, unknown_key
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -168,6 +169,7 @@ class Config(_Section, JudgingSection, frozen=True):
     orientation: OrientationSection = OrientationSection()
     pictures: PicturesSection | None = None
     recording: RecordingSection | None = None
+    record: RecordSection | None = None
     metrics: MetricsSection | None = None
     dicom: DicomSection | None = None
     display: DisplaySection | None = None
@@ -275,7 +277,9 @@ def _checked(file: Path, content: dict[str, Any], kind: type[_File]) -> _File:
         _refuse_unknown_thresholds(content)
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: {explain(str(error), kind, _IN_WORDS)}") from error
+        raise ConfigError(
+            f"{file}: {explain(str(error), kind, given=content, in_words=_IN_WORDS)}"
+        ) from error
     except OctMarginError as error:
         raise ConfigError(f"{file}: {error}") from error
 

@@ -6,14 +6,17 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from octmargin.bus import Topics
 from octmargin.config import Config
 from octmargin.device import Finding, driver_class
 from octmargin.display import check_serving
 from octmargin.errors import ConfigError, DeviceBusyError, DeviceNotFoundError, OctMarginError
+from octmargin.grid_check import grid_trouble
 from octmargin.holding import holding
 from octmargin.interruptible import StandstillError
+from octmargin.margin.grid import known_grid
 from octmargin.metrics import MetricsPage, serving
 from octmargin.outbox_check import outbox_findings
 from octmargin.startup import check_folder, check_scan, choose_calibration, load_calibration, make_assessor
@@ -30,6 +33,7 @@ async def device_findings(config: Config) -> list[Finding]:
     """
     device = config.device
     what = f"device {device.driver} {device.address}"
+    of_grid: list[Finding] = []
     try:
         kind = driver_class(device.driver)
         driver = kind(device.address)
@@ -43,7 +47,8 @@ async def device_findings(config: Config) -> list[Finding]:
             finally:
                 await driver.close()
         check_scan(config, info.capabilities)
-        choose_calibration(config.calibration, loaded, info.capabilities)
+        _, axial_um = choose_calibration(config.calibration, loaded, info.capabilities)
+        of_grid = _grid(config, info.capabilities, axial_um)
     except DeviceBusyError as error:
         live = "`octmargin doctor -c FILE --live 5` says how a daemon does that runs"
         return [Finding(what, "problem", str(error), live)]
@@ -55,44 +60,55 @@ async def device_findings(config: Config) -> list[Finding]:
     else:
         about = f"{info.maker} {info.model}, serial number {info.serial}, firmware {info.firmware}"
         found = Finding(what, "ok", about)
-    return [found, *_metrics(config), *_display(config)]
+    return [found, *of_grid, *_metrics(config), *_display(config)]
 
 
 def judging_finding(config: Config) -> Finding:
     """Of model and policy: are they there, and do they go together."""
     try:
-        model = make_assessor(config).model.identity
+        assessor = make_assessor(config)
+        model = assessor.model.identity
     except OctMarginError as error:
         return Finding("model", "problem", str(error))
-    return Finding("model", "ok", f"{model.name} {model.version}")
+    known = known_grid(assessor.model)
+    return Finding("model", "ok", f"{model.name} {model.version}" + (f", knows {known}" if known else ""))
+
+
+def _grid(config: Config, capabilities: dict[str, Any], axial_um: float) -> list[Finding]:
+    """Of the grid that would be scanned: does the model know it. It is scanned all the same."""
+    try:
+        model = make_assessor(config).model
+    except OctMarginError:
+        # `judging_finding` says so.
+        return []
+    plan = config.plan(config.scan.faces[0], capabilities)
+    trouble = grid_trouble(model, plan, axial_um, max_alines=capabilities["max_alines"])
+    if trouble is None:
+        return []
+    return [Finding("grid", "note", trouble.text, trouble.remedy)]
 
 
 def place_findings(config: Config) -> Iterator[Finding]:
-    """Of pictures, recordings and outbox, where they are configured: can they be written, and is there space."""
-    for what, section in (("pictures", config.pictures), ("recording", config.recording)):
-        if section is None:
+    """Of what is written beside results, where it is configured: can it be written, and is there space."""
+    decisions, display = config.case.decisions_file, config.display
+    places = (
+        ("pictures", "pictures.folder", config.pictures and config.pictures.folder, None),
+        ("recording", "recording.folder", config.recording and config.recording.folder, None),
+        ("decisions", "case.decisions_file", decisions and str(Path(decisions).absolute().parent), decisions),
+        ("photos", "display.photo_folder", display and display.photo_folder, None),
+    )
+    for what, key, folder, file in places:
+        if not folder:
             continue
-        path = Path(section.folder).absolute()
+        path = Path(file or folder).absolute()
         try:
-            check_folder(section.folder, f"{what}.folder")
+            check_folder(folder, key)
         except ConfigError as error:
             yield Finding(what, "problem", str(error))
         except StandstillError:
             yield Finding(what, "problem", f"{path}: the disk stands still", "mend it, or name another")
         else:
             yield space_finding(what, path)
-    if config.case.decisions_file:
-        path = Path(config.case.decisions_file).absolute()
-        try:
-            check_folder(str(path.parent), "case.decisions_file")
-        except ConfigError as error:
-            yield Finding("decisions", "problem", str(error))
-        except StandstillError:
-            yield Finding(
-                "decisions", "problem", f"{path}: the disk stands still", "mend it, or name another"
-            )
-        else:
-            yield space_finding("decisions", path)
     if config.broker.outbox_file:
         outbox = Path(config.broker.outbox_file)
         of_outbox = list(outbox_findings(outbox, Topics(config.site, config.console).base))

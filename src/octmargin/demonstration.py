@@ -6,105 +6,40 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from octmargin import demo_scene
+from octmargin import demo_case
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics, utc_now
 from octmargin.bus.rights import Role, Sender
 from octmargin.commanding import give
+from octmargin.demo_plan import (
+    CONSOLE,
+    NOMINAL_AXIAL_UM,
+    SITE,
+    SPECIMEN,
+    SPECIMEN_ID,
+    DemoPlan,
+    file_calibration,
+    kind_of,
+    simulate_options,
+    write_config,
+)
 from octmargin.demo_processes import START_TIMEOUT_S, STOP_TIMEOUT_S, DaemonProcess, Simulator
 from octmargin.display import DisplaySection
-from octmargin.errors import BrokerError, CalibrationError, DeviceError, InputError, OctMarginError
-from octmargin.frames import FACES
-from octmargin.mirrors import calibration_beside
-from octmargin.spectra import SpectraFile
+from octmargin.errors import BrokerError, DeviceBusyError, DeviceError, OctMarginError
+from octmargin.holding import holding
 from octmargin.summary import DemoSummary, Record, summarise
 from octmargin.watch import render
 
-SITE, CONSOLE = "demo", "simulator"
-_SPECIMEN_ID = "demo-1"
-NOMINAL_AXIAL_UM = 5.0
-FILE_LINE_RATE_HZ = 10_000.0
-"""Files bring no rate of their own; small frames at this rate are judged without haste."""
-STAGED = "lumpectomy"
-"""The source that is staged, where no seed is asked for: see `octmargin.demo_scene`."""
-_WATCHED_LINE_RATE_HZ = 5_000.0
-"""Ten frames a second: slow enough to watch a map fill."""
-SIMULATED = (STAGED, "shave", "node", "phantom")
-"""Sources that the simulator draws from a seed; anything else is a file."""
-_SEED = 7
 _SENDER = Sender(Role.OPERATOR, "demo")
-_SPECIMEN = {
-    "kind": "lumpectomy",
-    "laterality": "left",
-    "orientation": "short suture superior, long suture lateral",
-    "label": "simulated",
-}
-_ORIENTATION = {
-    "ink": {
-        "superior": "red",
-        "inferior": "blue",
-        "medial": "green",
-        "lateral": "orange",
-        "anterior": "yellow",
-        "posterior": "black",
-    },
-    "sutures": "short superior, long lateral",
-}
 REFRESH_PER_S = 5
 RELAY_INTERVAL_S = 0.2
-
-
-class WireKind(Enum):
-    """How the simulated console is connected."""
-
-    USB = "usb"
-    SERIAL = "serial"
-
-
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    """Scan geometry that suits a wire: `simulate` options of what is drawn, A-lines per second, frames per sweep."""
-
-    options: tuple[str, ...]
-    line_rate_hz: float
-    frames: int
-
-
-_PACES = {
-    WireKind.USB: _Pace(("--frames", "40"), 25_000.0, 40),
-    # 12 Mbit/s carry about 580 spectra of 1024 samples in a second. A-lines as far apart as on USB: margin-1 was
-    # validated for that distance.
-    WireKind.SERIAL: _Pace(
-        ("--samples", "1024", "--alines", "128", "--frames", "12", "--width-mm", "2.0", "--height-mm", "2.4"),
-        540.0,
-        12,
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class DemoPlan:
-    """What the demonstration is asked to do; see `octmargin demo --help`."""
-
-    wire: WireKind
-    source: str = STAGED
-    seed: int | None = None
-    calibration: Path | None = None
-    axial_um: float | None = None
-    headless: bool = False
-    seconds: float | None = None
-    passes: int = 0
-    pictures: Path | None = None
 
 
 class Demonstration:
@@ -114,11 +49,13 @@ class Demonstration:
         self._plan = plan
         self._folder = folder
         self._record = Record()
-        self._say = Console(stderr=True)
+        self._say = Console(stderr=True, soft_wrap=True)
+        self._screen = Console()
         self._scanning = False
-        self._nominal_scale = False
         self._port = 0
         """Of the display."""
+        self.reports: list[str] = []
+        """Files of the report that was signed at the end, a line each; nothing of a file of spectra."""
 
     async def run(self) -> DemoSummary | None:
         """Start everything, scan, stop everything; None where it was stopped before the first frame.
@@ -129,6 +66,8 @@ class Demonstration:
         working = asyncio.create_task(self._work(stop))
 
         def stop_asked() -> None:
+            if not stop.is_set():
+                self._progress("stopping ...")
             stop.set()
             if not self._scanning:
                 working.cancel()
@@ -149,10 +88,19 @@ class Demonstration:
             stack.callback(broker.close)
             await asyncio.to_thread(broker.__enter__)
             settings = BrokerSettings(host=broker.host, port=broker.port)
+            await asyncio.to_thread(demo_case.open_case, self._folder)
             self._progress("starting the simulated console (it renders its specimen first) ...")
-            simulator = await stack.enter_async_context(Simulator.started(self._simulate_options()))
-            self._port = await asyncio.to_thread(free_port, DisplaySection().port)
-            config = self._write_config(simulator.ready, settings)
+            simulator = await stack.enter_async_context(
+                Simulator.started(simulate_options(self._plan, self._folder))
+            )
+            wanted = DisplaySection().port
+            try:
+                stack.enter_context(holding("display", f"127.0.0.1:{wanted}", "octmargin demo"))
+            except DeviceBusyError:
+                # Another demonstration has it, or is about to.
+                wanted = 0
+            self._port = await asyncio.to_thread(free_port, wanted)
+            config = self._configure(simulator.ready, settings)
             listener = await stack.enter_async_context(_listening(settings, self._record))
             daemon = await stack.enter_async_context(
                 DaemonProcess.started(config, self._folder / "daemon.log")
@@ -161,18 +109,20 @@ class Demonstration:
             await self._until_ready(daemon)
             self._progress(f"[bold]the display: {self._url}[/bold]")
             self._scanning = True
-            if self._is_on_command:
+            if self._plan.is_on_command:
                 await self._begin(settings)
-            await self._scan(daemon, stop)
-            await daemon.stop()
+            with _in_background(demo_case.decide(settings, Topics(SITE, CONSOLE), self._record)):
+                await self._scan(daemon, stop)
+                await daemon.stop()
             await self._until_quiet(listener)
             ended = await simulator.stop()
+        await self._report()
         return summarise(
             self._record,
             simulator.ready,
             ended,
             wire=self._plan.wire.value,
-            nominal_scale=self._nominal_scale,
+            nominal_scale=self._plan.has_nominal_scale,
         )
 
     # -- steps ----------------------------------------------------------------------------------------
@@ -182,24 +132,29 @@ class Demonstration:
         """Of the display."""
         return f"http://127.0.0.1:{self._port}/"
 
-    @property
-    def _is_on_command(self) -> bool:
-        """Whether it scans once, as somebody at the display would have it do, and then waits for people there."""
-        plan = self._plan
-        return not plan.headless and not plan.passes and plan.source in SIMULATED
-
     async def _begin(self, settings: BrokerSettings) -> None:
         """Register the specimen and have all of it scanned, by the commands that the display gives too."""
-        kind = "lumpectomy" if self._plan.source == "phantom" else self._plan.source
-        specimen = {**_SPECIMEN, "specimen_id": _SPECIMEN_ID, "kind": kind}
+        specimen = {**SPECIMEN, "specimen_id": SPECIMEN_ID, "kind": kind_of(self._plan)}
         for name, arguments in (("register", specimen), ("start", {"all": True})):
             reply = await give(settings, Topics(SITE, CONSOLE), _SENDER, name, arguments)
             if reply.outcome != "done":
                 raise OctMarginError(f"the daemon refuses to {name}: {reply.reason}")
 
+    async def _report(self) -> None:
+        """What the simulated surgeon says of it, signed, as every file that a report is."""
+        if not self._plan.is_simulated:
+            return
+        record = self._folder / demo_case.RECORD
+        if await asyncio.to_thread(demo_case.interpret_and_sign, record, SPECIMEN_ID):
+            self._progress("writing the report of the simulated surgeon ...")
+            self.reports = await demo_case.write_report(self._folder)
+
     async def _scan(self, daemon: DaemonProcess, stop: asyncio.Event) -> None:
         """Watch for the given time, or until Ctrl-C."""
-        watching = None if self._plan.headless else asyncio.create_task(self._watch())
+        # What is drawn anew all the time is for a terminal; a pipe or a file gets a line for what matters.
+        is_watched = not self._plan.headless
+        watch = self._watch if self._screen.is_terminal else self._tell
+        watching = asyncio.create_task(watch()) if is_watched else None
         try:
             async with asyncio.timeout(self._plan.seconds):
                 await _first_done(stop.wait(), daemon.exited())
@@ -213,11 +168,31 @@ class Demonstration:
         daemon.raise_if_failed()
 
     async def _watch(self) -> None:
-        with Live(console=Console(), refresh_per_second=REFRESH_PER_S, screen=False) as live:
+        with Live(console=self._screen, refresh_per_second=REFRESH_PER_S, screen=False) as live:
             while True:
                 seen = render(self._record.tally, utc_now(), Topics(SITE, CONSOLE))
                 live.update(Group(seen, Text(f"the display: {self._url}", "bold")))
                 await asyncio.sleep(1 / REFRESH_PER_S)
+
+    async def _tell(self) -> None:
+        """A line for each final verdict, and for each state of the daemon."""
+        told: dict[str, str] = {}
+        while True:
+            for subject, words in self._news():
+                if told.get(subject) != words:
+                    told[subject] = words
+                    self._progress(words)
+            await asyncio.sleep(1 / REFRESH_PER_S)
+
+    def _news(self) -> Iterator[tuple[str, str]]:
+        tally = self._record.tally
+        if tally.state is not None:
+            yield "", f"the daemon is {tally.state}"
+        for face, seen in tally.faces.items():
+            verdict = seen.verdict
+            if verdict is not None and not verdict.provisional:
+                words = f"{face}, sweep {verdict.sweep}: {verdict.verdict.replace('_', ' ')}"
+                yield face, f"{words}{' (SYNTHETIC)' if verdict.synthetic else ''}"
 
     async def _until_ready(self, daemon: DaemonProcess) -> None:
         """Wait until the subscriber hears `ready`; the daemon's own words where it never will."""
@@ -246,75 +221,28 @@ class Demonstration:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await _first_done(self._record.until("disconnected"), _until_done(listener))
 
-    def _simulate_options(self) -> list[str]:
-        plan = self._plan
-        options = ["--console", plan.wire.value, "--source", plan.source, "--port", "0"]
-        pace = _PACES[plan.wire]
-        if plan.source == STAGED and plan.seed is None:
-            options += ["--seed", str(demo_scene.SEED), *pace.options]
-            options += demo_scene.write(self._folder, FACES, pace.frames)
-        elif plan.source in SIMULATED:
-            options += ["--seed", str(_SEED if plan.seed is None else plan.seed), *pace.options]
-        elif not Path(plan.source).exists():
-            raise InputError(f"--source {plan.source}: no such file; or one of {', '.join(SIMULATED)}")
-        return options
-
-    def _write_config(self, ready: dict[str, Any], broker: BrokerSettings) -> Path:
-        is_simulated = self._plan.source in SIMULATED
-        line_rate_hz = _PACES[self._plan.wire].line_rate_hz
-        if self._is_on_command:
-            line_rate_hz = min(line_rate_hz, _WATCHED_LINE_RATE_HZ)
-        if not is_simulated:
-            line_rate_hz = min(line_rate_hz, FILE_LINE_RATE_HZ)
-        config: dict[str, Any] = {
-            "site": SITE,
-            "console": CONSOLE,
-            "device": {"driver": self._plan.wire.value, "address": ready["address"]},
-            "broker": {"host": broker.host, "port": broker.port, "retained_expiry": False},
-            "scan": {
-                "faces": ready["faces"],
-                "line_rate_hz": line_rate_hz,
-                "passes": self._plan.passes,
-                "begin": "on-command" if self._is_on_command else "at-once",
-            },
-            "case": {"case_id": "demo-1", "specimen_id": _SPECIMEN_ID},
-            "orientation": _ORIENTATION,
-            "display": {"port": self._port},
-        }
-        if not is_simulated:
-            config["calibration"] = self._file_calibration()
-        if self._plan.source == "phantom":
-            # Its layers are what rule-1 was set on; margin-1 has never seen the like.
-            config["model"] = {"name": "rule-1"}
-        if self._plan.pictures is not None:
-            config["pictures"] = {"folder": str(self._plan.pictures)}
-        path = self._folder / "demo.toml"
-        path.write_bytes(msgspec.toml.encode(config))
-        return path
-
-    def _file_calibration(self) -> dict[str, Any]:
-        """A file brings no factory calibration: take the given one, or the mirrors that lie beside it."""
-        source = Path(self._plan.source)
-        axial_um = self._plan.axial_um
-        if axial_um is None:
-            axial_um = NOMINAL_AXIAL_UM
-            self._nominal_scale = True
+    def _configure(self, ready: dict[str, Any], broker: BrokerSettings) -> Path:
+        plan, calibration = self._plan, {}
+        if plan.has_nominal_scale:
             self._progress(
-                f"no depth scale given: {axial_um:g} µm per pixel is taken as a nominal one (--axial-um)"
+                f"no depth scale given: {NOMINAL_AXIAL_UM:g} µm per pixel is taken as a nominal one (--axial-um)"
             )
-        path = self._plan.calibration
-        if path is None:
-            try:
-                with SpectraFile.open(source) as spectra:
-                    calibration = calibration_beside(spectra)
-            except CalibrationError as error:
-                raise CalibrationError(f"{error}; or give --calibration FILE") from error
-            path = self._folder / "calibration.npz"
-            calibration.save(path)
-        return {"file": str(path), "axial_um": axial_um}
+        if not plan.is_simulated:
+            calibration = file_calibration(plan, self._folder)
+        return write_config(plan, self._folder, ready, broker, self._port, calibration)
 
     def _progress(self, text: str) -> None:
         self._say.print(text, highlight=False)
+
+
+@contextlib.contextmanager
+def _in_background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Have it done while entered, and no longer."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @contextlib.asynccontextmanager

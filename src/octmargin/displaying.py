@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-import structlog
-
 from octmargin.bscan_desk import BscanDesk
 from octmargin.bus import Topics
 from octmargin.config import Config
-from octmargin.display import BscanStore, DisplaySection, OwnResults, make_site, serving_display
+from octmargin.display import (
+    BscanStore,
+    DisplaySection,
+    OwnResults,
+    ReportDesk,
+    make_site,
+    serving_display,
+)
 
 _BYTES_PER_MB = 1_000_000
-
-log = structlog.get_logger()
 
 
 class OwnDisplay:
@@ -26,6 +29,8 @@ class OwnDisplay:
         self._bscans = BscanStore(section.bscans_mb * _BYTES_PER_MB)
         self.url = ""
         """How other machines reach it; empty until it is served."""
+        self.url_here = ""
+        """How a browser on this machine does."""
         self._on_stage: tuple[str, str] | None = None
 
     def turn_to(self, case_id: str, specimen_id: str) -> None:
@@ -43,13 +48,17 @@ class OwnDisplay:
             ink=config.orientation.ink,
             sutures=config.orientation.sutures,
             opaque_identifiers=config.case.id_pattern is None,
+            has_record=config.record is not None,
         )
-        results = OwnResults(self._bscans, lambda: self._on_stage)
+        results = OwnResults(
+            self._bscans,
+            lambda: self._on_stage,
+            ReportDesk(config.record) if config.record is not None else None,
+        )
         async with serving_display(
             section, site, config.broker, results=results, on_fault=on_fault
         ) as served:
-            self.url = served.url_from_afar
-            log.info("display served", url=served.url)
+            self.url, self.url_here = served.url_from_afar, served.url
             yield
 
     def onlooker(self, *, session: str, synthetic: bool, axial_um: float) -> BscanDesk:

@@ -109,6 +109,10 @@ class FaceScanner:
         self.book: SweepBook | None = None
         """The face that is being scanned, or was scanned last."""
 
+    def go_on_behind(self, sweep: int) -> None:
+        """Sweeps are numbered behind this one, which is an earlier run's."""
+        self._sweeps = max(self._sweeps, sweep)
+
     async def scan(self, plan: ScanPlan, control: ScanControl, course: Course) -> bool:
         """Scan a face and say its verdict; False where the console failed and it is worth another try.
 
@@ -122,6 +126,7 @@ class FaceScanner:
         if self._recorder is not None:
             self._recorder.expect(plan.face)
             self._recorder.note("face", {"face": plan.face, "sweep": book.number, "frames": plan.frames})
+        self._desk.begin(book)
         course.begins(book)
         holds = control.holds
         numbered, after = await self._sweep(book, control.interrupted)

@@ -21,7 +21,10 @@ class Places:
             "broker.outbox_file": config.broker.outbox_file,
             "case.decisions_file": config.case.decisions_file,
             "recording.folder": config.recording.folder if config.recording else None,
+            "record.file": config.record.file if config.record else None,
+            "record.coding_site": config.record.coding_site if config.record else None,
             "pictures.folder": config.pictures.folder if config.pictures else None,
+            "display.photo_folder": config.display.photo_folder if config.display else None,
         }
         forms = {
             form: f"[{key}]"

@@ -71,6 +71,12 @@ class Recorder:
         """Frames that were written into a recording before it ended, since the start."""
 
     @property
+    def path(self) -> Path | None:
+        """Of the recording of the present pass, be it open or ended by a fault."""
+        recording = self._recording
+        return recording.writer.path if recording is not None else None
+
+    @property
     def missed(self) -> int:
         """Frames that came and were not written, since the start.
 

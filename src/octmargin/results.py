@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,10 +32,21 @@ MAP_INTERVAL_S = 0.5
 """How often the map and the provisional verdict are said while a face is being scanned."""
 
 
+class Ledger(Protocol):
+    """Keeps what is final of each sweep."""
+
+    def sweep_begins(self, book: SweepBook, case_id: str, specimen_id: str) -> None:
+        """A sweep over a face begins."""
+
+    def sweep_ends(self, book: SweepBook, face_map: MapMessage, verdict: VerdictMessage) -> None:
+        """Its final verdict is said."""
+
+
 class ResultDesk:
     """Takes the outcomes of the present sweep and says them on the bus. Lives on the event loop.
 
-    What is final, flags, losses, maps and verdicts, also goes to `note(kind, content)`, for the record.
+    What is final, flags, losses, maps and verdicts, also goes to `note(kind, content)`, for the recording; sweeps with
+    their verdicts go to `ledger`, for the record.
     """
 
     def __init__(
@@ -44,9 +55,11 @@ class ResultDesk:
         *,
         synthetic: bool,
         note: Callable[[str, Any], object] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._publisher = publisher
         self._note = note
+        self._ledger = ledger
         self._case_id = self._specimen_id = ""
         self._synthetic = synthetic
         self._next_map_s = 0.0
@@ -57,6 +70,11 @@ class ResultDesk:
     def turn_to(self, case_id: str, specimen_id: str) -> None:
         """What comes from now on is of this specimen; while nothing is scanned."""
         self._case_id, self._specimen_id = case_id, specimen_id
+
+    def begin(self, book: SweepBook) -> None:
+        """A sweep over a face begins."""
+        if self._ledger is not None:
+            self._ledger.sweep_begins(book, self._case_id, self._specimen_id)
 
     def take(self, book: SweepBook, judged: Judged) -> None:
         """A frame was judged: into the book, and its flags onto the bus."""
@@ -93,6 +111,8 @@ class ResultDesk:
         if self._note is not None and not message.provisional:
             self._note("map", LoggedMap.of(face_map))
             self._note("verdict", LoggedVerdict.of(message))
+        if self._ledger is not None and not message.provisional:
+            self._ledger.sweep_ends(book, face_map, message)
         self._next_map_s = time.monotonic() + MAP_INTERVAL_S
         return verdict
 

@@ -125,10 +125,15 @@ def check_folder(folder: str, key: str) -> None:
 def check_named(config: Config) -> None:
     """ConfigError where the configuration names a console or a folder that can be none, whatever is connected."""
     driver_class(config.device.driver)(config.device.address)
-    if config.pictures is not None:
+    folders = {
+        "pictures.folder": config.pictures.folder if config.pictures else "",
+        "display.photo_folder": config.display.photo_folder if config.display else "",
+    }
+    for key, folder in folders.items():
         # A disk that stands still may come back.
         with contextlib.suppress(StandstillError):
-            check_folder(config.pictures.folder, "pictures.folder")
+            if folder:
+                check_folder(folder, key)
 
 
 def check_scan(config: Config, capabilities: dict[str, Any]) -> None:

@@ -137,6 +137,7 @@ class Record:
         self.tally = Tally()
         self.whole_verdicts: dict[str, VerdictMessage] = {}
         self._heard = asyncio.Event()
+        self._finals: asyncio.Queue[VerdictMessage] = asyncio.Queue()
 
     def add(self, event: Event) -> None:
         """Take note of an event."""
@@ -147,6 +148,11 @@ class Record:
             # A pass that the end of the demonstration cut short does not replace the one before it.
             if not verdict.provisional and not verdict.counts.not_scanned:
                 self.whole_verdicts[verdict.face] = verdict
+                self._finals.put_nowait(verdict)
+
+    async def final_verdict(self) -> VerdictMessage:
+        """The next final verdict on a whole sweep, in their order; each is given once."""
+        return await self._finals.get()
 
     async def until(self, state: State) -> None:
         """Wait until the daemon has said that it is in `state`."""

@@ -92,6 +92,32 @@ ACTION = _term("action", "action taken", "What was done about a face because of 
 RE_EXCISION = _term(
     "re-excision", "re-excision", "More tissue was taken at the face because of what was found."
 )
+PATHOLOGY_REPORT = _term(
+    "pathology-report",
+    "margins as pathology found them",
+    "What pathology found at the margins of a specimen, as the record of the margin assessment has it.",
+)
+PATHOLOGY = _term(
+    "pathology", "pathology's result at a margin", "What pathology found at one margin, or in a node."
+)
+PATHOLOGY_POSITIVE = _term(
+    "pathology-positive", "positive", "Tumour at ink, or in the node, as pathology found it."
+)
+PATHOLOGY_CLOSE = _term(
+    "pathology-close", "close", "Tumour nearer to ink than the margin that is asked for, and not at ink."
+)
+PATHOLOGY_NEGATIVE = _term(
+    "pathology-negative",
+    "negative",
+    "No tumour within the margin that is asked for, or none in the node, as pathology found it.",
+)
+PATHOLOGY_NOT_ASSESSED = _term(
+    "pathology-not-assessed", "not assessed by pathology", "Pathology says nothing of this margin."
+)
+INK_DISTANCE = _term(
+    "ink-distance", "distance from ink to tumour", "As pathology measured it, in mm; 0 is tumour at ink."
+)
+ENTITY = _term("entity", "entity", "The kind of tumour that pathology found at a margin.")
 DATA_ORIGIN = _term("data-origin", "origin of the data", "Whether spectra were measured or computed.")
 SYNTHETIC = _term("synthetic", "SYNTHETIC: spectra were computed, not measured", "No tissue was imaged.")
 MEASURED = _term("measured", "measured", "Spectra were measured.")
@@ -101,6 +127,12 @@ OF_VERDICT: Final = {
     "nothing_suspicious": NOTHING_SUSPICIOUS,
     "indeterminate": INDETERMINATE,
     "not_assessed": NOT_ASSESSED,
+}
+OF_PATHOLOGY: Final = {
+    "positive": PATHOLOGY_POSITIVE,
+    "close": PATHOLOGY_CLOSE,
+    "negative": PATHOLOGY_NEGATIVE,
+    "not_assessed": PATHOLOGY_NOT_ASSESSED,
 }
 OF_DECISION: Final = {"agree": AGREE, "disagree": DISAGREE, "unsure": UNSURE}
 OF_LETTER: Final = {

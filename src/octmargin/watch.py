@@ -165,7 +165,7 @@ class _Faces:
         table = Table(caption=legend, caption_justify="left")
         table.add_column("face", no_wrap=True, min_width=9)
         table.add_column("verdict", no_wrap=True, min_width=_VERDICT_WIDTH)
-        for name in ("sweep", "coverage", "seen to", "nearest"):
+        for name in ("sweep", "coverage", "depth", "nearest"):
             table.add_column(name, no_wrap=True)
         states = list(BlockState) if options.max_width >= _WIDE else []
         for state in states:

@@ -3,8 +3,11 @@
 Every part is what a user runs, the console and the daemon as processes of their own; each can be killed, frozen and
 started again. Everything that starts something is an async context manager that ends it.
 
-    async def test_something(page: Page, room: Room) -> None: ...          # a room and a page of the test's own
-    async with room_of(folder, scan={"passes": 0}) as room: ...            # or with a configuration of its own
+Starting a room takes longer than looking at it. The tests of a file share one, and all of them one browser; each has a
+page of its own. What a test took out of the room is put back after it.
+
+    async def test_something(page: Page, room: Room) -> None: ...          # the file's room, a page of the test's own
+    async with room_of(folder, scan={"passes": 0}) as room: ...            # a room with a configuration of its own
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.conftest import needs_program
-from tests.unit.bus.conftest import free_port
+from tests.ports import free_port
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Topics
 from octmargin.bus.events import Event
@@ -48,7 +52,19 @@ CHROMIUM_OPTIONS = [
 SMALL_PHANTOM = ("--source", "phantom", "--samples", "1024", "--alines", "64", "--frames", "12")
 """Rendered within a second; scanned in about two seconds a face at `LINE_RATE_HZ`."""
 LINE_RATE_HZ = 400.0
-_READY_S = 90.0
+# Guards against what hangs, for machines on which everything takes long.
+_READY_S = 200.0
+_TEST_S = 400.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all of them, since rooms and browser outlive a test."""
+    shared = pytest.mark.asyncio(loop_scope="session")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_TEST_S))
+            if pytest_asyncio.is_async_test(item):
+                item.add_marker(shared, append=False)
 
 
 class Room:
@@ -65,6 +81,7 @@ class Room:
         self._console: tuple[AsyncExitStack, Simulator] | None = None
         self._daemon: tuple[AsyncExitStack, DaemonProcess] | None = None
         self._starts = 0
+        self._is_frozen = False
         self.truth: dict[str, str] = {}
         """Of each face, what the simulated specimen has there."""
 
@@ -148,14 +165,28 @@ class Room:
             stack, daemon = self._daemon
             os.kill(daemon.pid, signal.SIGKILL)
             self._daemon = None
+            self._is_frozen = False
             await stack.aclose()
 
     def freeze_daemon(self) -> None:
         """Stand still: it answers nothing, and its connections stay."""
         os.kill(self.daemon_pid, signal.SIGSTOP)
+        self._is_frozen = True
 
     def thaw_daemon(self) -> None:
         os.kill(self.daemon_pid, signal.SIGCONT)
+        self._is_frozen = False
+
+    async def mend(self) -> None:
+        """Put back what is missing."""
+        if self._is_frozen:
+            self.thaw_daemon()
+        if self._broker is None:
+            await self.start_broker()
+        if self._console is None:
+            await self.plug_console()
+        if self._daemon is None:
+            await self.start_daemon()
 
     async def close(self) -> None:
         if self._daemon is not None:
@@ -249,14 +280,14 @@ async def room_of(
         await room.close()
 
 
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    """A room whose console scans the faces of a small phantom, one after the other, until the test ends."""
-    async with room_of(tmp_path) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Room]:
+    """A room whose console scans the faces of a small phantom, one after the other, as long as the file is tested."""
+    async with room_of(tmp_path_factory.mktemp("room")) as running:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium, without a profile from before."""
     path = needs_program("chromium")
@@ -279,13 +310,23 @@ async def screen(browser: Browser, name: str = "wide") -> AsyncIterator[BrowserC
         await context.close()
 
 
-@pytest.fixture
-async def page(browser: Browser, room: Room) -> AsyncIterator[Page]:
-    """The room's page, open on a wide screen. What goes wrong in it fails the test."""
-    async with screen(browser) as context:
+@asynccontextmanager
+async def blank_page(browser: Browser, size: str = "wide") -> AsyncIterator[Page]:
+    """A page that has opened nothing yet. What goes wrong in it fails the test."""
+    async with screen(browser, size) as context:
         opened = await context.new_page()
         complaints: list[str] = []
         opened.on("pageerror", lambda error: complaints.append(str(error)))
-        await opened.goto(room.url)
         yield opened
         assert not complaints, f"the page failed: {complaints}"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser, room: Room) -> AsyncIterator[Page]:
+    """The room's page, open on a wide screen; what is missing in the room afterwards is put back."""
+    try:
+        async with blank_page(browser) as opened:
+            await opened.goto(room.url)
+            yield opened
+    finally:
+        await room.mend()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import SCREENS, Room, room_of, screen
-from tests.browser.looking import judged, opened, picture, tile
+from tests.browser.looking import current, judged, not_current, opened, picture, tile
 
 AXE = (Path(__file__).with_name("vendor") / "axe.min.js").read_text()
 _AXE_RUN = """() => axe.run(document, {
@@ -74,6 +75,49 @@ _OVERFLOWS = """() => {
     if (document.documentElement.scrollWidth > innerWidth) out.push("the page is wider than the screen");
     return out;
 }"""
+# Texts of a tile that lie over each other, or are cut by it.
+_GARBLED = """() => {
+    const out = [];
+    const parts = ".tile-face, .ink, .tile-word, .figure, .tile-why, .tile-reader, .tile-sign";
+    for (const tile of document.querySelectorAll(".tile")) {
+        const edge = tile.getBoundingClientRect();
+        const isSeen = (each) => each.checkVisibility({ visibilityProperty: true });
+        const isSign = (each) => each.matches("svg");
+        const boxes = [...tile.querySelectorAll(parts)]
+            .filter((each) => isSeen(each) && (isSign(each) || each.textContent))
+            .map((each) => {
+                const range = document.createRange();
+                range.selectNodeContents(each);
+                const what = isSign(each) ? each : range;
+                return [each.textContent || "sign", what.getBoundingClientRect()];
+            });
+        boxes.forEach(([text, box], place) => {
+            const isBeside = box.left < edge.left || box.right > edge.right;
+            const isOver = box.top < edge.top || box.bottom > edge.bottom;
+            if (isBeside || isOver) out.push(`${text} is cut in ${tile.dataset.face}`);
+            for (const [other, beside] of boxes.slice(place + 1)) {
+                const wide = Math.min(box.right, beside.right) - Math.max(box.left, beside.left);
+                const high = Math.min(box.bottom, beside.bottom) - Math.max(box.top, beside.top);
+                if (wide > 1 && high > 4) out.push(`${text} lies over ${other} in ${tile.dataset.face}`);
+            }
+        });
+    }
+    return out;
+}"""
+# What is read from afar and is smaller than so many px.
+_AFAR = ".tile-face, .tile-word, .figure, .face-name, .verdict-word, .figures dd"
+_SMALL_FROM_AFAR = f"""(least) => [...document.querySelectorAll("{_AFAR}")]
+    .filter((each) => each.checkVisibility() && parseFloat(getComputedStyle(each).fontSize) < least)
+    .map((each) => `${{each.className}} ${{each.textContent}}: ${{getComputedStyle(each).fontSize}}`)"""
+# Maps that have not the shape of the face.
+_DISTORTED = """() => {
+    const { width_mm: wide, height_mm: high } = window.octmargin.store.tally.description.scan;
+    return [...document.querySelectorAll(".tile-map, .map-cells")].flatMap((each) => {
+        const box = each.getBoundingClientRect();
+        const isOff = Math.abs(box.width - (box.height * wide) / high) > 2;
+        return isOff ? [`${each.className}: ${box.width} x ${box.height}`] : [];
+    });
+}"""
 _PERIOD_S = "(node) => parseFloat(getComputedStyle(node).animationDuration)"
 FACES = ("superior", "inferior", "medial", "lateral", "anterior", "posterior")
 DRESSED: dict[str, Any] = {
@@ -92,11 +136,18 @@ async def _scanned(browser: Browser, room: Room, size: str) -> AsyncIterator[Pag
         yield page
 
 
-@pytest.fixture
-async def dressed(tmp_path: Path) -> AsyncIterator[Room]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Room]:
     """A room that says of its specimen all there is to say."""
-    async with room_of(tmp_path, **DRESSED) as room:
-        yield room
+    async with room_of(tmp_path_factory.mktemp("dressed"), **DRESSED) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def dressed(room: Room) -> AsyncIterator[Room]:
+    """The same, and whole again when the test is over."""
+    yield room
+    await room.mend()
 
 
 async def _violations(page: Page) -> list[Any]:
@@ -106,29 +157,57 @@ async def _violations(page: Page) -> list[Any]:
 
 
 async def test_on_every_screen_all_is_legible_and_nothing_is_cut(browser: Browser, dressed: Room) -> None:
-    for size, (_, height) in SCREENS.items():
+    for size, (width, height) in SCREENS.items():
         async with _scanned(browser, dressed, size) as page:
             await picture(page, f"size-{size}")
             assert await page.evaluate(_OVERFLOWS) == [], size
+            assert await page.evaluate(_GARBLED) == [], size
+            assert await page.evaluate(_SMALL_FROM_AFAR, max(16, width / 80)) == [], size
+            assert await page.evaluate(_DISTORTED) == [], size
             assert await page.evaluate(_CONTRASTS) == [], size
             assert await _violations(page) == [], size
             for selector in (".synthetic", "#notice", ".side", ".verdict-word", ".map-over", ".bscan"):
                 box = await page.locator(selector).first.bounding_box()
                 assert box is not None, selector
-                assert box["y"] + min(box["height"], 20) <= height, (
-                    f"{selector} is not in view on the {size} screen"
-                )
+                # On a tablet the foot lies over the end of the page.
+                foot = await page.locator(".foot").bounding_box()
+                assert foot is not None
+                assert box["y"] + min(box["height"], 20) <= (
+                    height if selector == "#notice" else foot["y"]
+                ), f"{selector} is not in view on the {size} screen"
+
+
+@pytest.mark.parametrize("size", SCREENS)
+async def test_whatever_is_gone_no_text_lies_over_another(browser: Browser, dressed: Room, size: str) -> None:
+    async with _scanned(browser, dressed, size) as page:
+        # A tile that has most to say: what it was, and why it is not current.
+        await expect(page.locator('.tile[data-verdict="suspicious"]').first).to_be_visible()
+        await dressed.stop_broker()
+        await not_current(page, "no connection")
+        assert await page.evaluate(_GARBLED) == []
+        assert await page.evaluate(_OVERFLOWS) == []
+        # What holds for everything is said once.
+        assert (await page.inner_text("body")).count("the broker cannot be reached") == 1
+        await picture(page, f"gone-broker-{size}")
+        await dressed.start_broker()
+        await current(page)
+        await dressed.unplug_console()
+        await expect(page.locator(".alarm").first).to_be_visible()
+        await not_current(page, "the console is gone")
+        assert await page.evaluate(_GARBLED) == []
+        assert await page.evaluate(_OVERFLOWS) == []
+        await picture(page, f"gone-console-{size}")
 
 
 async def test_what_is_stale_or_wrong_is_legible_too(browser: Browser, dressed: Room) -> None:
     async with _scanned(browser, dressed, "wide") as page:
         await dressed.unplug_console()
-        await expect(page.locator(".alarm")).to_be_visible(timeout=10_000)
+        await expect(page.locator(".alarm").first).to_be_visible(timeout=10_000)
         await expect(page.locator("#trust")).to_be_visible()
         assert await page.evaluate(_CONTRASTS) == []
         assert await _violations(page) == []
-        await page.get_by_role("button", name=re.compile("Acknowledge")).click()
-        await expect(page.locator(".alarm")).to_contain_text("acknowledged by local")
+        await page.get_by_role("button", name=re.compile("Acknowledge")).first.click()
+        await expect(page.locator(".alarm").first).to_contain_text("acknowledged by local")
         assert await page.evaluate(_CONTRASTS) == []
         await picture(page, "alarm-acknowledged")
         await page.get_by_text("Details", exact=True).click()
@@ -169,6 +248,8 @@ async def test_a_dialog_is_worked_with_the_keys_and_gives_the_focus_back(
 ) -> None:
     async with room_of(tmp_path, scan={"begin": "on-command"}) as room, screen(browser) as context:
         page = await opened(await context.new_page(), room)
+        await expect(page.locator(".specimen")).to_have_text("No specimen registered")
+        await picture(page, "nothing-registered")
         await page.get_by_role("button", name="New specimen").focus()
         await page.keyboard.press("Enter")
         assert await _violations(page) == []
@@ -198,8 +279,8 @@ async def test_alarms_flash_as_the_standard_has_it_and_no_faster_than_is_safe(
 ) -> None:
     async with _scanned(browser, dressed, "small") as page:
         await dressed.unplug_console()
-        await expect(page.locator(".alarm")).to_have_attribute("data-priority", "medium", timeout=10_000)
-        period_s = await page.locator(".alarm-sign").evaluate(
+        await expect(page.locator(".alarm").first).to_have_attribute("data-priority", "medium")
+        period_s = await page.locator(".alarm-sign").first.evaluate(
             "(node) => parseFloat(getComputedStyle(node).animationDuration)"
         )
         # IEC 60601-1-8: medium 0.4 to 0.8 Hz.

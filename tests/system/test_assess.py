@@ -172,14 +172,14 @@ def test_lost_frames_are_holes_and_never_nothing_suspicious(tmp_path: Path, reco
     said = output_of("assess", str(holed), "-o", str(tmp_path / "out"), "--model", "rule-1")
     assert "superior   indeterminate      coverage 66.6%" in said
     assert "2 of 6 frames lost" in said
-    assert "\n           coverage 0.66 is below 0.95" in said
+    assert "\n           coverage 66.6% is below 95%" in said
     face = face_of(tmp_path / "out", "superior")
     assert face["grid"][2] == face["grid"][4] == "L" * BLOCKS
     assert face["suspicion_map"][2] == [None] * BLOCKS
     assert face["counts"]["lost"] == 2 * BLOCKS
     assert face["lost_frames"] == {"missing from the recording": 1, "recorded, but damaged since": 1}
     assert face["verdict"] == "indeterminate"
-    assert any("coverage 0.66 is below 0.95" in reason for reason in face["reasons"])
+    assert any("coverage 66.6% is below 95%" in reason for reason in face["reasons"])
 
 
 def test_one_face_and_a_policy_of_the_site(tmp_path: Path, recording: Path) -> None:

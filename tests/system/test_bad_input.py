@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.ports import free_port
 
 from octmargin.bus import EmbeddedBroker
 from octmargin_simulator.console import Console
@@ -23,8 +24,8 @@ from octmargin_simulator.usb_device import UsbConsole
 OCTMARGIN = [sys.executable, "-m", "octmargin"]
 
 
-def complaint_of(*arguments: str, cwd: Path | None = None) -> str:
-    """What the command says on standard error when it refuses: exactly one line."""
+def complaint_of(*arguments: str, cwd: Path | None = None, is_alone: bool = False) -> str:
+    """The one line on standard error with which the command refuses, after its log; without any where it `is_alone`."""
     done = subprocess.run(
         [*OCTMARGIN, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd
     )
@@ -33,6 +34,8 @@ def complaint_of(*arguments: str, cwd: Path | None = None) -> str:
     assert len(lines) == 1, done.stderr
     assert done.stderr.rstrip().splitlines()[-1] == lines[0], "the complaint comes last"
     assert "Traceback" not in done.stderr
+    if is_alone:
+        assert done.stderr == f"{lines[0]}\n"
     return lines[0]
 
 
@@ -56,12 +59,6 @@ def config_file(folder: Path, *, broker_port: int, driver: str, address: str, ex
     return str(path)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_no_configuration_file(tmp_path: Path) -> None:
     assert "nowhere.toml: no such file" in complaint_of("run", "-c", str(tmp_path / "nowhere.toml"))
 
@@ -73,7 +70,9 @@ def test_unknown_key(tmp_path: Path) -> None:
 
 def test_wrong_type(tmp_path: Path) -> None:
     path = config_file(tmp_path, broker_port=1, driver="usb", address="x", extra='[engine]\ndepth = "deep"\n')
-    assert 'key "engine.depth": expected `int`, got `str`' in complaint_of("run", "-c", path)
+    assert 'key "engine.depth" is "deep"; give a whole number of at least 1' in complaint_of(
+        "run", "-c", path
+    )
 
 
 def test_no_broker(tmp_path: Path) -> None:
@@ -118,9 +117,29 @@ def test_no_device(
 ) -> None:
     address = address.format(port=free_port())
     path = config_file(tmp_path, broker_port=broker.port, driver=driver, address=address)
-    said = complaint_of("run", "-c", path)
+    said = complaint_of("run", "-c", path, is_alone=True)
     assert says in said
     assert remedy in said
+
+
+@pytest.mark.parametrize("section", ["display", "metrics"])
+def test_a_port_in_use_is_all_that_is_said(tmp_path: Path, broker: EmbeddedBroker, section: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"display": 0, "metrics": 0} | {section: port}
+        path = config_file(
+            tmp_path,
+            broker_port=broker.port,
+            driver="usb",
+            address="usbip://127.0.0.1:9",
+            extra="".join(f"[{name}]\nport = {each}\n" for name, each in ports.items()),
+        )
+        said = complaint_of("run", "-c", path, is_alone=True)
+    remedy = f"set {section}.host and {section}.port"
+    assert said.startswith(f"octmargin: {section}: 127.0.0.1:{port} cannot be listened on")
+    assert "Address already in use" in said
+    assert said.count(str(port)) == 1
+    assert said.endswith(remedy)
 
 
 @pytest.mark.parametrize(
@@ -168,10 +187,12 @@ def test_a_scan_that_the_console_cannot_do(
         console.close()
 
 
-@pytest.mark.parametrize("section", ["recording", "pictures"])
+@pytest.mark.parametrize(
+    ("section", "key"), [("recording", "folder"), ("pictures", "folder"), ("display", "photo_folder")]
+)
 @pytest.mark.parametrize("folder", ["/proc/rec", "{file}", "{file}/below", "{link}"])
 def test_a_folder_for_recordings_or_pictures_that_cannot_be_written(
-    tmp_path: Path, section: str, folder: str
+    tmp_path: Path, section: str, key: str, folder: str
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -181,10 +202,10 @@ def test_a_folder_for_recordings_or_pictures_that_cannot_be_written(
         broker_port=free_port(),
         driver="replay",
         address=f"{tmp_path}/never-opened.npy?synthetic=no",
-        extra=f'[{section}]\nfolder = "{folder}"\n',
+        extra=f'[{section}]\n{key} = "{folder}"\n',
     )
     said = complaint_of("run", "-c", path)
-    assert f"{section}.folder: {folder} is no folder that can be written" in said
+    assert f"{section}.{key}: {folder} is no folder that can be written" in said
     assert "name another one" in said
 
 

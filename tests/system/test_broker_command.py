@@ -55,7 +55,7 @@ async def test_it_serves_a_machine_until_it_is_told_to_end(number: signal.Signal
         settings = BrokerSettings(port=port_of(greeting))
         async with Subscriber(settings, TOPICS) as events, Publisher(settings, TOPICS) as publisher:
             publisher.publish_flag(flag(7, acquired_at=datetime.now(UTC)))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not isinstance(await anext(events), FlagReceived):
                     pass
         process.send_signal(number)

@@ -149,7 +149,9 @@ def test_nothing_that_is_signed_is_changed_by_any_command(desk: Desk, tmp_path: 
         desk(line)
     desk(f"take {again} --case case-7 --specimen s-1", expect=CaseRefusedError)
     desk("init", expect=RecordError)
-    told = {line.split()[0] for line in (*refused, *kept_beside)} | {"take", "init"}
+    # What its page may do to a signed report: tests/unit/display/test_report_routes.py.
+    desk("review case-7 none", expect=CaseRefusedError)
+    told = {line.split()[0] for line in (*refused, *kept_beside)} | {"take", "init", "review"}
     assert told == {command.name or command.callback.__name__ for command in case.registered_commands}
     with CaseStore.open(desk.path) as store:
         assert store.case_at("case-7", then.log_seq) == then

@@ -49,6 +49,13 @@ print(attenuation(np.array([1e6] + [1.0] * 63), 0.004)[0])
 """
 
 
+DOCTOR = """
+from octmargin.commands.doctor import _installation, _show
+
+_show([finding for finding in _installation() if finding.subject == "kernel cache"])
+"""
+
+
 @dataclass(frozen=True)
 class Start:
     said: list[str]
@@ -163,6 +170,27 @@ def test_a_cache_folder_that_cannot_be_written_is_passed_over(machine: Machine, 
     assert Path(start.folder).is_relative_to(machine.package / "__pycache__")
 
 
+def test_doctor_names_the_folder_that_a_start_uses(machine: Machine, tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    for variables in ({}, {"NUMBA_CACHE_DIR": str(tmp_path / "given")}, {"NUMBA_CACHE_DIR": str(no_folder)}):
+        start = machine.start(**variables)
+        said = machine.run(DOCTOR, **variables).splitlines()
+        assert f"ok      kernel cache: {start.folder}, {start.cached} signal kernels compiled" in said
+        passed_over = f"note    kernel cache: NUMBA_CACHE_DIR is {no_folder}, which cannot be written"
+        assert (passed_over in said) == (str(no_folder) in variables.values())
+
+
+def test_after_an_update_of_the_simulator_its_old_kernels_do_not_run(machine: Machine) -> None:
+    simulator = machine.site / "octmargin_simulator"
+    simulator.mkdir()
+    (simulator / "__init__.py").write_text("raise ImportError('looked at, and not imported')")
+    before = machine.start().folder
+    assert machine.start().folder == before
+    (simulator / "kernels.py").write_text("# another state")
+    assert machine.start().folder != before
+
+
 def test_a_given_folder_is_used_and_a_process_that_is_started_uses_the_same(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -204,7 +232,8 @@ def test_a_home_that_may_not_be_looked_into_is_passed_over(machine: Machine, tmp
     hidden.mkdir(mode=0o700)
     script = (
         # Loaded before, because the other user may not read this Python either.
-        "import __future__, atexit, contextlib, hashlib, importlib, os, pathlib, re, shutil, sys, tempfile, typing; "
+        "import __future__, atexit, contextlib, hashlib, importlib.util, os, pathlib, re; "
+        "import shutil, sys, tempfile, typing; "
         "os.setuid(65534); sys.path.insert(0, sys.argv[1]); import octmargin; "
         "print(os.environ['NUMBA_CACHE_DIR'])"
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from tests.ports import free_port
 from tests.system.test_commanded import NORTH, Theatre, north, phantom, site
-from tests.unit.bus.conftest import free_port
 from tests.unit.site.conftest import USERS, Prepared
 from typer.testing import CliRunner
 
@@ -97,7 +97,12 @@ async def test_a_command_is_given_in_the_name_of_the_user_of_the_broker(
         assert (code, out) == (3, "refused: superior was scanned whole; rescan it, or select another face")
         code, out, err = await call("close", "-c", config, "--user", "otto", "--role", "operator")
         assert (code, out) == (2, "")
-        assert "refuses what is said on" in err
+        assert "broker.username is north.reader.rita, and the broker lets nobody speak for" in err
+        code, out, err = await call("pause", "-c", of_user(site, "wall", tmp_path))
+        assert (code, out) == (2, "")
+        assert "viewer users give no commands, operators do" in err
+        code, out, _ = await call("close", "-c", of_user(site, "or-1", tmp_path))
+        assert (code, out) == (0, "done: specimen s-5 is closed")
 
 
 async def test_where_no_daemon_is_there_nobody_waits_for_long(
@@ -113,10 +118,18 @@ async def test_where_no_daemon_is_there_nobody_waits_for_long(
     ("words", "why"),
     [
         (("explode",), "there is no command 'explode'; known: register, select"),
-        (("select",), "select: Object missing required field `face`; its arguments: face"),
+        (("select",), 'select: argument "face" is missing; add it; its arguments: face'),
         (("select", "face"), "argument 'face': give it as KEY=VALUE"),
-        (("select", "fase=superior"), "unknown field `fase`"),
-        (("decide", "face=superior", "sweep=x", "subject=face", "word=agree"), "Expected `int`"),
+        (("select", "fase=superior"), 'select: unknown argument "fase"; did you mean "face"?'),
+        (
+            ("decide", "face=superior", "sweep=x", "subject=face", "word=agree"),
+            'decide: argument "sweep" is "x"; give a whole number of at least 0',
+        ),
+        (
+            ("decide", "face=superior", "sweep=1", "subject=face", "word=maybe"),
+            'decide: argument "word" is "maybe"; give one of agree, disagree, unsure',
+        ),
+        (("start", "all=maybe"), 'start: argument "all" is "maybe"; give true or false'),
         (("stop", "--role", "viewer"), "--role 'viewer' gives no commands; use one of operator, reader"),
         (("stop",), "no MQTT broker at 127.0.0.1:"),
     ],

@@ -147,7 +147,7 @@ class Person:
         await self.client.publish_or_refusal(topic, payload, qos=1, retain=retain, properties=None)
 
     async def reply(self) -> Reply:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return msgspec.json.decode(bytes((await anext(self.client.messages)).payload), type=Reply)
 
     async def ask(self, name: str, **arguments: Any) -> Reply:

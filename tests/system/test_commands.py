@@ -98,6 +98,9 @@ def test_doctor_checks_what_a_configuration_needs(tmp_path: Path, simulated: dic
         said = output_of("doctor", "-c", str(config))
         assert "PROBLEM" not in said
         assert "SIM-0001" in said
+        # The phantom is coarser than what the model knows, and is scanned all the same.
+        assert "note    grid: margin-1 knows A-lines 12 to 20 µm apart" in said
+        assert "knows this grid as model.name" in said
     said = " ".join(output_of("doctor", "-c", str(config), code=1).split())
     assert "PROBLEM" in said
     assert "set broker.host" in said
@@ -378,6 +381,23 @@ def test_watch_shows_that_nobody_publishes() -> None:
     with EmbeddedBroker() as broker:
         said = output_of("watch", "--port", str(broker.port), "--seconds", "1")
     assert "nobody publishes for this console" in said
+
+
+def test_a_command_loads_nothing_of_those_that_other_packages_bring() -> None:
+    script = (
+        "import sys; from octmargin.cli import run_command_line\n"
+        "try: run_command_line()\n"
+        "finally: print('octmargin_simulator' in sys.modules)"
+    )
+    for command, loads in (("command", "False"), ("simulate", "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, command, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.split()[-1] == loads
 
 
 @pytest.mark.parametrize(

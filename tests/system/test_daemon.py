@@ -73,7 +73,7 @@ async def room(phantom: LayeredPhantom, broker: EmbeddedBroker) -> AsyncIterator
 async def test_a_daemon_without_a_broker_does_not_wait_for_it_at_the_end(
     phantom: LayeredPhantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("octmargin.daemon.DRAIN_S", 600.0)
+    monkeypatch.setattr("octmargin.console_rooms.DRAIN_S", 600.0)
     with EmbeddedBroker() as gone:
         room = Room(phantom, gone)
     room.settings = msgspec.structs.replace(room.settings, outbox_file=str(tmp_path / "outbox"))
@@ -227,7 +227,7 @@ async def test_a_disk_that_stands_still_holds_up_neither_verdict_nor_end(
     monkeypatch.setattr(RecordingWriter, "put", lambda *_: moves_on.wait(60))
     config = msgspec.structs.replace(room.config(), recording=RecordingSection(folder=str(tmp_path / "rec")))
     async with room.listening():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await Daemon(config).run()
         await room.until(lambda tally: tally.state == "disconnected")
     moves_on.set()
@@ -272,7 +272,8 @@ async def test_a_daemon_that_is_stopped_while_its_disk_stands_still_ends(
         took_s = time.monotonic() - stopped_s
         await room.until(lambda tally: tally.state == "disconnected")
     moves_on.set()
-    assert took_s < 2
+    # Far below the stall; how long it takes on a quiet machine is measured elsewhere.
+    assert took_s < 20
     assert balanced(room.tally)
     assert room.tally.health is not None
     assert room.tally.health.recording is not None
@@ -407,6 +408,13 @@ async def test_the_log_says_why_a_face_is_indeterminate(room: Room) -> None:
         assert scanned[face]["verdict"] == verdict.verdict == "indeterminate"
         assert scanned[face]["reasons"] == verdict.reasons
         assert any("unfamiliar to the model" in reason for reason in scanned[face]["reasons"])
+        assert any("margin-1 knows A-lines 12 to 20 µm apart" in reason for reason in verdict.reasons)
+    (told,) = [entry for entry in logs if entry["event"] == "the model does not know this grid"]
+    assert told["log_level"] == "warning"
+    assert told["reason"].startswith(
+        "margin-1 knows A-lines 12 to 20 µm apart and depth pixels of 3.8 to 4.2 µm; "
+        "this plan has A-lines 200 µm apart"
+    )
 
 
 async def test_metrics_say_what_health_says(room: Room) -> None:
@@ -504,7 +512,7 @@ async def test_a_daemon_that_is_stopped_while_the_console_and_the_broker_are_gon
         await room.until(lambda tally: tally.state == "alert")
     await asyncio.to_thread(broker.close)
     daemon.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await running
 
 
@@ -517,7 +525,7 @@ async def test_what_a_daemon_without_an_outbox_on_disk_did_not_get_said_is_its_l
             running = asyncio.create_task(daemon.run())
             await room.until(lambda tally: tally.flags.messages >= 3)
             await asyncio.to_thread(broker.close)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while daemon._publisher.unsaid < 5:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)
                 daemon.stop()
@@ -532,7 +540,7 @@ async def test_a_daemon_that_is_stopped_while_it_waits_for_its_broker_ends(room:
         room.settings = msgspec.structs.replace(room.settings, port=port, timeout_s=30.0)
         daemon = Daemon(room.config())
         running = asyncio.create_task(daemon.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not [t for t in threading.enumerate() if "broker connection" in t.name]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             daemon.stop()

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ class Speaker:
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
         self.is_silent = False
+        self.said = 0
+        """Healths."""
+        self._more = asyncio.Event()
+
+    async def until_said(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while self.said < count:
+                self._more.clear()
+                await self._more.wait()
 
     async def live(self) -> None:
         while True:
@@ -60,6 +70,8 @@ class Speaker:
                     reasons=[],
                     synthetic=True,
                 )
+                self.said += 1
+                self._more.set()
             await asyncio.sleep(0.2)
 
     def say(self, **changes: Any) -> None:
@@ -92,7 +104,7 @@ class Example:
     async def until(self, pattern: str) -> None:
         """Read on until a line is as said; every line before it is kept in `lines`."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while line := (await self._process.stdout.readline()).decode():
                 self.lines.append(line)
                 if re.match(pattern, line):
@@ -181,6 +193,79 @@ async def test_it_says_what_holds_now_and_nothing_of_another_specimen(
         await example.until(GOOD)
         speaker.publisher.set_state("alert")
         await example.until(STALE)
+
+
+async def test_it_says_what_has_changed_and_nothing_twice(
+    broker_of_the_example: Prepared, command, process
+) -> None:
+    async with running(*command) as example, speaking(broker_of_the_example) as speaker:
+        await example.until(GOOD)
+        for _ in range(2):
+            # Health comes all the time, and the example looks at it; what is heard meanwhile is no news.
+            heard = speaker.said
+            await speaker.until_said(heard + 8)
+            speaker.publisher.set_state("alert")
+            await example.until(STALE)
+            speaker.publisher.set_state("ready")
+            await example.until(GOOD)
+    of_the_verdict = [line for line in example.lines if line.startswith("verdict/")]
+    assert all(before != after for before, after in pairwise(of_the_verdict))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "usage: python subscriber.py broker.toml SITE CONSOLE"),
+        (["nowhere.toml", "north", "or-1"], "nowhere.toml: it, or a file that it names, cannot be used: "),
+        (["empty.toml", "north", "or-1"], "empty.toml: has no [broker] table; take the broker.toml"),
+        (["wrong.toml", "north", "or-1"], "wrong.toml: it, or a file that it names, cannot be used: "),
+        (
+            ["no-password.toml", "north", "or-1"],
+            "no-password.toml: it, or a file that it names, cannot be used: ",
+        ),
+    ],
+)
+async def test_the_python_one_tells_a_mistake_in_one_line(
+    tmp_path: Path, words: list[str], says: str
+) -> None:
+    (tmp_path / "empty.toml").touch()
+    (tmp_path / "wrong.toml").write_text("= 3")
+    (tmp_path / "no-password.toml").write_text('[broker]\nusername = "a"\npassword_file = "nowhere"\n')
+    await complains([sys.executable, str(EXAMPLES / "subscriber.py"), *words], tmp_path, says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["wss://127.0.0.1:1"], "usage: node subscriber.mjs URL SITE CONSOLE [USER PASSWORD]"),
+        (
+            ["broker.example", "north", "or-1"],
+            "broker.example: give the broker's WebSocket listener, such as wss://",
+        ),
+    ],
+)
+async def test_the_javascript_one_tells_a_mistake_in_one_line(
+    broker_of_the_example: Prepared, tmp_path: Path, words: list[str], says: str
+) -> None:
+    command, _ = node_command(broker_of_the_example, tmp_path)
+    program = next(index for index, word in enumerate(command) if word.endswith("subscriber.mjs"))
+    await complains([*command[: program + 1], *words], tmp_path, says)
+
+
+async def complains(command: list[str], folder: Path, says: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode
+    lines = [
+        line
+        for line in err.decode().splitlines()
+        if "ExperimentalWarning" not in line and "--trace-" not in line
+    ]
+    assert (out, len(lines)) == (b"", 1), lines
+    assert lines[0].startswith(says)
 
 
 async def test_it_says_when_the_daemon_falls_silent_and_comes_back(

@@ -32,7 +32,7 @@ def quality(record: Path, *options: str) -> str:
 def test_it_says_what_it_found_and_writes_a_page_and_sheets(record: Path, tmp_path: Path) -> None:
     folder = tmp_path / "quality"
     told = quality(record, "--synthetic", "--output", str(folder))
-    assert "1 case, 1 SYNTHETIC specimens, 2 faces, 1 with a result of pathology." in told
+    assert "1 case, 1 SYNTHETIC specimen, 2 faces, 1 with a result of pathology." in told
     assert "sensitivity: 100.0% (1/1), 95 % interval 20.7% to 100.0%" in told
     assert "specificity: nothing to count" in told
     page = (folder / "quality.html").read_text(encoding="utf-8")

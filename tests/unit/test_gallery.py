@@ -13,7 +13,7 @@ import structlog
 
 from octmargin.gallery import Gallery
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """Far more than anything here takes that goes on at all."""
 
 

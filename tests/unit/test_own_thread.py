@@ -13,7 +13,7 @@ import pytest
 from octmargin.interruptible import StandstillError, StoppedError, unless_stopped, within
 from octmargin.own_thread import OwnThread, detached
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Held:

@@ -25,7 +25,7 @@ from octmargin.recorder import Recorder, new_writer
 from octmargin.ring import FrameRing
 
 PLAN = ScanPlan("medial", 64, 16, 6, 2.0, 2.0, 1e4, PixelFormat.MONO16)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """Far more than anything here takes that goes on at all."""
 
 

@@ -17,7 +17,7 @@ from octmargin.summary import (
     summarise,
 )
 
-REASONS = ["suspicious blocks in clusters of 1 at most, below 4", "coverage 0.12 is below 0.95 (9 too dark)"]
+REASONS = ["suspicious blocks in clusters of 1 at most, below 4", "coverage 12.5% is below 95% (9 too dark)"]
 
 
 def summary_of(verdict: str = "suspicious") -> DemoSummary:

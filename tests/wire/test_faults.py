@@ -115,7 +115,7 @@ class Outcome:
 
 async def collect(driver: Driver, until: type[DeviceEvent]) -> list[DeviceEvent]:
     events: list[DeviceEvent] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in driver.events():
             events.append(event)
             if isinstance(event, until):
@@ -570,7 +570,7 @@ async def test_faults_of_the_console_are_told_once_by_name(bench: Bench, driver:
     with bench.console._lock:
         bench.console._faults = Faults.INTERLOCK | Faults(1 << 20)
     names: list[str] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         async for event in driver.events():
             assert isinstance(event, ConsoleFault)
             names.append(event.name)

@@ -44,7 +44,7 @@ def as_h5(folder: Path) -> str:
 async def play(driver: Driver, ring: FrameRing, scan: ScanPlan) -> None:
     await driver.configure(scan)
     await driver.start(ring)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in driver.events():
             if isinstance(event, SweepEnded):
                 return
@@ -200,7 +200,7 @@ async def test_a_file_that_cannot_be_read_on_is_told_and_hangs_nothing(tmp_path:
     cursor = ring.cursor("test")
     await driver.configure(plan())
     await driver.start(ring)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         event = await anext(aiter(driver.events()))
     assert isinstance(event, Disconnected)
     assert "s.h5 cannot be read on" in event.text

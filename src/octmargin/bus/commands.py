@@ -5,11 +5,13 @@ What a command does is not known here. No input or output; clocks are given.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -20,6 +22,7 @@ from octmargin.bus.orders import ORDERS, Command, Order, Reply, may
 from octmargin.bus.rights import CommandAddress, Sender, parse_command
 from octmargin.bus.topics import Topics
 from octmargin.errors import OrderRefusedError
+from octmargin.wrong_values import explain
 
 MOST_REMEMBERED = 10_000
 REMEMBERED_FOR = timedelta(hours=1)
@@ -45,8 +48,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What was done, and is to be answered once it is known what is to be said beside it: whether it was kept."""
+
+    done: str
+    beside: asyncio.Future[str]
+
+
+@dataclass(slots=True)
 class _Past:
     reply: Reply
+    is_answered: bool
     digest: bytes
     """Of what was asked for: an id that comes with something else is a mistake of its sender."""
     at: datetime
@@ -82,7 +94,8 @@ class _Memory:
 class CommandDoor:
     """Takes what comes on the topics of commands, has it carried out, and answers.
 
-    `carry_out(request)` says in words what was done, or raises `OrderRefusedError`; `answer(sender, reply)` sends it.
+    `carry_out(request)` says in words what was done, now or as a promise, or raises `OrderRefusedError`;
+    `answer(sender, reply)` sends it.
     `note(sender, name, command, reply)` is told of every command once, with what became of it. `session` is this
     daemon's.
     """
@@ -92,7 +105,7 @@ class CommandDoor:
         topics: Topics,
         session: str,
         *,
-        carry_out: Callable[[Request], str],
+        carry_out: Callable[[Request], str | Promise],
         answer: Callable[[Sender, Reply], None],
         note: Callable[[Sender, str, Command, Reply], None],
         clock: Callable[[], datetime],
@@ -137,6 +150,9 @@ class CommandDoor:
         sender, now, digest = address.sender, self._clock(), _digest(address, command)
         past = self._memory.of(sender, command.id)
         if past is not None:
+            if past.digest == digest and not past.is_answered:
+                # Its answer is about to come, and has its id.
+                return
             if past.digest == digest:
                 reply = msgspec.structs.replace(past.reply, repeated=True)
             else:
@@ -150,25 +166,43 @@ class CommandDoor:
             log.warning("command refused", command=address.command, user=sender.user, reason=why)
             self._answer(sender, self._reply(address, command.id, "refused", why))
             return
-        reply = self._carried_out(address, command, now)
+        reply, beside = self._carried_out(address, command, now)
         # What holds for longer is refused: a wrong clock must not fill the memory for as long as it says.
         until = min(command.holds_until, now + LONGEST_VALIDITY + MOST_AHEAD)
-        self._memory.keep(sender, _Past(reply, digest, now, until))
+        past = _Past(reply, beside is None, digest, now, until)
+        self._memory.keep(sender, past)
         self._note(sender, address.command, command, reply)
-        self._answer(sender, reply)
+        if beside is None:
+            self._answer(sender, reply)
+        else:
+            beside.add_done_callback(partial(self._keep_promise, sender, past))
 
-    def _carried_out(self, address: CommandAddress, command: Command, now: datetime) -> Reply:
+    def _keep_promise(self, sender: Sender, past: _Past, beside: asyncio.Future[str]) -> None:
+        # Cancelled: the daemon ends, and nobody knows.
+        more = "; whether it was kept is not known" if beside.cancelled() else beside.result()
+        past.reply = msgspec.structs.replace(
+            past.reply, reason=_short(past.reply.reason + more), at=self._clock()
+        )
+        past.is_answered = True
+        self._answer(sender, past.reply)
+
+    def _carried_out(
+        self, address: CommandAddress, command: Command, now: datetime
+    ) -> tuple[Reply, asyncio.Future[str] | None]:
+        """The answer, and what is still to come beside it; None where it is whole."""
         try:
             self._check(address, command, now)
             order = _arguments(address.command, command)
             done = self._carry_out(Request(address.sender, address.command, command, order))
         except OrderRefusedError as refusal:
-            return self._reply(address, command.id, "refused", str(refusal))
+            return self._reply(address, command.id, "refused", str(refusal)), None
         except Exception as error:  # whoever asked is to know of it too
             log.exception("command failed", command=address.command, id=command.id)
             why = f"octmargin failed at it ({type(error).__name__}: {error}); see its log"
-            return self._reply(address, command.id, "refused", why)
-        return self._reply(address, command.id, "done", done)
+            return self._reply(address, command.id, "refused", why), None
+        if isinstance(done, Promise):
+            return self._reply(address, command.id, "done", done.done), done.beside
+        return self._reply(address, command.id, "done", done), None
 
     def _check(self, address: CommandAddress, command: Command, now: datetime) -> None:
         """Raise `OrderRefusedError` where the sender may not give it, or not now, or not to this daemon."""
@@ -203,9 +237,13 @@ class CommandDoor:
             id=command_id,
             command=address.command,
             outcome=outcome,
-            reason=reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…",
+            reason=_short(reason),
             at=self._clock(),
         )
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…"
 
 
 def _digest(address: CommandAddress, command: Command) -> bytes:
@@ -239,7 +277,9 @@ def _arguments(name: str, command: Command) -> Order:
     try:
         return msgspec.convert(command.arguments, ORDERS[name])
     except (msgspec.ValidationError, RecursionError) as error:
-        raise OrderRefusedError(f"{name}: {_one_line(error)}") from None
+        # Without the value: it may name a patient.
+        wrong = explain(_one_line(error), ORDERS[name], noun="argument")
+        raise OrderRefusedError(f"{name}: {wrong}") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from octmargin.bus.topics import Kind
 from octmargin.errors import ConfigError
+from octmargin.transactions import transaction
 
 _APPLICATION_ID = 0x6F63746D  # "octm"
 _FORMAT = 1
@@ -66,7 +67,7 @@ class StoreFile:
 
     def change(self, gone: Iterable[tuple[Kind, int, int]], rows: Sequence[Row]) -> None:
         """Delete this console's from one number of a kind to another, and write rows; all of it or nothing."""
-        with self._transaction():
+        with transaction(self._connection):
             # Of its own alone: between them may be what another console left.
             self._connection.executemany(
                 "DELETE FROM parcels WHERE kind = ? AND number >= ? AND number <= ? "
@@ -89,17 +90,6 @@ class StoreFile:
     def _ours(self) -> tuple[int, bytes]:
         """What topics begin with, for SQL: length and content."""
         return len(self._prefix), self._prefix
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 @contextmanager

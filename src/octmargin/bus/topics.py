@@ -53,9 +53,9 @@ DELIVERY: dict[Kind, Delivery] = {
     Kind.VERDICT: Delivery(qos=1, retain=True, expires=True),
     # What a person said does not become untrue with time; it tells of which sweep it is.
     Kind.DECISION: Delivery(qos=1, retain=True, expires=False),
-    # Twice a second and replaced by the next: not worth an acknowledgement, and never retained, so that
-    # a health message is always a sign of life and never a memory of one.
-    Kind.HEALTH: Delivery(qos=0, retain=False, expires=True),
+    # Never retained, so that it is always a sign of life and never a memory of one; acknowledged, for the last one of a
+    # run has the counts that everything is held against.
+    Kind.HEALTH: Delivery(qos=1, retain=False, expires=True),
     Kind.ALARM: Delivery(qos=1, retain=True, expires=True),
 }
 

@@ -16,6 +16,7 @@ from fhir.resources.R4B.observation import Observation
 from fhir.resources.R4B.specimen import Specimen
 from pydantic import ValidationError
 
+from octmargin import terminology
 from octmargin.case.pathology_file import ResultOf
 from octmargin.case.record.model import PathologyFinding, PathologyResult
 from octmargin.errors import InputError
@@ -80,6 +81,8 @@ def _found(path: Path, bundle: Bundle, case_id: str) -> FoundInFhir:
 
 def _result(observation: Any, specimens: dict[str, str], source: str) -> tuple[str, PathologyResult]:
     """ValueError says why it is no result on a margin."""
+    if _is_of_oct(observation):
+        raise ValueError("it says what OCT found, not pathology")
     if observation.status not in _DONE:
         raise ValueError(f"its status is {observation.status}")
     findings = [
@@ -106,6 +109,12 @@ def _result(observation: Any, specimens: dict[str, str], source: str) -> tuple[s
         by=next((str(one.display) for one in observation.performer or () if one.display), ""),
         source=source,
     )
+
+
+def _is_of_oct(observation: Any) -> bool:
+    """Of what `octmargin fhir export` writes, pathology's results alone are read."""
+    ours = [one.code for one in observation.code.coding or () if str(one.system) == terminology.URL]
+    return bool(ours) and terminology.PATHOLOGY.code not in ours
 
 
 def _distances_mm(components: list[Any]) -> Iterator[float]:

@@ -27,7 +27,7 @@ from octmargin.case.record.model import Decision, Mark, StateCounts, Statement, 
 from octmargin.errors import InputError
 from octmargin.words import counted
 
-_KEPT_AS = re.compile(r"^kept as (\S+)$")
+_KEPT_AS = re.compile(r"^kept as (\S+)")
 _LETTERS = {".": "not_scanned", "L": "lost", "P": "poor", "N": "nothing_suspicious", "S": "suspicious"}
 _JUDGED = "NS"
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from octmargin.case.record.model import CaseSnapshot, Decision, SpecimenPhase, SpecimenRecord, SweepRecord
+from octmargin.case.record.model import (
+    CaseSnapshot,
+    Decision,
+    ReExcision,
+    SpecimenPhase,
+    SpecimenRecord,
+    SweepRecord,
+)
 from octmargin.errors import InputError
 
 
@@ -34,6 +41,11 @@ def faces_of(specimen: SpecimenRecord) -> list[str]:
     interpreted = specimen.interpretation.faces if specimen.interpretation else ()
     named = (*specimen.faces, *(one.face for one in specimen.sweeps), *(one.face for one in interpreted))
     return list(dict.fromkeys(named))
+
+
+def at_once(specimen: SpecimenRecord) -> list[ReExcision]:
+    """Re-excisions of the same operation; another operation comes after the report, and is none of its findings."""
+    return [taken for taken in specimen.re_excisions if taken.immediate]
 
 
 def opinions(specimen: SpecimenRecord, sweep: SweepRecord) -> list[Decision]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from octmargin.demonstration import SIMULATED, Demonstration, DemoPlan, WireKind
+from octmargin.demo_plan import SIMULATED, DemoPlan, WireKind
+from octmargin.demonstration import Demonstration
 from octmargin.errors import InputError
+from octmargin.summary import DemoSummary
 
 
 def demo(
@@ -54,6 +57,13 @@ def demo(
     pictures: Annotated[
         Path | None, typer.Option(help="Write B-scans, en-face pictures and maps as PNG into this folder.")
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the record of the case, its recordings and its report in this new folder. "
+            "[default: one of its own among the system's temporary files]"
+        ),
+    ] = None,
 ) -> None:
     """Scan a simulated specimen and watch it on the display. Stops everything on Ctrl-C."""
     if headless and seconds is None and not passes:
@@ -81,8 +91,9 @@ def demo(
         passes=passes,
         pictures=pictures.resolve() if pictures else None,
     )
-    with tempfile.TemporaryDirectory(prefix="octmargin-demo-") as folder:
-        summary = asyncio.run(Demonstration(plan, Path(folder)).run())
+    kept = _folder(folder)
+    demonstration = Demonstration(plan, kept)
+    summary = _run(demonstration, None if folder is not None else kept)
     if summary is None:
         typer.echo("stopped before the first frame")
         return
@@ -90,7 +101,34 @@ def demo(
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     for line in summary.lines():
         typer.echo(line)
+    typer.echo(f"{'case':<10} record, recordings and log: {kept}")
+    for line in demonstration.reports:
+        typer.echo(f"{'report':<10} {line}")
     if not summary.adds_up:
         why = summary.unheard or "the books do not balance: sent is not processed + lost"
         typer.echo(f"octmargin: {why}", err=True)
         raise typer.Exit(1)
+
+
+def _run(demonstration: Demonstration, own: Path | None) -> DemoSummary | None:
+    """A folder of its `own` is taken away again where nothing came of it."""
+    summary = None
+    try:
+        summary = asyncio.run(demonstration.run())
+    finally:
+        if summary is None and own is not None:
+            shutil.rmtree(own, ignore_errors=True)
+    return summary
+
+
+def _folder(asked: Path | None) -> Path:
+    """Where the demonstration's files are kept; InputError where a folder is there already, or cannot be made."""
+    if asked is None:
+        return Path(tempfile.mkdtemp(prefix="octmargin-demo-"))
+    try:
+        asked.mkdir(parents=True, mode=0o700)
+    except FileExistsError as error:
+        raise InputError(f"--folder {asked}: is there already; name a new one") from error
+    except OSError as error:
+        raise InputError(f"--folder {asked}: cannot be made ({error.strerror}); name another") from error
+    return asked.resolve()

@@ -24,6 +24,7 @@ from octmargin.config_check import device_findings, judging_finding, place_findi
 from octmargin.device import DRIVER_GROUP, Finding, drivers
 from octmargin.errors import ConfigError, OctMarginError
 from octmargin.live_check import live_findings
+from octmargin.record_check import record_findings
 
 _LOGIN_S = 5.0
 _PACKAGES = ("numpy", "numba", "scipy", "pyusb", "pyserial", "usbip", "aiomqtt", "iotcore", "msgspec", "h5py")
@@ -53,7 +54,7 @@ def doctor(
     findings += asyncio.run(_devices(checked))
     findings.append(_broker(checked))
     if checked is not None:
-        findings += place_findings(checked)
+        findings += [*place_findings(checked), *record_findings(checked.record)]
     _finish(findings)
 
 
@@ -94,10 +95,11 @@ def _installation() -> Iterator[Finding]:
         )
     else:
         yield Finding("processor", "ok", f"{cores} cores")
-    cache = os.environ.get("NUMBA_CACHE_DIR")
-    if cache and not os.access(cache if Path(cache).exists() else Path(cache).parent, os.W_OK):
-        remedy = "unset NUMBA_CACHE_DIR or name a folder that is: every start compiles the kernels anew"
-        yield Finding("kernel cache", "note", f"{cache} is not writable", remedy)
+    if unusable := kernel_cache.passed_over():
+        remedy = f"unset {kernel_cache.VARIABLE}, or name a folder that can be; meanwhile another one is used"
+        yield Finding(
+            "kernel cache", "note", f"{kernel_cache.VARIABLE} is {unusable}, which cannot be written", remedy
+        )
     yield _kernel_cache()
 
 

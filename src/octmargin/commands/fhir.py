@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import SpecimenPhase
 from octmargin.cold_start import compiling_told
+from octmargin.commands.attached_report import read_report
 from octmargin.commands.case.common import CaseId, RecordFile
 from octmargin.commands.case.common import record as open_record
 from octmargin.errors import InputError
@@ -60,7 +62,7 @@ def export(
     chosen = specimen or [
         one.specimen_id for one in case.specimens if one.phase is not SpecimenPhase.WITHDRAWN
     ]
-    pdf = _read(report)
+    pdf = read_report(report, case, chosen[0])
     for specimen_id in chosen:
         found = case.specimen(specimen_id)
         drawn = {}
@@ -86,20 +88,18 @@ def codes() -> None:
     sys.stdout.write(checked_json(code_system()))
 
 
-def _read(report: Path | None) -> bytes | None:
-    if report is None:
-        return None
-    try:
-        return report.read_bytes()
-    except OSError as error:
-        raise InputError(f"--report {report}: cannot be read ({error.strerror})") from error
-
-
 def _write(file: Path, content: str) -> None:
+    """Whole or not at all, and for its owner alone: it names a patient."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as new:
-            new.write(content)
+        try:
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as new:
+                new.write(content.encode())
+            # Fails where the file is there already, other than a rename.
+            os.link(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     except FileExistsError as error:
         raise InputError(f"{file}: exists already; name another folder with --output") from error
     except OSError as error:

@@ -68,8 +68,8 @@ def _day(text: str, option: str) -> date | None:
 
 
 def _text(found: Quality) -> list[str]:
-    kind = "SYNTHETIC specimens" if found.synthetic else "specimens"
-    held = f"{counted(found.cases, 'case')}, {found.specimens} {kind}, {counted(found.faces, 'face')}"
+    kind = "SYNTHETIC specimen" if found.synthetic else "specimen"
+    held = f"{counted(found.cases, 'case')}, {counted(found.specimens, kind)}, {counted(found.faces, 'face')}"
     lines = [f"{held}, {found.correlated} with a result of pathology. {NOTICE}"]
     for name, shares in (
         ("algorithm", found.algorithm),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +12,9 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.events import InterventionEvent, NotificationEvent
 
-from octmargin.dicom.settings import DicomSection, Peer, TlsFiles
-from octmargin.errors import ConfigError, PeerUnreachableError
+from octmargin.dicom.settings import DicomSection, Peer
+from octmargin.dicom.tls import client_context, why_no_tls
+from octmargin.errors import PeerUnreachableError
 
 # A volume is sent as it lies on disk, in pieces: it is not to be in memory twice.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -67,36 +67,6 @@ def associated(
         association.release()
 
 
-def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.2 or newer, which checks who the other side is; ConfigError where a file cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=files.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if files.cert_file:
-            context.load_cert_chain(files.cert_file, files.key_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise _unusable(files, error) from error
-    return context
-
-
-def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """For who listens: shows its certificate, and asks for one where there is a `ca_file`."""
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(files.cert_file, files.key_file or None)
-        if files.ca_file:
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise _unusable(files, error) from error
-    return context
-
-
-def _unusable(files: TlsFiles, error: Exception) -> ConfigError:
-    named = ", ".join(name for name in (files.ca_file, files.cert_file, files.key_file) if name)
-    return ConfigError(f"tls files {named or '(none)'} cannot be used ({error}); check the dicom tables")
-
-
 def _why(association: Association, settings: DicomSection, peer: Peer) -> str:
     """Why there is no association, in words, with what to do."""
     if association.is_rejected:
@@ -112,12 +82,13 @@ def _why(association: Association, settings: DicomSection, peer: Peer) -> str:
 def _why_no_connection(settings: DicomSection, peer: Peer) -> str:
     """Pynetdicom does not tell what its socket said: a connection of our own does."""
     try:
-        with socket.create_connection((peer.host, peer.port), timeout=settings.timeout_s) as plain:
-            if peer.tls is not None:
-                with client_context(peer.tls).wrap_socket(plain, server_hostname=peer.host):
-                    pass
-    except ssl.SSLError as error:
-        return f"TLS fails ({error.reason or error}); check tls of this peer and its certificate"
+        if peer.tls is not None:
+            why = why_no_tls(peer.host, peer.port, peer.tls, settings.timeout_s)
+            if why is not None:
+                return f"no TLS with it: {why}"
+        else:
+            with socket.create_connection((peer.host, peer.port), timeout=settings.timeout_s):
+                pass
     except OSError as error:
         return f"does not answer ({error.strerror or error}); check host, port and whether it runs"
     return "takes the connection and no association; check that port and tls are those of DICOM there"

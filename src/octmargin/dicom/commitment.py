@@ -17,9 +17,10 @@ from pydicom.uid import generate_uid
 from pynetdicom import evt
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
-from octmargin.dicom.association import Handler, application_entity, associated, server_context
+from octmargin.dicom.association import Handler, application_entity, associated
 from octmargin.dicom.outgoing import Parcel
 from octmargin.dicom.settings import Commitment, DicomSection, Peer
+from octmargin.dicom.tls import server_context
 from octmargin.errors import ConfigError, PeerUnreachableError
 
 _WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"

@@ -23,7 +23,7 @@ from octmargin.dicom.finishing import encoded
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.pseudonym import Identities, pseudonym_of_specimen, without_identity
 from octmargin.dicom.settings import DicomSection
-from octmargin.dicom.values import code_item, pn
+from octmargin.dicom.values import code_item, exactly, pn
 from octmargin.errors import InputError
 
 EDITION = "2026c"
@@ -60,6 +60,7 @@ def deidentified_objects(
     would be in an object all the same: it is not given out then.
     """
     specimen_to_tell(case, specimen_id)
+    _check_pseudonym(case, pseudonym)
     anonymous = without_identity(case, pseudonym)
     renamed = pseudonym_of_specimen(case, specimen_id)
     identities = Identities(case, pseudonym)
@@ -92,6 +93,20 @@ def deidentify(dataset: Dataset, pseudonym: str) -> Dataset:
     dataset.LongitudinalTemporalInformationModified = "REMOVED"
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     return dataset
+
+
+def _check_pseudonym(case: CaseSnapshot, pseudonym: str) -> None:
+    if not pseudonym.strip("^= "):
+        raise InputError(
+            "the pseudonym is empty; name the patient by something that says nothing of who it is"
+        )
+    exactly(pseudonym, 64, "pseudonym")
+    told = Identities(case, "").found_in(pseudonym)
+    if told:
+        raise InputError(
+            f"the pseudonym {pseudonym!r} has {', '.join(sorted(told))} in it, which the record has as somebody's name "
+            "or number; choose another"
+        )
 
 
 def _rules() -> dict[tuple[int, ...], _Rule]:

@@ -30,7 +30,7 @@ def pdf_object(subject: Subject, pdf: bytes, number: int) -> Dataset:
     document.Modality = "DOC"
     document.SeriesInstanceUID = subject.uid("document", specimen.specimen_id)
     document.SeriesNumber = number
-    document.InstanceNumber = 1
+    document.InstanceNumber = 1 + len(specimen.addenda)
     document.SeriesDescription = series_text(subject, "OCT margin report", synthetic=specimen.is_synthetic)
     document.Manufacturer = document.ManufacturerModelName = MAKER
     document.SoftwareVersions = short(f"octmargin {__version__}", 64)

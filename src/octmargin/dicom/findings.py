@@ -6,6 +6,7 @@ What the algorithm says, what readers say of it and what the interpreter says ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydicom.sr.coding import Code
 
 from octmargin import __version__, terminology
 from octmargin.case.record.model import KeyView, SpecimenRecord, SweepRecord
-from octmargin.case.telling import faces_of, opinions, told_at
+from octmargin.case.telling import at_once, faces_of, opinions, told_at
 from octmargin.dicom.codes import FACES, PROCEDURE, SIDES, SITES, SPECIMEN_TYPES, own
 from octmargin.dicom.encapsulated import state_text
 from octmargin.dicom.finishing import finish
@@ -65,7 +66,7 @@ def findings_object(
         series_instance_uid=subject.uid("findings", specimen.specimen_id),
         series_number=number,
         sop_instance_uid="2.25.0",
-        instance_number=1,
+        instance_number=1 + len(specimen.addenda),
         manufacturer=MAKER,
         manufacturer_model_name=MAKER,
         software_versions=short(f"octmargin {__version__}", 64),
@@ -140,7 +141,7 @@ def _evaluations(
         for reading in specimen.interpretation.faces:
             if reading.face == face:
                 yield _evaluation(terminology.READING, terminology.OF_VERDICT[reading.finding])
-    if any(taken.face == face for taken in specimen.re_excisions):
+    if any(taken.face == face for taken in at_once(specimen)):
         yield _evaluation(terminology.ACTION, terminology.RE_EXCISION)
 
 
@@ -198,7 +199,7 @@ def _algorithm(sweep: SweepRecord) -> sr.AlgorithmIdentification:
     }
     return sr.AlgorithmIdentification(
         name=versions.model or MAKER,
-        version=versions.model_version or __version__,
+        version=versions.model_version or versions.software or "unknown",
         parameters=[f"{name} {value}" for name, value in hashes.items() if value] or None,
     )
 
@@ -266,7 +267,7 @@ def _remarks(specimen: SpecimenRecord, images: Mapping[Key, Dataset]) -> Iterato
     """What has to be said with the findings."""
     synthetic = f"{terminology.SYNTHETIC.display}. " if specimen.is_synthetic else ""
     depth = "Nothing suspicious is said down to the visualised depth where a face was covered, and no more."
-    yield f"{synthetic}{NOTICE} {depth} Re-excisions: {len(specimen.re_excisions)}."
+    yield f"{synthetic}{NOTICE} {depth} Re-excisions at once: {len(at_once(specimen))}."
     if specimen.discontinued is not None:
         yield f"The acquisition was discontinued: {specimen.discontinued.why}"
     for face in faces_of(specimen):
@@ -306,6 +307,15 @@ def _requested(subject: Subject) -> list[Dataset] | None:
     return [item]
 
 
+def _amending(signer: Dataset, specimen: SpecimenRecord) -> Iterator[Dataset]:
+    """Who answers for what was added, beside who signed."""
+    for addendum in specimen.addenda:
+        observer = deepcopy(signer)
+        observer.VerifyingObserverName = pn(addendum.by.name)
+        observer.VerificationDateTime = dt(addendum.at)
+        yield observer
+
+
 def _settle(report: Dataset, subject: Subject, *, has_images: bool) -> None:
     """What would be drawn at random, or said of the moment, follows from the record."""
     at = told_at(subject.specimen)
@@ -314,6 +324,8 @@ def _settle(report: Dataset, subject: Subject, *, has_images: bool) -> None:
     subject.complete(report)
     report.CompletionFlagDescription = state_text(subject)
     if subject.specimen.signature is not None:
-        report.VerifyingObserverSequence[0].VerificationDateTime = dt(subject.specimen.signature.at)
+        (signer,) = report.VerifyingObserverSequence
+        signer.VerificationDateTime = dt(subject.specimen.signature.at)
+        report.VerifyingObserverSequence = [signer, *_amending(signer, subject.specimen)]
     if not has_images:
         del report.CurrentRequestedProcedureEvidenceSequence

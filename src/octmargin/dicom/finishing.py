@@ -1,4 +1,8 @@
-"""The last step of making an object: everything in it follows from its content, also its UID."""
+"""The last step of making an object: its UID follows from its content.
+
+Not from who wrote it down, nor from what came before it: after an update of octmargin, or sent again after its
+successor, an object is the same one.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ from octmargin.dicom.uids import UidMaker
 
 _OF_THE_MOMENT = ("InstanceCreationDate", "InstanceCreationTime", "ContributionDateTime")
 """When it was made again says nothing of it, and would make another object of it."""
+_NOT_CONTENT = ("SoftwareVersions", "ContributingEquipmentSequence", "PredecessorDocumentsSequence")
 
 
 def finish(dataset: Dataset, uids: UidMaker) -> Dataset:
-    """`dataset` with a SOP Instance UID that follows from everything else in it."""
+    """`dataset` with a SOP Instance UID that follows from its content."""
     for part in (dataset, *dataset.get("ContributingEquipmentSequence", ())):
         for keyword in _OF_THE_MOMENT:
             if keyword in part:
@@ -28,10 +33,17 @@ def finish(dataset: Dataset, uids: UidMaker) -> Dataset:
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.file_meta = meta
     dataset.preamble = b"\0" * 128
-    digest = hashlib.sha256(encoded(dataset)).hexdigest()
-    meta.MediaStorageSOPInstanceUID = UID(uids.uid("instance", digest))
+    meta.MediaStorageSOPInstanceUID = UID(uids.uid("instance", _digest(dataset)))
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     return dataset
+
+
+def _digest(dataset: Dataset) -> str:
+    content = Dataset()
+    content.update({element.tag: element for element in dataset if element.keyword not in _NOT_CONTENT})
+    buffer = BytesIO()
+    dcmwrite(buffer, content, implicit_vr=False, little_endian=True)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def encoded(dataset: Dataset) -> bytes:

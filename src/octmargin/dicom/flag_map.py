@@ -15,7 +15,6 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from octmargin import __version__
 from octmargin.case.record.model import SweepRecord
 from octmargin.dicom.codes import own
 from octmargin.dicom.finishing import finish
@@ -96,7 +95,9 @@ def _segment(index: int, letter: str, sweep: SweepRecord) -> SegmentDescription:
         algorithm_identification=AlgorithmIdentificationSequence(
             name=short(versions.model or MAKER, 64),
             family=codes.cid7162.ArtificialIntelligence,
-            version=short(versions.model_version or versions.model_hash or __version__, 64),
+            version=short(
+                versions.model_version or versions.model_hash or versions.software or "unknown", 64
+            ),
         ),
     )
 

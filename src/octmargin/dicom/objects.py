@@ -13,6 +13,7 @@ from octmargin.case.telling import faces_of
 from octmargin.dicom.encapsulated import pdf_object
 from octmargin.dicom.findings import Key, findings_object
 from octmargin.dicom.flag_map import map_object
+from octmargin.dicom.lineage import Preceding, follow, in_their_order, none_known, states_of
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.subject import Subject
 from octmargin.dicom.volume import FaceVolume, read_volume, volume_object
@@ -30,9 +31,13 @@ def objects_of(
     *,
     pdf: bytes | None = None,
     depth: int | None = None,
+    preceding: Preceding = none_known,
     on_left_out: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Dataset]:
     """Volumes and maps of the faces, the findings, and the report where there is a `pdf`.
+
+    Findings and report name what they take the place of, as `preceding` knows it; where it knows nothing of an amended
+    report's findings, those that were signed are given too.
 
     A face whose spectra were not kept, or are not what was judged, has no volume: `on_left_out` is told why, and the
     findings say that it is so. InputError where nothing may be told of the specimen.
@@ -59,9 +64,21 @@ def objects_of(
         images[volume.sweep.key] = image
         if volume.sweep.grid:
             yield map_object(subject, volume, image, first + _MAPS + place)
-    yield findings_object(subject, volumes, images, first + _FINDINGS)
+    versions = [findings_object(one, volumes, images, first + _FINDINGS) for one in states_of(subject)]
+    yield from in_their_order(versions, preceding)
     if pdf is not None:
-        yield pdf_object(subject, pdf, first + _DOCUMENT)
+        yield _document(subject, pdf, first + _DOCUMENT, versions[-1], preceding)
+
+
+def _document(subject: Subject, pdf: bytes, number: int, findings: Dataset, preceding: Preceding) -> Dataset:
+    document = pdf_object(subject, pdf, number)
+    known = preceding(document.SeriesInstanceUID, document.SOPInstanceUID)
+    if known is not None:
+        follow(document, document.SOPClassUID, known)
+    elif subject.specimen.addenda:
+        # Of the pages that were signed nothing is known; what they said is in the findings.
+        document.PredecessorDocumentsSequence = findings.PredecessorDocumentsSequence
+    return document
 
 
 def _without_pixels(image: Dataset) -> Dataset:

@@ -23,6 +23,7 @@ from typing import Any
 
 from octmargin.dicom._journal import open_journal, write_synced
 from octmargin.errors import ConfigError, InputError, QueueFullError
+from octmargin.transactions import transaction
 from octmargin.words import counted, size
 
 _FIELDS = "number, destination, action, sop_class, uid, file, bytes, state, tries, said, put_at"
@@ -105,8 +106,18 @@ class Outgoing:
         """Let the journal go."""
         self._connection.close()
 
-    def put(self, destination: Destination, action: Action, sop_class: str, uid: str, content: bytes) -> bool:
+    def put(
+        self,
+        destination: Destination,
+        action: Action,
+        sop_class: str,
+        uid: str,
+        content: bytes,
+        series: str = "",
+    ) -> bool:
         """Take an object, a DICOM file; it is on disk when this returns. False where it has been taken before.
+
+        `series` is the UID of its series; see `preceding`.
 
         InputError where another object with this UID was taken; QueueFullError where there is no room for it.
         """
@@ -118,13 +129,13 @@ class Outgoing:
                 self._make_room(destination, name, len(content))
                 write_synced(self._objects / name, content)
                 now = _now()
-                with self._transaction():
+                with transaction(self._connection):
                     # Another process may have put it meanwhile.
                     known = self._known(destination, action, uid)
                     if known is None:
                         self._connection.execute(
                             "INSERT INTO parcels (destination, action, sop_class, uid, file, bytes, sha256, state, "
-                            "put_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "put_at, changed_at, series) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                             (
                                 destination,
                                 action,
@@ -136,6 +147,7 @@ class Outgoing:
                                 State.WAITING,
                                 now,
                                 now,
+                                series,
                             ),
                         )
                         return True
@@ -147,6 +159,16 @@ class Outgoing:
         """Whether such an object was ever put."""
         with self._lock, self._explained():
             return self._known(destination, action, uid) is not None
+
+    def preceding(self, series: str, uid: str) -> str | None:
+        """The UID of the object of a series that was put last before `uid`; None where none was, or was refused."""
+        with self._lock, self._explained():
+            row = self._connection.execute(
+                "SELECT uid FROM parcels WHERE series = ? AND uid != ? AND action = ? AND state != ? AND number < "
+                "coalesce((SELECT min(number) FROM parcels WHERE uid = ?), 9e18) ORDER BY number DESC LIMIT 1",
+                (series, uid, Action.STORE, State.REFUSED, uid),
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def waiting(self, destination: Destination, most: int = 1000) -> list[Parcel]:
         """What is to be tried next, in this order: what failed before comes last, a step's end after its beginning."""
@@ -203,7 +225,7 @@ class Outgoing:
         """It never will be taken. Its file stays; the end of a step whose beginning was refused is refused with it."""
         self._note(parcel, State.REFUSED, said, is_try=True)
         if parcel.action is Action.CREATE:
-            with self._lock, self._explained(), self._transaction():
+            with self._lock, self._explained(), transaction(self._connection):
                 self._connection.execute(
                     "UPDATE parcels SET state = ?, said = ?, changed_at = ? "
                     "WHERE destination = ? AND uid = ? AND action = ? AND state = ?",
@@ -220,7 +242,7 @@ class Outgoing:
 
     def retry_refused(self) -> int:
         """Try again what was refused; gives how much that is."""
-        with self._lock, self._explained(), self._transaction():
+        with self._lock, self._explained(), transaction(self._connection):
             return self._connection.execute(
                 "UPDATE parcels SET state = ?, tries = 0, changed_at = ? WHERE state = ?",
                 (State.WAITING, _now(), State.REFUSED),
@@ -271,7 +293,7 @@ class Outgoing:
         ).fetchone()
         if objects < self._most_objects and used + size_bytes <= self._most_bytes:
             return
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO counts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET count = count + 1",
                 (_TURNED_AWAY,),
@@ -305,7 +327,7 @@ class Outgoing:
         )
 
     def _note(self, parcel: Parcel, state: State, said: str, *, is_try: bool = False) -> None:
-        with self._lock, self._explained(), self._transaction():
+        with self._lock, self._explained(), transaction(self._connection):
             self._connection.execute(
                 "UPDATE parcels SET state = ?, said = ?, tries = tries + ?, changed_at = ? WHERE number = ?",
                 (state, said, int(is_try), _now(), parcel.number),
@@ -335,17 +357,6 @@ class Outgoing:
                     ).fetchone()[0]
                 ):
                     path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

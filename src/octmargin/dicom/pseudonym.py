@@ -140,7 +140,9 @@ def _identifiers(case: CaseSnapshot) -> Iterator[str]:
     if patient is not None:
         yield from (patient.patient_id, patient.issuer)
         if patient.birth_date is not None:
-            yield patient.birth_date.strftime("%Y%m%d")
+            yield from (
+                patient.birth_date.strftime(form) for form in ("%Y%m%d", "%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y")
+            )
     if order is not None:
         yield from (order.accession, order.requested_procedure_id, order.scheduled_step_id, order.study_uid)
     for specimen in case.specimens:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from octmargin.dicom.association import client_context
 from octmargin.dicom.outgoing import Parcel
 from octmargin.dicom.settings import DicomSection, TlsFiles, WebArchive
 from octmargin.dicom.storing import Delivery, Fate
+from octmargin.dicom.tls import client_context, why_no_tls
 from octmargin.errors import ConfigError, PeerUnreachableError
 
 _FAILED_SOP_SEQUENCE, _REFERENCED_SOP_SEQUENCE = "00081198", "00081199"
@@ -29,6 +30,7 @@ class StowClient:
 
     def __init__(self, settings: DicomSection, archive: WebArchive) -> None:
         self._archive = archive
+        self._timeout_s = settings.timeout_s
         headers = {"Accept": "application/dicom+json"}
         if archive.token_file:
             headers["Authorization"] = f"Bearer {_secret(archive.token_file)}"
@@ -62,14 +64,22 @@ class StowClient:
                 },
             )
         except httpx.HTTPError as error:
-            raise PeerUnreachableError(
-                f"{self._archive}: does not answer ({str(error) or type(error).__name__}); check dicom.web"
-            ) from error
+            raise PeerUnreachableError(f"{self._archive}: {self._why(error)}") from error
         if response.status_code in _UNAVAILABLE or response.status_code >= 500:
             raise PeerUnreachableError(
                 f"{self._archive}: says {response.status_code} {response.reason_phrase}; check dicom.web"
             )
         return _delivery(response, parcel.uid)
+
+    def _why(self, error: httpx.HTTPError) -> str:
+        url = httpx.URL(self._archive.url)
+        if url.scheme == "https":
+            # What the client says of a handshake depends on where it was: a connection of our own tells why.
+            with suppress(OSError):
+                why = why_no_tls(url.host, url.port or 443, self._archive.tls or TlsFiles(), self._timeout_s)
+                if why is not None:
+                    return f"no TLS with it: {why}"
+        return f"does not answer ({str(error) or type(error).__name__}); check dicom.web"
 
 
 def _head(boundary: str) -> bytes:

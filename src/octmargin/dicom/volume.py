@@ -1,7 +1,7 @@
 """The B-scans of one face as a multi-frame image of modality OCT.
 
 Multi-frame Grayscale Word Secondary Capture: the IOD for an optical coherence tomograph that is neither for eyes nor
-for vessels (ADR 30). A pixel is a level in dB, in steps of 0.01; a frame is a B-scan, depth downwards.
+for vessels (ADR 19). A pixel is a level in dB, in steps of 0.01; a frame is a B-scan, depth downwards.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from pydicom import config
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pydicom.valuerep import PersonName as DicomName
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
@@ -135,7 +137,7 @@ def read_entry(entry: Dataset) -> Scheduled:
         accession=_text(entry, "AccessionNumber"),
         requested_procedure_id=_text(entry, "RequestedProcedureID"),
         scheduled_step_id=_text(step, "ScheduledProcedureStepID"),
-        study_uid=_text(entry, "StudyInstanceUID"),
+        study_uid=_uid(entry, problems),
         laterality=_laterality(codes, described),
         procedure=procedure,
         entered="worklist",
@@ -181,6 +183,15 @@ def _patient(entry: Dataset, problems: list[str]) -> PatientIdentity | None:
         birth_date=_date(_text(entry, "PatientBirthDate"), "birth date", problems),
         sex=sex if sex in ("F", "M", "O") else "U",  # type: ignore[arg-type]
     )
+
+
+def _uid(entry: Dataset, problems: list[str]) -> str:
+    """That of the study; what is none is left out: objects with it would be refused by every archive."""
+    uid = _text(entry, "StudyInstanceUID")
+    if uid and not UID(uid, validation_mode=config.IGNORE).is_valid:
+        problems.append(f"its study UID {uid!r} is none, and is left out")
+        return ""
+    return uid
 
 
 def _laterality(codes: Sequence[Dataset], described: Sequence[str]) -> OrderLaterality:

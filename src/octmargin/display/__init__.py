@@ -6,7 +6,8 @@ nothing of console, engine or files of recordings: what it shows is put into it.
 
 from octmargin.display.bscan_store import BscanStore
 from octmargin.display.listening import check_serving
-from octmargin.display.server import OwnResults, Served, serving_display
+from octmargin.display.report_desk import ReportDesk
+from octmargin.display.server import OwnResults, Served, serving_display, serving_review
 from octmargin.display.settings import DisplaySection, check_display
 from octmargin.display.site import Site, make_site
 
@@ -14,10 +15,12 @@ __all__ = [
     "BscanStore",
     "DisplaySection",
     "OwnResults",
+    "ReportDesk",
     "Served",
     "Site",
     "check_display",
     "check_serving",
     "make_site",
     "serving_display",
+    "serving_review",
 ]

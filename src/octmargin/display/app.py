@@ -33,7 +33,8 @@ class Parts:
 
     site: Site
     assets: Assets
-    pipe: Pipe
+    pipe: Pipe | None
+    """None where nothing is said of a console: then there is no page of one either."""
     sessions: Sessions | None
     """None where nobody logs in."""
     of_results: list[BaseRoute]
@@ -68,12 +69,13 @@ def make_app(parts: Parts, section: DisplaySection) -> Starlette:
         return as_json(msgspec.structs.replace(parts.site, user=session.user, role=session.role.value))
 
     routes: list[BaseRoute] = [
-        Route("/", index, methods=["GET"]),
         Route("/static/{path:path}", static, methods=["GET"]),
         Route("/api/site", site, methods=["GET"]),
         *parts.of_results,
     ]
-    if not section.broker_websocket:
+    if parts.pipe is not None:
+        routes.append(Route("/", index, methods=["GET"]))
+    if parts.pipe is not None and not section.broker_websocket:
         routes.append(WebSocketRoute("/mqtt", parts.pipe.serve))
     if parts.sessions is not None:
         routes += login_routes(parts.sessions, has_tls=section.has_tls)

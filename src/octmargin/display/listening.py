@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -155,7 +156,9 @@ def _listen(section: DisplaySection) -> socket.socket:
         )[0]
         return _Listener(socket.create_server(address, family=family, backlog=128))
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        # create_server's own text repeats the address.
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or error
         raise ConfigError(
             f"display: {section.host}:{section.port} cannot be listened on ({reason}); set display.host and "
             "display.port"

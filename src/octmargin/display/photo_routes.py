@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute, Route
 from octmargin.display.answers import NO_STORE, as_json, problem
 from octmargin.display.bodies import BodyRefusedError, read_body
 from octmargin.display.gate import may_write, session_of
-from octmargin.display.photos import MOST_PHOTO_BYTES, Photo, PhotoRefusedError, Photos, Placement, Specimen
+from octmargin.display.photo import Photo, PhotoRefusedError, Placement, Specimen
+from octmargin.display.photos import MOST_PHOTO_BYTES, Photos
 
 _MOST_PLACEMENT_BYTES = 2048
 _NO_SPECIMEN = "no specimen is on the stage; register one first"
@@ -32,7 +33,7 @@ def photo_routes(photos: Photos, on_stage: Callable[[], Specimen | None]) -> lis
             specimen = _specimen(request, on_stage())
             if request.method == "PUT":
                 return await _put(request, photos, specimen, on_stage)
-            return _get(request, photos, specimen)
+            return await _get(request, photos, specimen)
         except (PhotoRefusedError, BodyRefusedError) as error:
             return problem(error.status, str(error))
 
@@ -73,7 +74,7 @@ async def _put(
             raise PhotoRefusedError(
                 400, f"no placement of a face: {' '.join(str(error).split())[:200]}"
             ) from None
-        return as_json(_told(specimen, photos.place(_unchanged(specimen, on_stage), placement)))
+        return as_json(_told(specimen, await photos.place(_unchanged(specimen, on_stage), placement)))
     with photos.taking_one_in():
         body = await read_body(request, MOST_PHOTO_BYTES)
         # It took its time to come: it must not become the photo of the specimen that is on the stage by now.
@@ -86,8 +87,8 @@ def _unchanged(specimen: Specimen, on_stage: Callable[[], Specimen | None]) -> S
     return specimen
 
 
-def _get(request: Request, photos: Photos, specimen: Specimen) -> Response:
-    photo = photos.of(specimen)
+async def _get(request: Request, photos: Photos, specimen: Specimen) -> Response:
+    photo = await photos.of(specimen)
     if _is_placement(request):
         return as_json(_told(specimen, photo))
     if photo is None:
@@ -100,7 +101,15 @@ def _told(specimen: Specimen, photo: Photo | None) -> dict[str, Any]:
     case_id, specimen_id = specimen
     about = {"case_id": case_id, "specimen_id": specimen_id}
     if photo is None:
-        return {**about, "version": 0, "width_px": 0, "height_px": 0, "by": "", "placements": []}
+        return {
+            **about,
+            "version": 0,
+            "width_px": 0,
+            "height_px": 0,
+            "by": "",
+            "placements": [],
+            "not_kept": "",
+        }
     return {
         **about,
         "version": photo.version,
@@ -108,4 +117,5 @@ def _told(specimen: Specimen, photo: Photo | None) -> dict[str, Any]:
         "height_px": photo.height_px,
         "by": photo.by,
         "placements": list(photo.placements.values()),
+        "not_kept": photo.not_kept,
     }

@@ -1,4 +1,4 @@
-"""Photos of specimens, and where on them the scanned areas lie. In memory alone: none is left when the server ends."""
+"""Photos of specimens, and where on them the scanned areas lie: in memory, and on disk where a folder is named."""
 
 from __future__ import annotations
 
@@ -8,81 +8,48 @@ import io
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Annotated
+from pathlib import Path
 
-import msgspec
 from PIL import Image, ImageOps
 
 from octmargin.display.bscan_pictures import NICE
+from octmargin.display.photo import Photo, PhotoRefusedError, Placement, Specimen
+from octmargin.display.photo_files import PhotoFiles
 from octmargin.own_thread import OwnThread
 
 MOST_PHOTO_BYTES = 10_000_000
 MOST_PHOTOS = 16
-"""Of so many specimens; the one that was looked at least recently goes first."""
+"""In memory, of so many specimens; the one that was looked at least recently goes first."""
 MOST_PLACEMENTS = 64
 _MOST_PIXELS = 25_000_000
 """That are unpacked: as many bytes of memory, four or five times over."""
 _LONGEST_PX = 2048
 _QUALITY = 88
 _MOST_AT_ONCE = 4
+_NO_FOLDER = "no display.photo_folder is set"
 
 # A picture that would fill memory when it is unpacked is an error like any other, nothing to be printed.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
-Share = Annotated[float, msgspec.Meta(ge=-1, le=2)]
-
-
-class PhotoRefusedError(Exception):
-    """A photo or placement that is not taken; `status` is HTTP's."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a face's scanned area lies: a rectangle in fractions of the photo, turned clockwise about its centre.
-
-    `x` and `width` are fractions of the photo's width, `y` and `height` of its height; `x`, `y` is the corner
-    above left before it is turned.
-    """
-
-    face: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    x: Share
-    y: Share
-    width: Annotated[float, msgspec.Meta(gt=0, le=2)]
-    height: Annotated[float, msgspec.Meta(gt=0, le=2)]
-    angle_deg: Annotated[float, msgspec.Meta(ge=-360, le=360)] = 0.0
-
-
-@dataclass(slots=True)
-class Photo:
-    """A photo as it is shown: JPEG, without anything that the camera wrote beside the picture."""
-
-    jpeg: bytes
-    width_px: int
-    height_px: int
-    by: str
-    version: int
-    placements: dict[str, Placement] = field(default_factory=dict)
-
-
-Specimen = tuple[str, str]
-"""Case and specimen, by their opaque identifiers."""
-
 
 class Photos:
-    """One photo a specimen."""
+    """One photo a specimen; what is in memory is what is shown. Kept in `folder` beyond the end, where there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._photos: OrderedDict[Specimen, Photo] = OrderedDict()
         self._thread = OwnThread("display photos", nice=NICE)
+        self._files = PhotoFiles(folder) if folder is not None else None
         self._taken_in = 0
         self._versions = 0
 
-    def of(self, specimen: Specimen) -> Photo | None:
-        """The photo of a specimen, None where there is none."""
+    async def of(self, specimen: Specimen) -> Photo | None:
+        """The photo of a specimen, None where there is none. PhotoRefusedError where its disk stands still."""
+        if specimen not in self._photos and self._files is not None:
+            kept = await self._files.load(specimen)
+            # Another one may have come meanwhile.
+            if kept is not None and specimen not in self._photos:
+                self._versions = max(self._versions, kept.version)
+                self._show(specimen, kept)
         photo = self._photos.get(specimen)
         if photo is not None:
             self._photos.move_to_end(specimen)
@@ -102,29 +69,43 @@ class Photos:
     async def put(self, specimen: Specimen, picture: bytes, by: str) -> Photo:
         """Take a photo, PNG or JPEG, in place of the one that is there. PhotoRefusedError where it is none.
 
-        Placements do not stay: they were on another photo.
+        Placements do not stay: they were on another photo. Where it cannot be kept, it says why.
         """
         jpeg, width_px, height_px = await asyncio.wrap_future(self._thread.submit(_as_jpeg, picture))
-        photo = self._photos[specimen] = Photo(jpeg, width_px, height_px, by, self._next_version())
-        self._photos.move_to_end(specimen)
-        while len(self._photos) > MOST_PHOTOS:
-            self._photos.popitem(last=False)
+        # Its version follows that of the one on disk; a disk that stands still keeps no photo from being shown.
+        with contextlib.suppress(PhotoRefusedError):
+            await self.of(specimen)
+        photo = Photo(jpeg, width_px, height_px, by, self._next_version())
+        self._show(specimen, photo)
+        await self._keep(specimen, photo)
         return photo
 
-    def place(self, specimen: Specimen, placement: Placement) -> Photo:
+    async def place(self, specimen: Specimen, placement: Placement) -> Photo:
         """Say where a face is. PhotoRefusedError where there is no photo, or too many faces are on it."""
-        photo = self.of(specimen)
+        photo = await self.of(specimen)
         if photo is None:
             raise PhotoRefusedError(409, "there is no photo of this specimen to place a face on")
         if placement.face not in photo.placements and len(photo.placements) >= MOST_PLACEMENTS:
             raise PhotoRefusedError(409, f"{MOST_PLACEMENTS} faces are on the photo; that is enough")
         photo.placements[placement.face] = placement
         photo.version = self._next_version()
+        await self._keep(specimen, photo)
         return photo
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Let the threads end after what they were given."""
         self._thread.end()
+        if self._files is not None:
+            self._files.close()
+
+    def _show(self, specimen: Specimen, photo: Photo) -> None:
+        self._photos[specimen] = photo
+        self._photos.move_to_end(specimen)
+        while len(self._photos) > MOST_PHOTOS:
+            self._photos.popitem(last=False)
+
+    async def _keep(self, specimen: Specimen, photo: Photo) -> None:
+        photo.not_kept = _NO_FOLDER if self._files is None else await self._files.keep(specimen, photo)
 
     def _next_version(self) -> int:
         self._versions += 1

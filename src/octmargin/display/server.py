@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.routing import BaseRoute
 
@@ -16,10 +17,13 @@ from octmargin.display.bscan_pictures import BscanPictures
 from octmargin.display.bscan_routes import bscan_routes
 from octmargin.display.bscan_store import BscanStore
 from octmargin.display.listening import listening
+from octmargin.display.photo import Specimen
 from octmargin.display.photo_routes import photo_routes
-from octmargin.display.photos import Photos, Specimen
+from octmargin.display.photos import Photos
 from octmargin.display.pipe import Pipe
 from octmargin.display.proof import Prover
+from octmargin.display.report_desk import ReportDesk
+from octmargin.display.report_routes import report_routes
 from octmargin.display.sessions import Sessions
 from octmargin.display.settings import DisplaySection
 from octmargin.display.site import Site
@@ -44,6 +48,8 @@ class OwnResults:
 
     bscans: BscanStore
     on_stage: Callable[[], Specimen | None]
+    reports: ReportDesk | None = None
+    """None where no record of cases is kept."""
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +72,7 @@ async def serving_display(
         sessions = Sessions(Prover(broker, section.broker_websocket), site.site)
     async with contextlib.AsyncExitStack() as stack:
         if results is not None:
-            of_results = _own_routes(results, stack)
+            of_results = _own_routes(results, section.photo_folder, stack)
         else:
             upstream = Upstream(
                 section, broker, Topics(site.site, site.console), passes_users=sessions is not None
@@ -79,11 +85,28 @@ async def serving_display(
         yield Served(_url(section, port), section.url or _url(section, port, from_afar=True))
 
 
-def _own_routes(results: OwnResults, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
-    pictures, photos = BscanPictures(), Photos()
+@contextlib.asynccontextmanager
+async def serving_review(
+    section: DisplaySection, site: Site, bscans: BscanStore, reports: ReportDesk
+) -> AsyncIterator[str]:
+    """Serve the reports' page alone, without a console and without a broker, while entered; gives the address.
+
+    ConfigError where the address cannot be listened on.
+    """
+    pictures = BscanPictures()
+    routes = [*bscan_routes(bscans, pictures), *report_routes(reports)]
+    app = make_app(Parts(site, Assets.shipped(), None, None, routes), section)
+    with contextlib.closing(pictures):
+        async with listening(section, app, lambda _: None) as port:
+            yield _url(section, port)
+
+
+def _own_routes(results: OwnResults, photo_folder: str, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:
+    pictures, photos = BscanPictures(), Photos(Path(photo_folder) if photo_folder else None)
     stack.callback(pictures.close)
     stack.callback(photos.close)
-    return [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]
+    routes = [*bscan_routes(results.bscans, pictures), *photo_routes(photos, results.on_stage)]
+    return routes if results.reports is None else [*routes, *report_routes(results.reports)]
 
 
 def _url(section: DisplaySection, port: int, *, from_afar: bool = False) -> str:

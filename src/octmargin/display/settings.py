@@ -35,6 +35,8 @@ class DisplaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     broker_websocket: str = ""
     bscans_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 512
     """Memory for B-scans."""
+    photo_folder: str = ""
+    """Where photos of specimens are kept beyond the end of the daemon; empty: nowhere."""
     pedal_key: Annotated[str, msgspec.Meta(min_length=1, max_length=32)] = "F9"
 
     def __post_init__(self) -> None:

@@ -36,6 +36,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """What the sutures say, in the words of the site."""
     opaque_identifiers: bool
     """Whether identifiers of specimens are looked at as `octmargin.identifiers` does where a site has no own scheme."""
+    has_record: bool
+    """Whether this server has the record of cases, and their reports."""
     notice: str = NOTICE
 
 
@@ -47,6 +49,7 @@ def make_site(
     ink: dict[str, str] | None = None,
     sutures: str = "",
     opaque_identifiers: bool = False,
+    has_record: bool = False,
 ) -> Site:
     """What is told where nobody is logged in."""
     login_required = has_users(broker)
@@ -62,4 +65,5 @@ def make_site(
         ink=ink or {},
         sutures=sutures,
         opaque_identifiers=opaque_identifiers,
+        has_record=has_record,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from octmargin import terminology
 from octmargin.case.record.model import Decision, FaceFinding, Interpretation, SpecimenRecord, SweepRecord
+from octmargin.case.telling import at_once
 from octmargin.fhir.elements import (
     Element,
     count,
@@ -90,7 +91,7 @@ def reading(about: About, finding: FaceFinding, interpretation: Interpretation, 
     """What the interpreter says of a face, and what was done."""
     code = own(terminology.READING, f"OCT of the {finding.face} face, reading of the interpreter")
     observation = about.begin(finding.face, code, is_final=about.is_final)
-    if any(taken.face == finding.face for taken in about.specimen.re_excisions):
+    if any(taken.face == finding.face for taken in at_once(about.specimen)):
         action = {
             "code": own(terminology.ACTION),
             "valueCodeableConcept": own(terminology.RE_EXCISION, finding.action),

@@ -20,6 +20,7 @@ from octmargin.fhir.elements import (
     without_nothing,
 )
 from octmargin.fhir.observations import About, opinion, reading, verdict
+from octmargin.fhir.pathology import add_pathology
 from octmargin.fhir.people import device, patient, practitioner, specimen
 from octmargin.report.document import FacePictures, Picture
 from octmargin.words import NOTICE
@@ -41,6 +42,12 @@ _IMAGING = {
             "code": "IMG",
             "display": "Diagnostic Imaging",
         }
+    ]
+}
+
+_IMAGE = {
+    "coding": [
+        {"system": "http://terminology.hl7.org/CodeSystem/media-type", "code": "image", "display": "Image"}
     ]
 }
 
@@ -91,6 +98,7 @@ def bundle_of(
         {"comment": picture.alt, "link": reference(url, "Media")}
         for picture, url in _media(entries, about, pictures or {})
     ]
+    add_pathology(entries.add, about)
     report = _report(case, about, results, media, pdf)
     url = identity(case, "DiagnosticReport", specimen_id)
     return {
@@ -142,7 +150,7 @@ def _medium(about: About, face: str, picture: Picture) -> Element:
         {
             "resourceType": "Media",
             "status": "completed",
-            "type": {"text": "image"},
+            "type": _IMAGE,
             "subject": reference(about.patient_url, "Patient"),
             "createdDateTime": instant(sweep.started_at) if sweep else "",
             "bodySite": {"text": f"{face} of the {about.specimen.laterality} {about.specimen.kind}"},

@@ -116,6 +116,7 @@ class Assessor:
             surface_px=surface_px,
             enface_db=enface_db,
             context=judged.context,
+            why_unfamiliar=judged.why_unfamiliar,
         )
 
     def _linear(

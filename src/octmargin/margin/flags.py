@@ -45,10 +45,14 @@ class BlockFlags:
     """Per A-line: mean dB from 50 to 500 µm below the surface; NaN where there is none."""
     context: NDArray[np.float32]
     """(blocks, n): what the model wants back when the evidence of the sweep is gathered."""
+    why_unfamiliar: str = ""
+    """Why blocks are unlike what the model knows, where it can say."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            getattr(self, name).flags.writeable = False
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
 
     @property
     def state(self) -> NDArray[np.uint8]:

@@ -60,8 +60,8 @@ class Judgement:
     `suspicion` float32 (blocks,), 0..1; `probabilities` float32 (blocks, classes), rows sum to 1; `distance_mm`
     float32 (blocks,): surface to the nearest suspicious feature, should the block be suspicious;
     `attenuation_per_mm` float32 (blocks,): of what was judged; `unfamiliar` bool (blocks,): unlike what the
-    model was validated on, so that its answer does not count; `context` float32 (blocks, n): whatever the model
-    wants back of each block when the sweep's evidence is gathered.
+    model was validated on, so that its answer does not count, and `why_unfamiliar` in words, where it can say;
+    `context` float32 (blocks, n): whatever the model wants back of each block when the sweep's evidence is gathered.
     """
 
     suspicion: NDArray[np.float32]
@@ -70,6 +70,7 @@ class Judgement:
     attenuation_per_mm: NDArray[np.float32]
     unfamiliar: NDArray[np.bool_]
     context: NDArray[np.float32]
+    why_unfamiliar: str = ""
 
 
 @dataclass(frozen=True, slots=True)

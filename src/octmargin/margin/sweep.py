@@ -29,6 +29,8 @@ class SweepMap:
         self.visualised_depth_mm = np.full((frames, blocks), np.nan, dtype=np.float32)
         self.feature_mm = np.full((frames, blocks), np.nan, dtype=np.float32)
         self.quality = np.zeros((frames, blocks), dtype=np.uint8)
+        self.why_unfamiliar = ""
+        """Why blocks are unlike what the model knows, where it can say."""
         self._placed = np.zeros(frames, dtype=np.bool_)
         self._model = model
         self.operating_point = model.operating_point if model is not None else _WITHOUT_MODEL
@@ -66,6 +68,7 @@ class SweepMap:
         self.feature_mm[frame_index] = flags.feature_mm
         self.quality[frame_index] = flags.quality
         self._context[frame_index] = flags.context
+        self.why_unfamiliar = flags.why_unfamiliar or self.why_unfamiliar
         self._placed[frame_index] = True
         self._evidence = None
 

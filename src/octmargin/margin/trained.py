@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from octmargin.errors import ConfigError
 from octmargin.margin import _cell_kernels as cells_of
 from octmargin.margin.cells import average_cells
+from octmargin.margin.grid import KnownGrid
 from octmargin.margin.model import (
     CLASSES,
     MALIGNANT,
@@ -49,6 +50,7 @@ class TrainedModel:
         self.operating_point = OperatingPoint(
             shares.suspicious_at, shares.doubtful_at, shares.min_cluster_blocks, shares.doubtful_alone_at
         )
+        self.known_grid = KnownGrid(model.valid_for.axial_um, model.valid_for.aline_um)
         self._network, self._gather_network = Network(model), GatherNetwork(model)
         self._cells = np.empty((0, cells_of.ROWS), np.float32)
         self._scratch, self._tile = np.empty_like(self._cells), np.zeros(16, np.float32)
@@ -57,12 +59,19 @@ class TrainedModel:
     def judge(self, view: FrameView) -> Judgement:
         """Judge every block of `view`; all unfamiliar where its pixels are not what the model was validated for."""
         blocks = view.blocks
-        if not self.is_valid_for(view) or not np.isfinite(view.noise):
+        trouble = self.known_grid.trouble(view.axial_um, view.aline_um)
+        if trouble or not np.isfinite(view.noise):
             unknown = np.full(blocks, np.nan, np.float32)
             nothing = np.full((blocks, len(CLASSES)), np.nan, np.float32)
             none = np.zeros((blocks, self._gather_network.channels_in - 1), np.float32)
             return Judgement(
-                unknown, nothing, unknown, unknown, np.full(blocks, np.isfinite(view.noise)), none
+                unknown,
+                nothing,
+                unknown,
+                unknown,
+                np.full(blocks, np.isfinite(view.noise)),
+                none,
+                why_unfamiliar=f"{self.identity.name} knows {trouble}" if trouble else "",
             )
         self._see(view)
         block_scores, place_scores = self._network.run()
@@ -92,13 +101,6 @@ class TrainedModel:
         scores = self._gather_network.run(known)[..., : len(CLASSES)]
         _, evidence = _calibrated(scores.reshape(-1, len(CLASSES)), self.file.gathered_calibration)
         return np.where(sound, evidence.reshape(suspicion.shape), np.float32(np.nan))
-
-    def is_valid_for(self, view: FrameView) -> bool:
-        """Whether depth pixel and, where known, distance of A-lines are within what was validated."""
-        axial, aline = self.file.valid_for.axial_um, self.file.valid_for.aline_um
-        return axial[0] <= view.axial_um <= axial[1] and (
-            view.aline_um is None or aline[0] <= view.aline_um <= aline[1]
-        )
 
     def _see(self, view: FrameView) -> None:
         """Put the features of the frame into the network's input."""

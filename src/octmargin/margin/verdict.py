@@ -13,6 +13,7 @@ from octmargin.errors import ConfigError
 from octmargin.frames import BlockQuality, BlockState
 from octmargin.margin.model import OperatingPoint
 from octmargin.margin.sweep import SweepMap
+from octmargin.words import percent
 
 _DEPTH_QUANTILE = 0.1
 _QUALITY_WORDS = {
@@ -221,12 +222,13 @@ def _shortfalls(
     if not complete:
         shortfalls.append("the sweep is not complete")
     if not coverage >= policy.min_coverage:
-        # Rounded down, so that 0.9499 does not read as 0.95.
         causes = _uncovered(sweep_map)
         shortfalls.append(
-            f"coverage {np.floor(coverage * 100) / 100:.2f} is below {policy.min_coverage:g}"
+            f"coverage {percent(coverage)} is below {100 * policy.min_coverage:g}%"
             + (f" ({causes})" if causes else "")
         )
+        if sweep_map.why_unfamiliar:
+            shortfalls.append(sweep_map.why_unfamiliar)
     if np.isnan(depth_mm):
         shortfalls.append("no block is usable")
     elif depth_mm < policy.min_visualised_depth_mm:

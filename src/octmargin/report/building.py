@@ -31,6 +31,11 @@ TITLE = "Intraoperative OCT margin assessment"
 SYNTHETIC_NOTICE = "SYNTHETIC spectra: computed, not measured. Nothing here was seen in tissue."
 
 
+def subject_of(snapshot: CaseSnapshot, specimen: SpecimenRecord) -> str:
+    """What a report is of, below its title and in the PDF's own."""
+    return f"Specimen {specimen.specimen_id} · case {snapshot.case_id}"
+
+
 def build_report(
     snapshot: CaseSnapshot,
     specimen_id: str,
@@ -61,7 +66,7 @@ def build_report(
     drawn = {printable(face): found for face, found in (pictures or {}).items()}
     return ReportDocument(
         title=TITLE,
-        subject=f"Specimen {specimen.specimen_id} · case {snapshot.case_id}",
+        subject=subject_of(snapshot, specimen),
         patient_line=patient_line(snapshot),
         state=state,
         state_text=state_text(specimen, zone),

@@ -12,7 +12,7 @@ from octmargin.errors import InputError
 from octmargin.report.document import Field
 from octmargin.report.wording import sentence, when
 
-_LATER = ("phase", "formalin_at", "re_excisions", "signature", "addenda", "pathology")
+_LATER = ("phase", "staging", "formalin_at", "re_excisions", "signature", "addenda", "pathology")
 """All that a signed specimen can still learn; the record refuses anything else."""
 
 

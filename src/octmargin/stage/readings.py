@@ -50,13 +50,16 @@ class Readings:
     def remember(self, face: str, said: Decision | Mark) -> None:
         """Take over what an earlier run of the daemon heard of this specimen.
 
-        It keeps its id, and counts as of sweep 0: that run's sweeps are none of this one's, whatever their numbers.
+        It keeps its id. Where its sweep was not taken over too it counts as of sweep 0: that run's sweeps are none of
+        this one's, whatever their numbers.
         """
+        is_known = said.sweep in self._sweeps and self._sweeps[said.sweep].face == face
+        said = said if is_known else replace(said, sweep=0)
         self._entries = max(self._entries, int(said.id[1:]) if said.id[1:].isdecimal() else 0)
         if isinstance(said, Decision):
-            self._decisions.setdefault(face, []).append(replace(said, sweep=0))
+            self._decisions.setdefault(face, []).append(said)
         else:
-            self._marks.setdefault(face, []).append(replace(said, sweep=0))
+            self._marks.setdefault(face, []).append(said)
 
     @property
     def faces(self) -> Sequence[str]:

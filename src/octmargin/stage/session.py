@@ -7,7 +7,7 @@ docs/commands.md draws it. Orders change what is *wanted* at once; what *is*, th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -98,6 +98,17 @@ class CaseSession:
         self._selected: str | None = None
         self._run: _Run | None = None
         self._used = {(stage.case_id, stage.specimen_id)} if stage.specimen is not None else set()
+
+    def go_on(self, stage: Stage, sweeps: Iterable[Swept]) -> None:
+        """Take over what an earlier run left on the stage, with the sweeps that have a final verdict."""
+        self.stage = stage
+        self.readings = Readings()
+        for swept in sweeps:
+            self.readings.ended(swept)
+        self._is_closed = stage.specimen is None
+        if stage.specimen is not None:
+            self._used.add((stage.case_id, stage.specimen_id))
+        self.on_change()
 
     # -- what is ----------------------------------------------------------------------------------------
 

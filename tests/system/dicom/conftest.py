@@ -1,4 +1,4 @@
-"""A real archive for each test that asks for one: Orthanc, started, stopped and asked over its REST interface."""
+"""A real archive for each module that asks for one: Orthanc, started, stopped and asked over its REST interface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import gc
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -20,15 +19,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import needs_program
+from tests.ports import free_port
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
 WORKLISTS, DICOMWEB = "libModalityWorklists.so", "libOrthancDicomWeb.so"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Orthanc:
@@ -87,6 +81,15 @@ class Orthanc:
         query = {"Level": "Instance", "Query": {"SOPInstanceUID": uid}}
         return list(httpx.post(f"{self.url}/tools/find", json=query, timeout=10).json())
 
+    def empty(self) -> None:
+        """Have it run, and forget every patient and everything scheduled."""
+        if self._process is None:
+            self.start()
+        for file in self.worklists.iterdir():
+            file.unlink()
+        for patient in self.get("/patients"):
+            httpx.delete(f"{self.url}/patients/{patient}", timeout=10).raise_for_status()
+
     def start(self) -> None:
         file = self._folder / "orthanc.json"
         file.write_text(json.dumps(self.configuration))
@@ -104,6 +107,11 @@ class Orthanc:
             else:
                 return
         pytest.fail(f"Orthanc does not start: {(self._folder / 'log').read_text()[-2000:]}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
@@ -128,7 +136,8 @@ def _sockets_that_were_let_go() -> Iterator[None]:
 def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
     """A port that takes TLS and hands it on to another, as a hospital's reverse proxy does.
 
-    Debian 12's Orthanc serves no HTTPS: its web server answers no request over TLS.
+    Debian 12's Orthanc serves no HTTPS: its CivetWeb 1.15 knows OpenSSL 1.1 alone, and ends the process at the first
+    request. Services that end TLS themselves are tried in tests/unit/dicom/test_tls.py.
     """
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,10 +172,17 @@ async def _let_all_end(loop: asyncio.AbstractEventLoop) -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    """An archive with a worklist and a web service, running."""
-    archive = Orthanc(tmp_path / "orthanc", (WORKLISTS, DICOMWEB))
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """An archive with a worklist and a web service."""
+    archive = Orthanc(tmp_path_factory.mktemp("archive") / "orthanc", (WORKLISTS, DICOMWEB))
     archive.start()
     yield archive
     archive.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def orthanc(started: Orthanc) -> Orthanc:
+    """It runs, and has nothing."""
+    started.empty()
+    return started

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
 )
 from tests.example_case import case, record_spectra, specimen
+from tests.ports import free_port
 
 from octmargin.dicom.courier import Courier, DeliveryThread, Round
 from octmargin.dicom.finishing import encoded
@@ -30,7 +32,7 @@ from octmargin.dicom.outgoing import Action, Destination, Outgoing, State
 from octmargin.dicom.settings import Commitment, DicomSection, Peer, WebArchive
 from octmargin.dicom.storing import Fate
 
-from .conftest import Orthanc, free_port
+from .conftest import Orthanc
 
 # pynetdicom lets go of a socket that was refused without closing it.
 pytestmark = pytest.mark.filterwarnings(
@@ -136,19 +138,52 @@ def find_and_get(orthanc: Orthanc, objects: list[Dataset]) -> tuple[set[str], di
     return found, pulled
 
 
+@pytest.mark.parametrize("destination", [ARCHIVE, WEB])
 def test_what_was_put_and_sent_again_is_in_the_archive_once(
-    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset], tmp_path: Path
+    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset], tmp_path: Path, destination: Destination
 ) -> None:
     settings = settings_for(orthanc)
-    put(queue, objects)
+    put(queue, objects, destination)
     Courier(settings, queue).deliver()
-    put(queue, objects)
+    put(queue, objects, destination)
     assert Courier(settings, queue).deliver().fates == {}
     # Another machine, or a journal that was lost: the archive knows them by their UIDs.
     again = Outgoing(tmp_path / "another")
-    put(again, objects)
+    put(again, objects, destination)
     assert Courier(settings, again).deliver().fates == {Fate.DELIVERED: len(objects)}
+    again.close()
     assert orthanc.get("/statistics")["CountInstances"] == len(objects)
+
+
+@pytest.mark.parametrize("destination", [ARCHIVE, WEB])
+def test_an_archive_that_dies_before_it_acknowledges_has_the_object_once_in_the_end(
+    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset], destination: Destination
+) -> None:
+    put(queue, objects, destination)
+    settings = settings_for(orthanc, timeout_s=3.0)
+    taken = threading.Event()
+    # It is held as soon as it has an object, so that whatever it was about to say is never said.
+    watcher = threading.Thread(target=hold_when_it_has_one, args=(orthanc, taken))
+    watcher.start()
+    first = Courier(settings, queue).deliver([destination])
+    watcher.join(20)
+    assert taken.is_set()
+    orthanc.stop(signal.SIGKILL)
+    orthanc.start()
+    delivered = first.fates[Fate.DELIVERED]
+    second = Courier(settings, queue).deliver([destination])
+    assert delivered + second.fates[Fate.DELIVERED] == len(objects)
+    assert [len(orthanc.find(one.SOPInstanceUID)) for one in objects] == [1] * len(objects)
+
+
+def hold_when_it_has_one(orthanc: Orthanc, taken: threading.Event) -> None:
+    """Freeze the archive."""
+    until = time.monotonic() + 15
+    while time.monotonic() < until:
+        if orthanc.get("/statistics")["CountInstances"]:
+            orthanc.send(signal.SIGSTOP)
+            taken.set()
+            return
 
 
 def test_an_archive_that_is_stopped_mid_way_gets_the_rest_later_once(
@@ -185,24 +220,33 @@ def test_an_archive_that_is_stopped_mid_way_gets_the_rest_later_once(
     assert f"127.0.0.1:{orthanc.dicom_port}: does not answer" in rounds[1].troubles[ARCHIVE]
 
 
+@pytest.mark.parametrize("destination", [ARCHIVE, WEB])
 def test_killed_while_it_delivers_it_delivers_the_rest_afterwards(
-    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset]
+    orthanc: Orthanc, queue: Outgoing, objects: list[Dataset], destination: Destination
 ) -> None:
     settings = settings_for(orthanc)
-    put(queue, objects)
+    put(queue, objects, destination)
     program = (
         "import sys; from pathlib import Path\n"
         "from octmargin.dicom import courier\n"
         "from octmargin.dicom.outgoing import Outgoing\n"
-        "from octmargin.dicom.settings import DicomSection, Peer\n"
+        "from octmargin.dicom.settings import DicomSection, Peer, WebArchive\n"
         "original = courier.Courier._note\n"
         "def note(self, parcel, delivery):\n"
         "    print(parcel.uid, flush=True); sys.stdin.readline(); original(self, parcel, delivery)\n"
         "courier.Courier._note = note\n"
         "peer = Peer(host='127.0.0.1', port=int(sys.argv[2]), ae_title='ORTHANC')\n"
-        "courier.Courier(DicomSection(archive=peer), Outgoing(Path(sys.argv[1]))).deliver()\n"
+        "web = WebArchive(url=sys.argv[3])\n"
+        "courier.Courier(DicomSection(archive=peer, web=web), Outgoing(Path(sys.argv[1]))).deliver()\n"
     )
-    command = [sys.executable, "-c", program, str(queue.folder), str(orthanc.dicom_port)]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        str(queue.folder),
+        str(orthanc.dicom_port),
+        f"{orthanc.url}/dicom-web",
+    ]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
     ) as process:
@@ -214,7 +258,7 @@ def test_killed_while_it_delivers_it_delivers_the_rest_afterwards(
         # The second one is in the archive, and not noted.
         second = process.stdout.readline().strip()
         process.send_signal(signal.SIGKILL)
-    assert second in {parcel.uid for parcel in queue.waiting(ARCHIVE)}
+    assert second in {parcel.uid for parcel in queue.waiting(destination)}
     done = Courier(settings, queue).deliver()
     assert done.fates == {Fate.DELIVERED: len(objects) - 1}
     assert orthanc.get("/statistics")["CountInstances"] == len(objects)

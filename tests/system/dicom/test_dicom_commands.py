@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -104,16 +105,17 @@ def test_from_the_worklist_to_the_archive_and_to_an_export(site: Site) -> None:
     assert patient["MainDicomTags"]["PatientID"] == "MRN-77310452"
     assert "6 objects, 0 of them new" in site.dicom("send", "case-31", "lump-1", "--report", str(report))
     assert "6 delivered" in site.dicom("queue")
+    amend_and_send(site, report)
 
     exported = site.run(
         "dicom", "export", "case-31", "-o", str(site.folder / "out"), "--pseudonym", "TRIAL-007"
     )
-    assert "out: 5 objects of 1 specimen" in exported
+    assert "out: 6 objects of 1 specimen" in exported
     for file in (site.folder / "out").iterdir():
         assert dcmread(file).PatientID == "TRIAL-007"
         assert b"Quillfeather" not in file.read_bytes()
     assert "exists already" in site.run("dicom", "export", "case-31", "-o", str(site.folder / "out"), code=2)
-    assert "6 objects" in site.run(
+    assert "7 objects" in site.run(
         "dicom",
         "export",
         "case-31",
@@ -128,6 +130,26 @@ def test_from_the_worklist_to_the_archive_and_to_an_export(site: Site) -> None:
     for what in ("sent as DICOM", "exported as DICOM, de-identified", "exported as DICOM"):
         assert what in accesses
     assert "Quillfeather" not in accesses
+
+
+def amend_and_send(site: Site, report: Path) -> None:
+    """What is amended names, in the archive, what was signed there, and nothing else is sent again."""
+    signed = {one["MainDicomTags"]["SOPInstanceUID"] for one in site.archive.get("/instances?expand")}
+    with CaseStore.open(site.record, writable=True) as store:
+        store.append(
+            "case-31", events.Addended(specimen_id="lump-1", by=SURGEON, text="Clear."), actor="test"
+        )
+    report.write_bytes(b"%PDF-1.7 amended")
+    sent = site.dicom("send", "case-31", "lump-1", "--report", str(report))
+    assert "lump-1: 6 objects, 2 of them new" in sent
+    for one in site.archive.get("/instances?expand"):
+        if one["MainDicomTags"]["SOPInstanceUID"] in signed:
+            continue
+        amended = dcmread(BytesIO(site.archive.bytes(f"/instances/{one['ID']}/file")))
+        series = amended.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+        assert series.SeriesInstanceUID == amended.SeriesInstanceUID
+        assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID in signed
+    assert "6 objects, 0 of them new" in site.dicom("send", "case-31", "lump-1", "--report", str(report))
 
 
 def test_while_the_archive_is_away_it_waits_and_is_told_and_arrives_when_it_is_back(site: Site) -> None:

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 from tests.example_case import ORDER, START, case, record_spectra, specimen
+from tests.ports import free_port
 
 from octmargin.case.record.model import PatientIdentity, PersonName
 from octmargin.dicom.courier import Courier
@@ -27,7 +28,7 @@ from octmargin.dicom.values import code_item
 from octmargin.dicom.worklist import Filters, chosen, query, read_entry
 from octmargin.errors import ConfigError, InputError, PeerUnreachableError
 
-from .conftest import Orthanc, free_port
+from .conftest import Orthanc
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
@@ -164,6 +165,13 @@ def test_an_entry_without_a_patient_id_has_no_patient_and_a_date_that_is_none_is
     wrong = entry()
     wrong.add_new("PatientBirthDate", "LO", "last spring")
     assert read_entry(wrong).problems == ("its birth date 'last spring' is no date",)
+    odd = entry()
+    odd.add_new("StudyInstanceUID", "LO", "1.2.03")
+    without = read_entry(odd)
+    assert (without.order.study_uid, without.problems) == (
+        "",
+        ("its study UID '1.2.03' is none, and is left out",),
+    )
 
 
 def test_the_time_is_in_utc_where_the_worklist_names_its_zone() -> None:

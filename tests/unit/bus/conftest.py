@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import needs_program
+from tests.ports import free_port
 
 from octmargin.bus.broker import EmbeddedBroker
 from octmargin.bus.connection import BrokerSettings
@@ -21,12 +22,6 @@ from octmargin.bus.topics import Topics
 def mosquitto_path() -> str:
     """The mosquitto binary."""
     return needs_program("mosquitto")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -59,7 +59,7 @@ async def test_a_browser_reaches_it_over_websockets() -> None:
     with EmbeddedBroker("localhost", websocket_port=0) as broker:
         tcp = aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5, timeout=5)
         web = aiomqtt.Client("127.0.0.1", broker.websocket_port, transport="websockets", timeout=5)
-        async with tcp, web, asyncio.timeout(10):
+        async with tcp, web, asyncio.timeout(60):
             await web.subscribe("a/#", qos=1)
             picture = bytes(MAX_PAYLOAD_BYTES // 2)
             await tcp.publish("a/b", picture, qos=1)

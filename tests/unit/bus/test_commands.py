@@ -137,9 +137,15 @@ def test_an_id_that_was_used_for_something_else_is_refused_and_not_taken_for_it(
         ({"issued_at": NOON + timedelta(seconds=11)}, "11 s from now; set the clocks"),
         ({"valid_until": NOON + timedelta(days=1)}, "holds for more than 300 s"),
         ({"schema": 2}, "schema 2, and 1 is known"),
-        ({"arguments": {}}, "select: Object missing required field `face`"),
-        ({"arguments": {"face": "superior", "all": True}}, "select: Object contains unknown field `all`"),
-        ({"arguments": {"face": 7}}, "select: Expected `str`"),
+        ({"arguments": {}}, 'select: argument "face" is missing'),
+        (
+            {"arguments": {"face": "superior", "all": True}},
+            'select: unknown argument "all"; known here: face',
+        ),
+        (
+            {"arguments": {"face": 7}},
+            'select: argument "face" takes text of at least 1 character and at most 31 characters',
+        ),
     ],
 )
 def test_what_is_not_in_order_is_refused_with_the_reason(

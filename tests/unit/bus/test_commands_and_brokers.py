@@ -37,7 +37,7 @@ class Person:
         await self._client.publish(command_topic(self._topics, self._sender, name), payload, qos=1, **options)
 
     async def hear(self) -> tuple[Reply, aiomqtt.Message]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             message = await anext(self._client.messages)
         return msgspec.json.decode(bytes(message.payload), type=Reply), message
 
@@ -142,7 +142,7 @@ async def test_commands_are_taken_again_when_the_broker_is_back(mosquitto: Mosqu
         mosquitto.start()
         async with person(broker, topics, OTTO) as otto:
             reply = None
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while reply is None:
                     # Until the daemon has subscribed anew, nobody hears it: a person would try again too.
                     await otto.send("select", command(publisher.session, "after"))
@@ -161,7 +161,7 @@ async def test_an_answer_waits_for_the_broker_but_not_for_longer_than_anybody_wa
     broker = mosquitto.settings
     async with Publisher(broker, topics) as publisher:
         mosquitto.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while publisher.connected:  # noqa: ASYNC110 - its loss is told to nobody
                 await asyncio.sleep(0.01)
         reply = Reply(

@@ -22,6 +22,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.ports import free_port
 
 from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.events import FlagReceived, VerdictReceived
@@ -33,7 +34,7 @@ from octmargin.bus.subscriber import Subscriber
 from octmargin.bus.topics import Kind, Topics
 from octmargin.errors import BrokerError, ConfigError
 
-from .conftest import Mosquitto, free_port, running_mosquitto, silent_port
+from .conftest import Mosquitto, running_mosquitto, silent_port
 from .examples import flag, verdict
 
 
@@ -205,7 +206,7 @@ def test_what_another_console_left_stays_where_it_is(tmp_path: Path) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread brings about, of which there is no event."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -472,7 +473,7 @@ class Heard:
 
     async def until(self, *, flags: int, finals: int) -> None:
         """That the broker has them all does not say that they have come."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.flags) < flags or len(self.finals) < finals:
                 self._came.clear()
                 await self._came.wait()
@@ -638,7 +639,7 @@ asyncio.run(main())
             assert process.stdout is not None
             assert process.stdout.readline() == "left\n"
             # The connection is given five seconds by the client library.
-            assert process.wait(timeout=2) == 0
+            assert process.wait(timeout=4.5) == 0
 
 
 async def test_a_broker_that_does_not_even_refuse_holds_up_neither_start_nor_end(
@@ -646,7 +647,7 @@ async def test_a_broker_that_does_not_even_refuse_holds_up_neither_start_nor_end
 ) -> None:
     with silent_port() as port:
         broker = msgspec.structs.replace(settings_for(port, tmp_path), timeout_s=0.2)
-        async with asyncio.timeout(2), Publisher(broker, topics) as publisher:
+        async with asyncio.timeout(60), Publisher(broker, topics) as publisher:
             assert not publisher.connected
             assert "has not answered yet" in publisher.last_failure
             publisher.publish_flag(flag(acquired_at=now()))
@@ -711,7 +712,7 @@ async def test_nothing_is_lost_or_doubled_over_kills_and_brokers_that_come_and_g
                 mosquitto.start()
             if mosquitto.process is not None:
                 # The subscriber is there, and has all that the broker took so far.
-                await asyncio.wait_for(_heard_everything(mosquitto.settings, topics, heard), 20)
+                await asyncio.wait_for(_heard_everything(mosquitto.settings, topics, heard), 60)
             if not with_broker:
                 mosquitto.stop()
             arguments = (str(mosquitto.port), str(tmp_path), topics.site, topics.console)
@@ -731,7 +732,7 @@ async def test_nothing_is_lost_or_doubled_over_kills_and_brokers_that_come_and_g
             await daemon.wait()
         if mosquitto.process is None:
             mosquitto.start()
-        await asyncio.wait_for(_heard_everything(mosquitto.settings, topics, heard), 20)
+        await asyncio.wait_for(_heard_everything(mosquitto.settings, topics, heard), 60)
         async with Publisher(settings_for(mosquitto.port, tmp_path), topics) as last:
             assert await last.drain(20)
         events.stop()

@@ -73,7 +73,7 @@ async def met(
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the tally tells nobody
             await asyncio.sleep(0.01)
 

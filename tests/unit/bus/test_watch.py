@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from rich.console import Console
+from tests.ports import free_port
 
 from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.events import (
@@ -27,7 +28,6 @@ from octmargin.bus.topics import Topics
 from octmargin.errors import BrokerError
 from octmargin.watch import draw_map, render, watch
 
-from .conftest import free_port
 from .examples import alarm, description, face_map, flag, health, verdict
 from .test_tally import at, heard, listening, noon
 
@@ -69,7 +69,7 @@ def test_a_verdict_is_shown_with_coverage_depth_and_counts() -> None:
 
 
 def test_it_says_why_a_face_is_indeterminate() -> None:
-    reasons = ["coverage 0.12 is below 0.95 (230 unfamiliar to the model)", "no block is usable"]
+    reasons = ["coverage 12.5% is below 95% (230 unfamiliar to the model)", "no block is usable"]
     unseen = verdict(word="indeterminate", reasons=reasons)
     why = f"superior is indeterminate: {reasons[0]}; {reasons[1]}"
     assert why in text_of(listening(heard(VerdictReceived, unseen)))

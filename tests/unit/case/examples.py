@@ -20,6 +20,7 @@ from octmargin.case.record.model import (
     PatientIdentity,
     PersonName,
     ReExcision,
+    Staging,
     StateCounts,
     Statement,
     SweepRecord,
@@ -132,6 +133,9 @@ def bodies(specimen_id: str = SPECIMEN) -> dict[str, events.CaseBody]:
         "state": stated(specimen_id=specimen_id),
         "confirm": confirmed(specimen_id=specimen_id),
         "diagnose": events.Diagnosed(specimen_id=specimen_id, diagnoses=(LEFT_CODE,)),
+        "stage": events.Staged(
+            specimen_id=specimen_id, staging=Staging(console="north.or-3", at=NOW, is_open=True)
+        ),
         "sweep": events.Swept(specimen_id=specimen_id, sweep=sweep(number=99)),
         "decide": events.Decided(
             specimen_id=specimen_id, decision=Decision(**place, subject="face", word="disagree")

@@ -11,9 +11,11 @@ from tests.unit.case.examples import CASE, SPECIMEN, bodies, new_store, opened, 
 
 from octmargin.case.record import events
 from octmargin.case.record.lock import writing
+from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.own_writer import CaseWriter
 from octmargin.case.record.store import CaseStore
 from octmargin.case.record.verification import verify
+from octmargin.errors import CaseRefusedError
 
 
 def test_what_is_noted_is_in_the_record_in_its_order(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_while_another_one_writes_it_waits_and_says_so_and_goes_on_by_itself(tmp
         began_s = time.monotonic()
         for _ in range(3):
             writer.note(CASE, bodies()["indicate"], "daemon")
-        assert time.monotonic() - began_s < 0.5
+        assert time.monotonic() - began_s < 5
         assert changed.wait(10)
         assert "is being written by" in told[0]
         assert writer.waiting == 3
@@ -64,6 +66,27 @@ def test_while_another_one_writes_it_waits_and_says_so_and_goes_on_by_itself(tmp
     assert changed.wait(10)
     assert told[1:] == [""]
     assert (writer.close(), writer.written) == (0, 3)
+
+
+def test_what_somebody_else_added_meanwhile_is_known_when_the_next_is_written(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        ready(store)
+        writer = CaseWriter(store.path, "test")
+        before = writer.note(CASE, bodies()["mark"], "daemon").result(10)
+        store.append(CASE, bodies()["withdraw"], actor="anna")
+        seen: list[int] = []
+
+        def make(case: CaseSnapshot | None) -> tuple[events.CaseBody, ...]:
+            assert case is not None
+            seen.append(case.log_seq)
+            return (bodies()["decide"],)
+
+        refused = writer.note_made(CASE, make, "daemon")
+        with pytest.raises(CaseRefusedError, match="is withdrawn"):
+            refused.result(10)
+    assert seen == [before.log_seq + 1]
+    assert writer.close() == 0
+    assert verify(store.path).troubles == ()
 
 
 def test_what_cannot_be_written_by_the_end_is_counted(tmp_path: Path) -> None:

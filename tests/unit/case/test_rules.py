@@ -29,7 +29,10 @@ from octmargin.case.record.model import (
     CaseSnapshot,
     Discontinuation,
     Interpreter,
+    Order,
     PathologyResult,
+    PatientIdentity,
+    PersonName,
     ReExcision,
 )
 from octmargin.case.record.store import CaseStore
@@ -214,3 +217,23 @@ def test_of_two_interpreters_the_last_one_signs(store: CaseStore) -> None:
     with pytest.raises(CaseRefusedError, match=r"is by Dr\. Ben Okafor, radiologist"):
         tell(store, events.Signed(specimen_id=SPECIMEN, by=same_name))
     assert tell(store, events.Signed(specimen_id=SPECIMEN, by=RADIOLOGIST)).specimens[0].phase == "signed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        events.Ordered(order=Order(accession="A-17 is much too long")),
+        events.Ordered(order=Order(requested_procedure_id="with\\backslash")),
+        events.Ordered(order=Order(scheduled_step_id="two  spaces")),
+        events.Identified(patient=PatientIdentity(name=PersonName(family="x"), patient_id="a\nb")),
+        events.Identified(
+            patient=PatientIdentity(name=PersonName(family="x" * 60, given="y" * 9), patient_id="1")
+        ),
+    ],
+)
+def test_an_identifier_that_dicom_cannot_say_is_refused_before_it_is_signed(
+    store: CaseStore, body: events.CaseBody
+) -> None:
+    opened(store)
+    with pytest.raises(CaseRefusedError, match="DICOM takes"):
+        tell(store, body)

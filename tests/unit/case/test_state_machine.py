@@ -82,7 +82,7 @@ CASE_TABLE = {
     "none": {"open"},
     "open": OPEN_CASE,
     "confirm": OPEN_CASE - {"finalise", "sign", "close"},
-    "closed": {"addend", "correlate", "fix", "re-operate", "erase"},
+    "closed": {"addend", "correlate", "fix", "re-operate", "stage", "erase"},
 }
 CASE_PAIRS = [(phase, action) for phase in CASE_TABLE for action in ACTIONS]
 

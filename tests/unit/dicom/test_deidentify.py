@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,10 +15,18 @@ from highdicom.sr import srread
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from tests.conftest import needs_program
-from tests.example_case import ADDENDUM, PATIENT, START, case, specimen
+from tests.example_case import ADDENDUM, PATIENT, SESSION, START, case, specimen
 
-from octmargin.case.record.model import PathologyResult, PersonName, SpecimenRecord
-from octmargin.dicom.deidentify import deidentified_objects
+from octmargin.case.record.model import (
+    DiagnosisCode,
+    Discontinuation,
+    Mark,
+    PathologyResult,
+    PersonName,
+    SpecimenRecord,
+    Statement,
+)
+from octmargin.dicom.deidentify import deidentified_objects, deidentify
 from octmargin.dicom.finishing import encoded
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.settings import DicomSection
@@ -76,6 +86,72 @@ def test_the_same_search_finds_them_in_the_objects_themselves(recording: Path) -
         assert identity.encode() in content
 
 
+STRUCTURE = frozenset((
+    "kind", "laterality", "verdict", "finding", "phase", "role", "mode", "state", "word", "subject", "grid", "entered",
+    "sex", "session", "recording", "recording_log_sha256", "face", "faces", "side", "what",
+))  # fmt: skip
+"""Fields that are words of our own, or name the recording."""
+KEPT = frozenset((
+    "reasons", "software", "model", "model_version", "model_hash", "console_maker", "console_model",
+    "console_firmware",
+))  # fmt: skip
+"""Fields that no person writes."""
+
+
+def marked(value: Any, name: str, marks: dict[str, str]) -> Any:
+    """`value` with a text of its own, which `marks` has the field of, in every field that holds a text."""
+    if name in STRUCTURE:
+        return value
+    if isinstance(value, str) and not isinstance(value, StrEnum):
+        mark = f"Mark{len(marks)}q"
+        marks[mark.lower()] = name
+        return mark
+    if isinstance(value, tuple):
+        return tuple(marked(one, name, marks) for one in value)
+    if isinstance(value, msgspec.Struct):
+        fields = {field: marked(getattr(value, field), field, marks) for field in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    return value
+
+
+def test_no_text_of_the_record_is_left_but_what_no_person_writes(recording: Path) -> None:
+    by_hand = msgspec.structs.replace(
+        named(recording),
+        statements=(Statement(source="registration", at=START, by="-", laterality="left", why="-"),),
+        marks=(
+            Mark(
+                id="-", by="-", role="reader", at=START, session=SESSION, sweep=1, face="superior",
+                first_frame=0, last_frame=1, first_block=0, last_block=1, note="-",
+            ),
+        ),
+        diagnoses=(DiagnosisCode(code="C50.912", side="left", title="-"),),
+        discontinued=Discontinuation(at=START, by="-", why="-"),
+    )  # fmt: skip
+    marks: dict[str, str] = {}
+    one = marked(case(by_hand), "case", marks)
+    objects = list(deidentified_objects(one, one.specimens[0].specimen_id, "TRIAL-007"))
+    assert len(objects) == 6
+    content = b"".join(encoded(made) for made in objects).lower()
+    assert len(marks) > 60
+    assert {name for mark, name in marks.items() if mark.encode() in content} <= KEPT
+
+
+def test_private_attributes_are_removed(recording: Path) -> None:
+    made = next(objects_of(case(named(recording)), "lump-1", DicomSection()))
+    for dataset in (made, made.SpecimenDescriptionSequence[0]):
+        dataset.private_block(0x0099, "SOMEBODY", create=True).add_new(1, "LO", "Quillfeather")
+    changed = deidentify(made, "TRIAL-007")
+    assert not [element for element in changed.iterall() if element.tag.is_private]
+
+
+@pytest.mark.parametrize("pseudonym", ["MRN-77310452", "Zenobia-2", "", "^", "a\\b", "x" * 65])
+def test_a_pseudonym_that_says_who_it_is_or_cannot_be_said_is_refused(
+    recording: Path, pseudonym: str
+) -> None:
+    with pytest.raises(InputError, match="pseudonym"):
+        next(deidentified_objects(case(specimen(recording)), "lump-1", pseudonym))
+
+
 def test_no_uid_of_the_original_is_left(recording: Path, exported: list[Dataset]) -> None:
     original = b"".join(encoded(one) for one in objects_of(case(named(recording)), "lump-1", DicomSection()))
     uids = {uid.decode() for uid in re.findall(rb"2\.25\.\d{20,}", original)}
@@ -94,7 +170,7 @@ def test_the_patient_is_the_pseudonym_and_the_method_is_told(exported: list[Data
 
 
 def test_the_report_is_left_out_and_everything_else_is_there(exported: list[Dataset]) -> None:
-    assert [one.Modality for one in exported] == ["OCT", "SEG", "OCT", "SEG", "SR"]
+    assert [one.Modality for one in exported] == ["OCT", "SEG", "OCT", "SEG", "SR", "SR"]
 
 
 def test_what_was_found_is_still_there_and_synthetic_is_still_said(exported: list[Dataset]) -> None:
@@ -117,6 +193,12 @@ def test_objects_still_refer_to_each_other(exported: list[Dataset]) -> None:
     assert evidence.StudyInstanceUID == image.StudyInstanceUID == report.StudyInstanceUID
     assert evidence.ReferencedSeriesSequence[0].SeriesInstanceUID == image.SeriesInstanceUID
     assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
+    signed, amended = exported[-2:]
+    (study,) = amended.PredecessorDocumentsSequence
+    assert study.StudyInstanceUID == image.StudyInstanceUID
+    (series,) = study.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == signed.SeriesInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == signed.SOPInstanceUID
 
 
 def test_every_de_identified_object_passes_dciodvfy(recording: Path, tmp_path: Path) -> None:

@@ -14,18 +14,35 @@ from highdicom.seg import segread
 from highdicom.sr import Comprehensive3DSR, srread
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.codedict import codes
 from tests.conftest import needs_program
-from tests.example_case import ADDENDUM, ALINES, DEPTH, FRAMES, LOST_FRAME, SAMPLES, case, specimen, sweep
+from tests.example_case import (
+    ADDENDUM,
+    ALINES,
+    DEPTH,
+    FRAMES,
+    LOST_FRAME,
+    SAMPLES,
+    START,
+    case,
+    specimen,
+    sweep,
+)
 
 from octmargin import Reconstructor, Recording
-from octmargin.case.record.model import Conflict, KeyView, PersonName
-from octmargin.dicom.finishing import encoded
+from octmargin.case.record.model import Conflict, Interpreter, KeyView, PersonName, ReExcision
+from octmargin.dicom.codes import FACES, SIDES, SITES, SPECIMEN_TYPES
+from octmargin.dicom.finishing import encoded, finish
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.settings import DicomSection
+from octmargin.dicom.uids import UidMaker
 from octmargin.errors import InputError
+from octmargin.fhir.elements import _FACES, _SITES, BREAST
+from octmargin.fhir.people import _SPECIMEN_TYPES
 
 SETTINGS = DicomSection(institution="North General")
+PDF = b"%PDF-1.7\nthe report\n%%EOF"
 Make = Callable[..., list[Dataset]]
 
 
@@ -227,12 +244,88 @@ def test_findings_and_report_are_verified_when_they_are_signed(make: Make) -> No
     )
 
 
-def test_an_addendum_makes_another_document_of_the_same_series(make: Make) -> None:
-    before, after = of(make(), "SR")[0], of(make(addenda=(ADDENDUM,), phase="amended"), "SR")[0]
-    assert before.SeriesInstanceUID == after.SeriesInstanceUID
-    assert before.SOPInstanceUID != after.SOPInstanceUID
-    texts = [item.TextValue for item in after.ContentSequence if "TextValue" in item]
+SECOND = msgspec.structs.replace(
+    ADDENDUM, number=2, by=Interpreter(name="Ines Vidal", role="radiologist"), corrects=True
+)
+
+
+def predecessor(document: Dataset) -> str:
+    """The SOP Instance UID that a document takes the place of, in its own study."""
+    (study,) = document.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    (instance,) = series.ReferencedSOPSequence
+    assert study.StudyInstanceUID == document.StudyInstanceUID
+    return str(instance.ReferencedSOPInstanceUID)
+
+
+def test_an_amended_report_is_given_with_what_was_signed_each_naming_the_one_before(make: Make) -> None:
+    (signed,) = of(make(), "SR")
+    first, second, third = of(make(addenda=(ADDENDUM, SECOND), phase="amended"), "SR")
+    assert first == signed
+    assert "PredecessorDocumentsSequence" not in first
+    assert [predecessor(second), predecessor(third)] == [first.SOPInstanceUID, second.SOPInstanceUID]
+    assert len({one.SeriesInstanceUID for one in (first, second, third)}) == 1
+    assert [one.CompletionFlagDescription for one in (first, second, third)] == [
+        "final",
+        "amended",
+        "amended",
+    ]
+    assert {(one.CompletionFlag, one.VerificationFlag, one.PreliminaryFlag) for one in (second, third)} == {
+        ("COMPLETE", "VERIFIED", "FINAL")
+    }
+    texts = [item.TextValue for item in third.ContentSequence if "TextValue" in item]
     assert "Addendum 1 by Amara Okafor: Shave margin clear on frozen section." in texts
+    assert [str(one.VerifyingObserverName) for one in third.VerifyingObserverSequence] == [
+        "Amara Okafor^", "Amara Okafor^", "Ines Vidal^",
+    ]  # fmt: skip
+
+
+def test_what_was_sent_before_is_the_predecessor_and_is_not_given_again(recording: Path) -> None:
+    amended = case(specimen(recording, addenda=(ADDENDUM,), phase="amended"))
+    made = list(
+        objects_of(amended, "lump-1", SETTINGS, pdf=PDF, preceding=lambda series, _: f"2.25.{series[-9:]}")
+    )
+    (findings,), (document,) = of(made, "SR"), of(made, "DOC")
+    for one in (findings, document):
+        assert predecessor(one) == f"2.25.{one.SeriesInstanceUID[-9:]}"
+    assert document.DocumentTitle == "SYNTHETIC OCT margin report, amended"
+    assert document.InstanceNumber == 2
+
+
+def test_an_amended_report_of_which_nothing_was_sent_follows_the_signed_findings(make: Make) -> None:
+    made = make(addenda=(ADDENDUM,), phase="amended")
+    assert predecessor(of(made, "DOC")[0]) == of(made, "SR")[0].SOPInstanceUID
+
+
+def test_another_operation_changes_nothing_of_what_was_signed(make: Make, objects: list[Dataset]) -> None:
+    later = ReExcision(face="medial", at=START, why="pathology", by="Amara Okafor", immediate=False)
+    (taken,) = specimen().re_excisions
+    assert of(make(re_excisions=(taken, later)), "SR") == of(objects, "SR")
+
+
+def test_every_snomed_code_is_one_of_dicoms_own_but_the_radiologist() -> None:
+    used = {*SIDES.values(), *SITES.values(), *SPECIMEN_TYPES.values(), *FACES.values()}
+    values = {one.value for one in used} | {code for code, _ in (*BREAST.values(), *_SITES.values())}
+    values |= {code for code, _ in (*_FACES.values(), *_SPECIMEN_TYPES.values())}
+    known = {code for named in concepts["SCT"].values() for code in named}
+    assert len(values) == 14
+    assert values <= known
+    assert {
+        side: (code, f"{side.capitalize()} breast structure")
+        for side, code in (("left", codes.SCT.LeftBreast.value), ("right", codes.SCT.RightBreast.value))
+    } == BREAST
+    assert {side: code.meaning.lower() for side, code in SIDES.items()} == {"left": "left", "right": "right"}
+    assert {face: code.meaning.lower() for face, code in FACES.items()} == {face: face for face in FACES}
+    assert {face: code for face, (code, _) in _FACES.items()} == {
+        face: one.value for face, one in FACES.items()
+    }
+
+
+def test_an_update_of_the_software_makes_no_other_object_of_it(objects: list[Dataset]) -> None:
+    for one in objects:
+        again = read_back(one)
+        again.SoftwareVersions = "octmargin 99.0"
+        assert finish(again, UidMaker()).SOPInstanceUID == one.SOPInstanceUID
 
 
 def test_made_again_an_object_is_the_same_to_the_byte(make: Make, objects: list[Dataset]) -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,35 @@ def test_a_file_that_was_changed_or_is_gone_is_found(queue: Outgoing) -> None:
     assert "was changed since" in queue.trouble_of(parcel)
     parcel.path.unlink()
     assert "cannot be read any more" in queue.trouble_of(parcel)
+
+
+def put_version(queue: Outgoing, uid: str, destination: Destination = ARCHIVE) -> None:
+    queue.put(destination, Action.STORE, "1.2", uid, b"object", "1.2.9")
+
+
+def test_what_came_before_an_object_of_a_series_is_what_was_put_before_it(queue: Outgoing) -> None:
+    put(queue, "1.1")
+    assert queue.preceding("1.2.9", "1.3") is None
+    for uid in ("1.3", "1.4", "1.5"):
+        put_version(queue, uid)
+    put_version(queue, "1.3", Destination.WEB)
+    (_, _, refused, *_) = queue.waiting(ARCHIVE)
+    queue.note_refused(refused, "no")
+    assert [queue.preceding("1.2.9", uid) for uid in ("1.3", "1.4", "1.5")] == [None, "1.3", "1.3"]
+    assert queue.preceding("1.2.9", "1.6") == "1.3"
+
+
+def test_a_queue_of_the_format_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    queue = Outgoing(tmp_path / "queue")
+    put(queue, "1.1")
+    queue.close()
+    with closing(sqlite3.connect(tmp_path / "queue" / "queue.sqlite")) as journal:
+        journal.executescript("ALTER TABLE parcels DROP COLUMN series; PRAGMA user_version = 1;")
+    for _ in range(2):
+        queue = Outgoing(tmp_path / "queue")
+        assert uids(queue) == ["1.1"]
+        assert queue.preceding("1.2.9", "1.2") is None
+        queue.close()
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def test_connections_without_end_take_no_file_from_the_daemon(display: Dis
         assert (await other.get("/")).status_code == 200, "others are served meanwhile"
     for _, writer in connections:
         writer.close()
-    async with from_address(display, "127.0.0.1") as again, asyncio.timeout(10):
+    async with from_address(display, "127.0.0.1") as again, asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx.TransportError):
                 # As soon as the server has heard that they are gone.

@@ -286,7 +286,7 @@ class SlowBroker(Prover):
 async def test_attempts_at_once_get_no_more_guesses_than_one_after_another(site: Prepared) -> None:
     broker = SlowBroker(site)
     users = Sessions(broker, "north", clock=Clock())
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         guesses = [tasks.create_task(users.log_in(READER.username, f"guess {n}", "here")) for n in range(24)]
         # Whoever is refused without the broker is so at once: here the broker says nothing yet.
         done, waiting = await asyncio.wait(guesses, timeout=1)
@@ -319,7 +319,7 @@ async def test_many_requests_of_one_user_at_once_are_one_attempt(site: Prepared)
     """Another display's server asks for a page full of pictures before it has an answer to the first."""
     broker = SlowBroker(site)
     users = Sessions(broker, "north", clock=Clock())
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         asked = [
             tasks.create_task(users.by_password(READER.username, password(site, READER), "wall"))
             for _ in range(40)
@@ -351,7 +351,7 @@ async def test_more_than_a_name_and_a_password_is_not_read(display: Display, sit
         announced = await browser.post("/api/login", json={"user": "x" * 5000, "password": ""})
         unannounced = await browser.post("/api/login", content=body(6000), headers=headers)
         assert (announced.status_code, unannounced.status_code) == (413, 413)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(httpx.TransportError):
                 await browser.post("/api/login", content=body(math.inf), headers=headers)
 
@@ -398,7 +398,7 @@ async def test_whose_rights_were_taken_away_is_out_within_minutes(
         broker.send_signal(signal.SIGHUP)
         assert await users.by_token(token) is not None
         clock.now_s += sessions.PROVED_AGAIN_S + 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await users.by_token(token) is not None:
                 # Another process takes its signal when it likes.
                 clock.now_s += sessions.PROVED_AGAIN_S + 1

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
+import re
+import stat
+import threading
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.unit.display.conftest import Display, displayed
 
 from octmargin.bus import BrokerSettings
-from octmargin.display import BscanStore, OwnResults, photos, protocols
+from octmargin.display import BscanStore, OwnResults, photo_files, photos, protocols
 from octmargin.display.bscan_pictures import _chunk
 from octmargin.display.photos import MOST_PHOTO_BYTES, MOST_PHOTOS
 
@@ -60,6 +65,10 @@ def picture(size: tuple[int, int] = (60, 40), kind: str = "PNG", **options: Any)
     return packed.getvalue()
 
 
+def inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
@@ -76,6 +85,7 @@ async def test_a_photo_is_shown_as_it_was_taken(display: Display) -> None:
             "height_px": 40,
             "by": "local",
             "placements": [],
+            "not_kept": "no display.photo_folder is set",
         }
         got = await browser.get("/api/photo")
     assert got.headers["content-type"] == "image/jpeg"
@@ -320,7 +330,7 @@ async def test_what_does_not_come_to_its_end_is_not_waited_for(
     async with of(stage, broker) as display, display.http() as browser:
         answer, half = await asyncio.open_connection(display.host, display.port)
         half.write(begun)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with contextlib.suppress(ConnectionResetError):
                 while await answer.read(1000):
                     # More of it now and then makes it no faster.
@@ -340,5 +350,111 @@ async def test_a_picture_with_a_wrong_byte_is_taken_or_refused(
         assert (await browser.put("/api/photo", content=bytes(content))).status_code in (200, 400, 413)
 
 
+# -- beyond the end of the server -----------------------------------------------------------------------
+
+
+async def test_a_photo_is_there_again_when_the_server_is(
+    stage: Stage, broker: BrokerSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    async with of(stage, broker, photo_folder=str(folder)) as display, display.http() as browser:
+        assert (await browser.put("/api/photo", content=picture())).json()["not_kept"] == ""
+        put = (await browser.put("/api/photo/placement", json=WHERE)).json()
+        shown = (await browser.get("/api/photo")).content
+    async with of(stage, broker, photo_folder=str(folder)) as display, display.http() as browser:
+        assert (await browser.get("/api/photo/placement")).json() == put
+        assert (await browser.get("/api/photo")).content == shown
+        again = (await browser.put("/api/photo", content=picture())).json()
+        assert again["version"] > put["version"], "a page that stayed open must see that it is another one"
+        stage.specimen = "case-8", "s-1"
+        assert (await browser.get("/api/photo")).status_code == 404, "of another case"
+
+
+async def test_files_of_photos_name_nobody_and_are_their_owner_s_alone(
+    stage: Stage, broker: BrokerSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    stage.specimen = "case-7", "../s 1"
+    async with of(stage, broker, photo_folder=str(folder)) as display, display.http() as browser:
+        await browser.put("/api/photo", content=picture())
+        await browser.put("/api/photo/placement", json=WHERE)
+    (file,) = inside(folder)
+    assert re.fullmatch("[0-9a-f]{32}.photo", file.name)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+async def test_photos_on_disk_are_bounded(
+    stage: Stage, broker: BrokerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_files, "MOST_KEPT", 2)
+    folder = tmp_path / "photos"
+    for number in range(3):
+        stage.specimen = "case-7", f"s-{number}"
+        async with of(stage, broker, photo_folder=str(folder)) as display, display.http() as browser:
+            await browser.put("/api/photo", content=picture())
+    assert len(inside(folder)) == 2
+    async with of(stage, broker, photo_folder=str(folder)) as display, display.http() as browser:
+        for number, status in ((0, 404), (1, 200), (2, 200)):
+            stage.specimen = "case-7", f"s-{number}"
+            assert (await browser.get("/api/photo")).status_code == status
+
+
+async def test_a_full_disk_is_told_and_the_photo_is_shown_all_the_same(
+    stage: Stage, broker: BrokerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / "photos"
+    async with of(stage, broker, photo_folder=str(folder)) as display, display.http() as browser:
+        with monkeypatch.context() as patch:
+            patch.setattr("octmargin.display.photo_files.os.fsync", full)
+            put = (await browser.put("/api/photo", content=picture())).json()
+        assert put["not_kept"] == "display.photo_folder cannot be written (No space left on device)"
+        assert (await browser.get("/api/photo")).status_code == 200
+        assert (await browser.get("/api/photo/placement")).json()["not_kept"] == put["not_kept"]
+        assert inside(folder) == [], "no half of it stays"
+        # There is room again.
+        assert (await browser.put("/api/photo/placement", json=WHERE)).json()["not_kept"] == ""
+    assert len(inside(folder)) == 1
+
+
+async def test_a_disk_that_stands_still_holds_up_no_photo_for_long(
+    stage: Stage, broker: BrokerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = threading.Event()
+    monkeypatch.setattr(photo_files, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr("octmargin.display.photo_files.os.fsync", lambda _: back.wait(20))
+    async with of(stage, broker, photo_folder=str(tmp_path)) as display, display.http() as browser:
+        put = (await browser.put("/api/photo", content=picture())).json()
+        assert put["not_kept"] == "the disk of display.photo_folder stands still"
+        assert (await browser.get("/api/photo")).status_code == 200
+        stage.specimen = "case-7", "s-2"
+        refused = await browser.get("/api/photo")
+        assert (refused.status_code, refused.json()["error"]) == (
+            503,
+            "the disk of display.photo_folder stands still: no photo can be read; mend it",
+        )
+    back.set()
+
+
+@pytest.mark.parametrize("spoil", [lambda whole: whole[:-9], lambda whole: whole[:-1] + b"\0", lambda _: b""])
+async def test_what_is_not_whole_is_not_shown(
+    stage: Stage, broker: BrokerSettings, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    async with of(stage, broker, photo_folder=str(tmp_path)) as display, display.http() as browser:
+        await browser.put("/api/photo", content=picture())
+    (file,) = inside(tmp_path)
+    file.write_bytes(spoil(file.read_bytes()))
+    (tmp_path / "half.photo-unfinished").write_bytes(b"of a run that was killed")
+    (tmp_path / "notes.txt").write_text("somebody else's")
+    async with of(stage, broker, photo_folder=str(tmp_path)) as display, display.http() as browser:
+        assert (await browser.get("/api/photo")).status_code == 404
+        assert (await browser.put("/api/photo", content=picture())).json()["not_kept"] == ""
+    assert {path.name for path in inside(tmp_path)} == {file.name, "notes.txt"}
+
+
 def test_the_limits_are_those_that_are_documented() -> None:
     assert photos.MOST_PHOTO_BYTES == 10_000_000
+    assert (MOST_PHOTOS, photo_files.MOST_KEPT) == (16, 200)

@@ -12,7 +12,8 @@ import pytest
 import websockets
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from tests.unit.bus.conftest import Mosquitto, free_port
+from tests.ports import free_port
+from tests.unit.bus.conftest import Mosquitto
 from tests.unit.display.conftest import Display, displayed
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker
@@ -63,7 +64,7 @@ async def test_a_way_stays_open_beyond_the_time_that_a_request_may_take(
             # Eight times a fifth of a second: the time is what is tried here.
             await asyncio.sleep(0.2)
             await other.publish("late", bytes([n]), qos=1)
-        said = [await asyncio.wait_for(anext(aiter(page.messages)), 5) for _ in range(8)]
+        said = [await asyncio.wait_for(anext(aiter(page.messages)), 60) for _ in range(8)]
         assert [message.payload for message in said] == [bytes([n]) for n in range(8)]
 
 
@@ -122,7 +123,7 @@ async def test_a_broker_that_ends_ends_the_browsers_connection(mosquitto: Mosqui
         websockets.connect(display.mqtt_url, subprotocols=["mqtt"]) as way,
     ):
         await asyncio.to_thread(mosquitto.stop)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await way.wait_closed()
         assert way.close_code == 1011
 
@@ -137,7 +138,7 @@ async def test_the_end_of_the_server_ends_every_way_at_once_and_leaves_nothing()
     took_s = asyncio.get_running_loop().time() - ending
     await way.wait_closed()
     assert way.close_code in (1001, 1012)
-    assert took_s < 1.5
+    assert took_s < 5
     await way.close()
     assert asyncio.all_tasks() <= before | {asyncio.current_task()}
 
@@ -220,7 +221,7 @@ async def test_a_browser_that_takes_nothing_holds_up_the_broker_and_not_the_memo
         await way.send(b"x")
         await far.heard.wait()
         far.sends.set()
-        await asyncio.wait_for(settled(far), 30)
+        await asyncio.wait_for(settled(far), 60)
         assert far.sent < MANY_BYTES
 
 
@@ -243,5 +244,5 @@ async def test_a_side_that_takes_nothing_for_long_is_let_go(monkeypatch: pytest.
         await far.heard.wait()
         far.takes.set()
         far.sends.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await far.gone.wait()

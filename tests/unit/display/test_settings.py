@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.bus.conftest import free_port
+from tests.ports import free_port
 from tests.unit.display.conftest import displayed
 
 from octmargin.bus import BrokerSettings, TlsSettings
@@ -139,7 +139,7 @@ def test_a_display_s_file_is_enough_for_it_and_a_daemon_s_does_too(tmp_path: Pat
             "[scan]\npasses = 1\n",
             'unknown key "scan"; known here: broker, console, display, orientation, site',
         ),
-        ('[display]\nrole = "surgeon"\n', "use one of operator, reader, viewer"),
+        ('[display]\nrole = "surgeon"\n', "give one of operator, reader, viewer"),
         ('[display]\nhost = "0.0.0.0"\n', "in the clear"),
     ],
 )

@@ -102,7 +102,7 @@ async def logged_in(display: Display, site: Prepared, user: User) -> AsyncIterat
 
 async def until_heard(browser: httpx.AsyncClient) -> httpx.Response:
     """The first listing that is none of "not heard yet"."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             answer = await browser.get("/api/bscans")
             if "nothing was heard" not in answer.text:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin import CLASSES, Assessor, SweepMap, load_model
+from octmargin.margin import CLASSES, Assessor, Policy, SweepMap, judge, load_model
 from octmargin.margin.model_file import read_model
 from octmargin.margin.network import GatherNetwork
 from octmargin.margin.trained import TrainedModel
@@ -114,15 +114,43 @@ def test_where_nothing_is_seen_nothing_is_known(assessor: Assessor) -> None:
     assert (empty.state == BlockState.POOR).all()
 
 
-@pytest.mark.parametrize(("axial_um", "aline_um"), [(5.5, None), (2.0, None), (4.0, 23.4), (4.0, 8.0)])
+@pytest.mark.parametrize(
+    ("axial_um", "aline_um", "why"),
+    [
+        (5.5, None, "margin-1 knows depth pixels of 3.8 to 4.2 µm, and these are of 5.5 µm"),
+        (2.0, None, "margin-1 knows depth pixels of 3.8 to 4.2 µm, and these are of 2 µm"),
+        (4.0, 23.4, "margin-1 knows A-lines 12 to 20 µm apart, and these are 23.4 µm apart"),
+        (
+            2.0,
+            8.0,
+            (
+                "margin-1 knows A-lines 12 to 20 µm apart, and these are 8 µm apart; "
+                "depth pixels of 3.8 to 4.2 µm, and these are of 2 µm"
+            ),
+        ),
+    ],
+)
 def test_pixels_that_the_model_was_not_validated_for_are_poor(
-    axial_um: float, aline_um: float | None, tumour: Face, assessor: Assessor
+    axial_um: float, aline_um: float | None, why: str, tumour: Face, assessor: Assessor
 ) -> None:
     bscan_db, intensity, _ = tumour.frame(5)
     flags = assessor.assess(bscan_db, axial_um=axial_um, aline_um=aline_um, intensity=intensity)
     assert ((flags.quality & BlockQuality.UNFAMILIAR) > 0).all()
     assert np.isnan(flags.suspicion).all()
     assert (flags.state == BlockState.POOR).all()
+    sweep_map = SweepMap(1, flags.blocks, assessor.model)
+    sweep_map.place(0, flags)
+    verdict = judge(sweep_map, Policy(), complete=True)
+    assert verdict.outcome == "indeterminate"
+    assert why in verdict.reasons
+
+
+def test_of_pixels_that_it_knows_nothing_is_said(tumour: Face, assessor: Assessor) -> None:
+    bscan_db, intensity, _ = tumour.frame(5)
+    flags = assessor.assess(bscan_db, axial_um=AXIAL_UM, aline_um=ALINE_UM, intensity=intensity)
+    sweep_map = SweepMap(1, flags.blocks, assessor.model)
+    sweep_map.place(0, flags)
+    assert not any("knows" in reason for reason in judge(sweep_map, Policy(), complete=True).reasons)
 
 
 def test_a_frame_of_any_width_is_judged(tumour: Face, assessor: Assessor) -> None:

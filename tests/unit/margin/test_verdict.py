@@ -146,7 +146,7 @@ def test_the_reasons_for_an_indeterminate_face_are_in_plain_words() -> None:
     assert verdict.outcome is Outcome.INDETERMINATE
     assert verdict.reasons[:3] == (
         "the sweep is not complete",
-        "coverage 0.60 is below 0.95 (40 lost)",
+        "coverage 60% is below 95% (40 lost)",
         "visualised depth 0.25 mm is below 0.3 mm",
     )
     empty = judge(SweepMap(3, 3), Policy(), complete=True)
@@ -347,7 +347,7 @@ class TestEvidence:
         assert np.isnan(sweep_map.evidence[1:]).all()
         verdict = judge(sweep_map, Policy(), complete=True)
         assert verdict.outcome is Outcome.INDETERMINATE
-        assert verdict.reasons[0] == "coverage 0.25 is below 0.95 (8 saturated, 4 lost)"
+        assert verdict.reasons[0] == "coverage 25% is below 95% (8 saturated, 4 lost)"
 
     def test_the_site_may_move_the_operating_point_of_the_model(self) -> None:
         of_model = OperatingPoint(0.7, 0.4, 2)

@@ -141,7 +141,7 @@ CUT_SHORT = sweep(
     grid=grid(lost_from=12),
     lost_frames=1,
     lost_by_cause={"never arrived": 1},
-    reasons=("the sweep is not complete", "coverage 0.45 is below 0.95 (192 not scanned, 16 lost)"),
+    reasons=("the sweep is not complete", "coverage 45% is below 95% (192 not scanned, 16 lost)"),
 )
 SWEEPS = (
     sweep(1, "superior"),

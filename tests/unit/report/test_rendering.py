@@ -30,6 +30,8 @@ from tests.unit.report.cases import (
 )
 
 from octmargin.case.record.model import FaceFinding, PatientIdentity, PersonName, SpecimenRecord
+from octmargin.errors import InputError
+from octmargin.report.attached import check_attached
 from octmargin.report.building import build_report
 from octmargin.report.document import ReportDocument
 from octmargin.report.html import render_html
@@ -134,6 +136,20 @@ def test_the_first_page_has_what_a_surgeon_looks_for_and_the_coding_sheet_is_las
     assert "0351T 52 1 suggested" in coding
     assert "SH second infusion therapy given concurrently" in table
     assert "not used: physician assistant at surgery" in table
+
+
+def test_a_pdf_is_taken_for_the_report_of_its_own_specimen_in_its_own_state_alone() -> None:
+    one, amended = signed_specimen(), amended_specimen()
+    pdf = render_pdf(report(one))
+    assert check_attached(pdf, case(one), one.specimen_id, "r.pdf") == ""
+    with pytest.raises(InputError, match=r"is final with 0 addenda, and .* is amended with 1"):
+        check_attached(pdf, case(amended), amended.specimen_id, "r.pdf")
+    other = msgspec.structs.replace(one, specimen_id="another-1")
+    with pytest.raises(InputError, match="is of another specimen"):
+        check_attached(pdf, case(other), "another-1", "r.pdf")
+    with pytest.raises(InputError, match="is no PDF"):
+        check_attached(b"text", case(one), one.specimen_id, "r.pdf")
+    assert "is not known" in check_attached(b"%PDF-1.7", case(one), one.specimen_id, "r.pdf")
 
 
 def test_the_same_report_is_the_same_pdf_to_the_byte() -> None:

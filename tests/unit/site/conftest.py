@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.bus.conftest import free_port, mosquitto_path
+from tests.ports import free_port
+from tests.unit.bus.conftest import mosquitto_path
 
 from octmargin.bus.connection import BrokerSettings
 from octmargin.bus.rights import Role

@@ -17,7 +17,7 @@ import aiomqtt
 import msgspec
 import pytest
 from tests.conftest import needs_program
-from tests.unit.bus.conftest import free_port
+from tests.ports import free_port
 from tests.unit.bus.examples import flag
 
 from octmargin.bus.connection import BrokerSettings, Connector, TlsSettings
@@ -63,7 +63,7 @@ async def test_publisher_and_subscriber_work_through_it(broker: Prepared) -> Non
         publisher.publish_flag(flag(7, acquired_at=datetime.now(UTC)))
         assert await publisher.drain(10)
         seen = set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for event in events:
                 seen.add(event.state if isinstance(event, StateChanged) else type(event))
                 if {"ready", FlagReceived} <= seen:
@@ -123,7 +123,7 @@ asyncio.run(main())
     arguments = msgspec.json.encode(broker.settings(USERS["or-3"])).decode()
     async with Subscriber(broker.settings(USERS["anna"]), Topics("north", "or-3")) as events:
         daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", program, arguments)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for event in events:
                 if isinstance(event, StateChanged) and event.state == "ready":
                     daemon.kill()
@@ -147,7 +147,7 @@ async def test_a_browser_logs_in_over_websockets_with_a_password(broker: Prepare
     async with browser, Connector(broker.settings(CONSOLE)).client(None) as console:
         await browser.subscribe("octmargin/1/north/+/flag", qos=1)
         await console.publish("octmargin/1/north/or-1/flag", b"seen", qos=1)
-        message = await asyncio.wait_for(anext(aiter(browser.messages)), 10)
+        message = await asyncio.wait_for(anext(aiter(browser.messages)), 60)
     assert message.payload == b"seen"
 
 
@@ -290,7 +290,7 @@ async def test_a_broker_that_speaks_nothing_better_than_tls_1_1_is_not_trusted(
     )
     try:
         assert server.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while b"ACCEPT" not in await server.stdout.readline():
                 pass
         with pytest.raises(BrokerError, match=r"cannot be trusted \(.*(version|unsupported protocol)"):

@@ -61,7 +61,7 @@ def certificate_at(broker: Prepared, port: int) -> bytes:
 async def reloaded(process: subprocess.Popen[bytes], broker: Prepared) -> None:
     """Tell the broker to read its files again; it does so between two messages."""
     process.send_signal(signal.SIGHUP)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "Reloading config" not in broker.log():
             async with client(broker, "or-3"):
                 pass  # another process: there is no event to await
@@ -76,7 +76,7 @@ async def test_a_new_user_is_let_in_after_a_reload_and_nobody_is_put_out(own: Pr
             async with Connector(own.settings(new)).client(None) as reader:
                 await reader.subscribe(FLAG, qos=1)
                 await console.publish(FLAG, b"to the new one", qos=1)
-                message = await asyncio.wait_for(anext(aiter(reader.messages)), 10)
+                message = await asyncio.wait_for(anext(aiter(reader.messages)), 60)
     assert message.payload == b"to the new one"
 
 
@@ -123,7 +123,7 @@ async def test_an_archive_with_a_session_misses_nothing_over_a_restart_of_the_br
     with own.running():
         async with client(own, "or-1") as console:
             await console.publish(VERDICT, b"second", qos=1)
-        async with archive() as listening, asyncio.timeout(10):
+        async with archive() as listening, asyncio.timeout(60):
             messages = aiter(listening.messages)
             assert [(await anext(messages)).payload for _ in range(2)] == [b"first", b"second"]
 
@@ -135,7 +135,7 @@ async def test_what_is_retained_survives_a_restart_and_still_expires(own: Prepar
             async with client(own, "or-1") as console:
                 await console.publish(f"{VERDICT}-end", b"end", qos=1)
             found = set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 async for message in display.messages:
                     if message.payload == b"end":
                         return found
@@ -148,7 +148,7 @@ async def test_what_is_retained_survives_a_restart_and_still_expires(own: Prepar
             # Not over when the broker ends: 2.0.11 would then remember it without an expiry.
             await console.publish(f"{VERDICT}-2", b"short", qos=1, retain=True, properties=expiring(5))
     with own.running():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await remembered() != {VERDICT}:
                 pass  # the broker's own clock runs: there is no event to await
 
@@ -216,7 +216,7 @@ async def test_a_bridge_as_documented_brings_results_with_their_expiry_to_anothe
     """And nothing else: commands and replies stay, and a command on the far broker reaches no console."""
     near, far = bridged(tmp_path)
     with far.running(), near.running():
-        async with client(far, "store") as archive, client(near, "or-1") as console, asyncio.timeout(20):
+        async with client(far, "store") as archive, client(near, "or-1") as console, asyncio.timeout(60):
             await archive.subscribe("octmargin/1/north/#", qos=1)
             await console.publish(VERDICT, b"far away", qos=1, retain=True, properties=expiring(600))
             message = await anext(aiter(archive.messages))
@@ -229,11 +229,15 @@ async def test_a_bridge_as_documented_brings_results_with_their_expiry_to_anothe
             assert (await anext(aiter(console.messages))).payload == b"near"
             await console.publish("octmargin/1/north/or-1/reply/operator/anna", b"done", qos=1)
             await console.publish(FLAG, b"after them", qos=1)
-            heard = [(await anext(aiter(archive.messages))).payload for _ in range(2)]
-            assert heard == [b"far", b"after them"], (
+            heard = [await anext(aiter(archive.messages))]
+            while heard[-1].payload != b"after them":
+                heard.append(await anext(aiter(archive.messages)))
+            # What is retained comes once more where the bridge was made anew.
+            new = [each.payload for each in heard if each.payload != b"far away"]
+            assert new == [b"far", b"after them"], (
                 "the far broker's own command, and nothing of the near one's"
             )
-        async with client(far, "wall") as late, asyncio.timeout(10):
+        async with client(far, "wall") as late, asyncio.timeout(60):
             await late.subscribe(VERDICT, qos=1)
             remembered = await anext(aiter(late.messages))
             assert remembered.retain

@@ -40,7 +40,7 @@ async def connected(broker: Prepared, who: str, will: aiomqtt.Will | None = None
 async def heard_until_the_end(client: Client, end: bytes) -> set[bytes]:
     """What was delivered before what the console says last."""
     heard = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for message in client.messages:
             if message.payload == end:
                 return heard

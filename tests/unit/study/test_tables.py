@@ -45,7 +45,7 @@ def faces(face: Make) -> list[FaceRecord]:
     return [
         face((2.5, 0.0), seed=1, outcome=SUSPICIOUS, score=9.0),
         face((0.7, 0.3), seed=1, face="medial", outcome=SUSPICIOUS, score=5.0, artefacts=("blood",)),
-        face((0.7, 0.6), seed=2, outcome=UNDECIDED, score=1.9, reasons=("coverage 0.93 is below 0.95",)),
+        face((0.7, 0.6), seed=2, outcome=UNDECIDED, score=1.9, reasons=("coverage 93% is below 95%",)),
         face((1.5, 0.2), seed=2, face="medial", outcome=NOTHING, score=0.3),
         face((3.0, 0.01), seed=3, outcome=SUSPICIOUS, score=7.0, drawn_lesion="dcis"),
         face(seed=4, score=0.2),
@@ -54,7 +54,7 @@ def faces(face: Make) -> list[FaceRecord]:
             seed=5,
             outcome=UNDECIDED,
             score=1.2,
-            reasons=("coverage 0.81 is below 0.95", "DCIS margin of 2 mm cannot be certified: depth 1.2 mm"),
+            reasons=("coverage 81% is below 95%", "DCIS margin of 2 mm cannot be certified: depth 1.2 mm"),
         ),
         face((0.3, 0.1), seed=5, face="medial", outcome=NOTHING),
         face((2.0, 1.2), seed=6, outcome=SUSPICIOUS, score=4.0, drawn_lesion="deep invasive"),
@@ -118,7 +118,7 @@ class TestEndpoints:
         assert groups == [5, 3, 1, 1, 0]
 
     def test_the_reasons_are_counted_whatever_their_numbers(self, summary: Summary) -> None:
-        assert summary.reasons == {"coverage … is below …": 2}
+        assert summary.reasons == {"coverage …% is below …%": 2}
 
     def test_the_area_of_faces_is_that_of_primary_ones(self, summary: Summary) -> None:
         (area,) = [r.values["estimate"] for r in summary.endpoints.rows if r.label == "AUROC of faces"]

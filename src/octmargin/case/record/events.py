@@ -34,6 +34,7 @@ from octmargin.case.record.model import (
     PatientIdentity,
     ReExcision,
     SpecimenKind,
+    Staging,
     Statement,
     SweepRecord,
 )
@@ -134,6 +135,12 @@ class Diagnosed(SpecimenBody, frozen=True, kw_only=True):
     diagnoses: tuple[DiagnosisCode, ...]
 
 
+class Staged(SpecimenBody, frozen=True, kw_only=True):
+    """A specimen came onto the stage of a console, or is over there."""
+
+    staging: Staging
+
+
 class Swept(SpecimenBody, frozen=True, kw_only=True):
     """A face was scanned; of the same sweep a later event replaces an earlier, provisional one."""
 
@@ -209,6 +216,7 @@ KINDS: Final[Mapping[str, type[CaseBody]]] = {
     "stated": Stated,
     "confirmed": Confirmed,
     "diagnosed": Diagnosed,
+    "staged": Staged,
     "swept": Swept,
     "decided": Decided,
     "marked": Marked,

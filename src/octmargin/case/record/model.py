@@ -354,6 +354,20 @@ class Statement(_Part, frozen=True, kw_only=True):
     """Of a confirmation: what said otherwise, and does not hold anything up any more."""
 
 
+class Staging(_Part, frozen=True, kw_only=True):
+    """Where a specimen lies, or lay last, to be scanned, and what the stage was told of it: all fit for the bus."""
+
+    console: Identifier
+    """Site and console, as `north.or-3`."""
+    at: Instant
+    is_open: bool
+    """False once it was closed there."""
+    laterality: Laterality = "unknown"
+    orientation: str = ""
+    label: str = ""
+    faces: tuple[FaceName, ...] = ()
+
+
 class Conflict(_Part, frozen=True, kw_only=True):
     """A contradiction that holds up the report, in words, with what to do."""
 
@@ -380,6 +394,8 @@ class SpecimenRecord(_Part, frozen=True, kw_only=True):
     """Planned, in scanning order."""
     statements: tuple[Statement, ...] = ()
     diagnoses: tuple[DiagnosisCode, ...] = ()
+    staging: Staging | None = None
+    """None where no daemon ever had it on its stage."""
     sweeps: tuple[SweepRecord, ...] = ()
     """In the order in which they were told; the newest of a face counts."""
     decisions: tuple[Decision, ...] = ()

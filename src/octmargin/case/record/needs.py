@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 
 from octmargin.case.record import events
 from octmargin.case.record.conflicts import codes_of_other_side
-from octmargin.case.record.events import SpecimenBody
+from octmargin.case.record.events import CaseBody, SpecimenBody
 from octmargin.case.record.model import CaseSnapshot, Interpretation, SpecimenRecord
 from octmargin.errors import CaseRefusedError
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SEPARATORS = str.maketrans({"\\": " ", "^": " ", "=": " "})
+"""Of names in DICOM, where they stand as spaces."""
 CLOCKS_DIFFER = timedelta(minutes=2)
 """So far in the future a time may be that somebody read off another clock."""
 
@@ -24,6 +26,33 @@ def check_identifier(what: str, identifier: str) -> None:
         raise CaseRefusedError(
             f'{what} "{identifier}": give 1 to 64 letters without accents, digits, ., _ and -, beginning with a letter '
             "or a digit; it goes on the bus, so it must not be a patient's name or number"
+        )
+
+
+def check_sayable(body: CaseBody) -> None:
+    """CaseRefusedError where an identifier is none that DICOM can say: after the signature nobody could correct it."""
+    match body:
+        case events.Identified(patient=patient):
+            _check_sayable("the patient's number", patient.patient_id, 64)
+            _check_sayable("the issuer of the patient's number", patient.issuer, 64)
+            _check_sayable(
+                "the patient's name", " ".join(str(patient.name).translate(_SEPARATORS).split()), 64
+            )
+        case events.Ordered(order=order):
+            _check_sayable("the accession number", order.accession, 16)
+            _check_sayable("the requested procedure's id", order.requested_procedure_id, 16)
+            _check_sayable("the scheduled step's id", order.scheduled_step_id, 16)
+        case events.Registered(container=container) | events.Described(container=container):
+            _check_sayable("the container", container or "", 64)
+        case _:
+            pass
+
+
+def _check_sayable(what: str, text: str, most: int) -> None:
+    if len(text) > most or "\\" in text or text != " ".join(text.split()) or not text.isprintable():
+        raise CaseRefusedError(
+            f"{what} {text!r}: DICOM takes {most} characters at most, no backslash, and single spaces between words; "
+            "correct it"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from octmargin.case.record.events import CaseBody
+from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.store import CaseStore
-from octmargin.errors import CaseRefusedError, RecordError
+from octmargin.errors import CaseRefusedError, OctMarginError, RecordError
 from octmargin.own_thread import OwnThread
 
 MOST_WAITING = 10_000
@@ -21,12 +22,17 @@ STANDSTILL_S = 5.0
 RETRY_S = 1.0
 
 
+MakeBodies = Callable[[CaseSnapshot | None], Sequence[CaseBody]]
+"""What is to be added to a case, by what it is then; None where there is no such case yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Note:
     case_id: str
-    body: CaseBody
+    make: MakeBodies
     actor: str
     at: datetime
+    written: Future[CaseSnapshot]
 
 
 class CaseWriter:
@@ -54,6 +60,8 @@ class CaseWriter:
         self._waiting: deque[_Note] = deque()
         self._retry_is_due = False
         self._trouble = ""
+        self._known: CaseSnapshot | None = None
+        """The case that was written last: one that is scanned for hours has many events."""
         self.written = 0
         """Events that are on the disk."""
         self.refused = 0
@@ -76,14 +84,26 @@ class CaseWriter:
             return f"{self._path}: the disk has not answered for {busy_s:.0f} s"
         return self._trouble
 
-    def note(self, case_id: str, body: CaseBody, actor: str) -> None:
+    def note(self, case_id: str, body: CaseBody, actor: str) -> Future[CaseSnapshot]:
         """Have it written, with the present time; never blocks."""
+        return self.note_made(case_id, lambda _: (body,), actor)
+
+    def note_made(self, case_id: str, make: MakeBodies, actor: str) -> Future[CaseSnapshot]:
+        """As `note`, of what `make` gives when its turn comes: in the thread, all of it or nothing.
+
+        The future has the case once it is on the disk; CaseRefusedError or RecordError where it never will be.
+        """
+        written: Future[CaseSnapshot] = Future()
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 self.missed += 1
-                return
-            self._waiting.append(_Note(case_id, body, actor, datetime.now(UTC)))
+                written.set_exception(
+                    RecordError(f"{self._path}: {MOST_WAITING} events wait for it, and no more are kept")
+                )
+                return written
+            self._waiting.append(_Note(case_id, make, actor, datetime.now(UTC), written))
         self._thread.submit(self._write)
+        return written
 
     def close(self, patience_s: float = STANDSTILL_S) -> int:
         """Write what waits, and give how many events are not written after that time."""
@@ -116,15 +136,25 @@ class CaseWriter:
             note = self._waiting[0] if self._waiting else None
         if note is None:
             return False
+        refusal: OctMarginError | None = None
+        case: CaseSnapshot | None = None
         try:
-            store.append(note.case_id, note.body, actor=note.actor, at=note.at)
+            known = self._known if self._known is not None and self._known.case_id == note.case_id else None
+            case = self._known = store.append_made(
+                note.case_id, note.make, actor=note.actor, at=note.at, known=known
+            )
         except CaseRefusedError as error:
             self.refused += 1
-            self.last_refusal = str(error)
+            self.last_refusal, refusal = str(error), error
         else:
             self.written += 1
         with self._lock:
             self._waiting.popleft()
+        # Last: whoever waits for it may look at the counts.
+        if case is not None:
+            note.written.set_result(case)
+        else:
+            note.written.set_exception(refusal)
         return True
 
     def _fail(self, trouble: str) -> None:

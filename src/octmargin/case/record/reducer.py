@@ -144,6 +144,8 @@ def _reported(specimen: SpecimenRecord, event: Event, body: SpecimenBody) -> Spe
 def _scanned(specimen: SpecimenRecord, body: SpecimenBody) -> SpecimenRecord | None:
     """Of the acquisition and what readers said during it; None where the event is about something else."""
     match body:
+        case events.Staged(staging=staging):
+            return replace(specimen, staging=staging)
         case events.Swept(sweep=sweep):
             faces = specimen.faces if sweep.face in specimen.faces else (*specimen.faces, sweep.face)
             return replace(specimen, faces=faces, sweeps=_with_sweep(specimen.sweeps, sweep))

@@ -8,7 +8,7 @@ from datetime import datetime
 from octmargin.case.record import events
 from octmargin.case.record.events import CaseBody, SpecimenBody
 from octmargin.case.record.model import CasePhase, CaseSnapshot
-from octmargin.case.record.needs import check_identifier, check_needs, check_registered
+from octmargin.case.record.needs import check_identifier, check_needs, check_registered, check_sayable
 from octmargin.case.record.transitions import (
     CASE_ALLOWS,
     OF_EVERY_SPECIMEN,
@@ -22,6 +22,7 @@ from octmargin.errors import CaseRefusedError
 def check(case: CaseSnapshot | None, case_id: str, body: CaseBody, now: datetime) -> None:
     """CaseRefusedError says why it may not happen, and what may; `case` is None where there is none of that id."""
     check_transition(case, case_id, body)
+    check_sayable(body)
     if case is None:
         check_identifier("case", case_id)
     elif isinstance(body, events.Registered):

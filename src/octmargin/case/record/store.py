@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from octmargin.errors import CaseRefusedError
 _SELECT = "SELECT seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash FROM events"
 _ALL = f"{_SELECT} ORDER BY seq"
 _OF_CASE = f"{_SELECT} WHERE case_id = ? ORDER BY seq"
+_NEWEST_OF_KIND = f"{_SELECT} WHERE kind = ? AND payload IS NOT NULL ORDER BY seq DESC"
 _INSERT = (
     "INSERT INTO events (seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -93,8 +94,27 @@ class CaseStore:
         CaseRefusedError where the case does not allow it; RecordBusyError where another process goes on writing;
         RecordError where the disk does not take it.
         """
+        return self.append_made(case_id, lambda _: bodies, actor=actor, at=at)
+
+    def append_made(
+        self,
+        case_id: str,
+        make: Callable[[CaseSnapshot | None], Sequence[CaseBody]],
+        *,
+        actor: str,
+        at: datetime | None = None,
+        known: CaseSnapshot | None = None,
+    ) -> CaseSnapshot:
+        """As `append`, of what `make` gives for the case as it is by then, None where there is none; may be nothing.
+
+        `known` is the case as it was before: where nothing was added to it since, its events are not read again.
+        """
         with self._writing():
-            return self._append(case_id, bodies, actor, at or datetime.now(UTC))
+            is_known = known is not None and known.log_seq == self._newest_of(case_id)
+            case = known if is_known else fold(self.events(case_id))
+            if case is None and self._has(case_id):
+                raise CaseRefusedError(f"case {case_id}: was erased; open another one")
+            return self._append(case, case_id, make(case), actor, at or datetime.now(UTC))
 
     def consult(self, case_id: str, *, actor: str, what: str, at: datetime | None = None) -> CaseSnapshot:
         """A case for somebody who reads it, with the access noted before it is given.
@@ -165,6 +185,12 @@ class CaseStore:
             for row in self._connection.execute(query, values):
                 yield _event(row)
 
+    def newest_of_kind(self, kind: str) -> Iterator[Event]:
+        """Events of one kind, over all cases, the newest first; without those that were erased."""
+        with explained(self.path):
+            for row in self._connection.execute(_NEWEST_OF_KIND, (kind,)):
+                yield _event(row)
+
     def head(self) -> Head:
         """The newest event; number 0 and no hash where there is none."""
         with explained(self.path):
@@ -186,10 +212,14 @@ class CaseStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _append(self, case_id: str, bodies: Sequence[CaseBody], actor: str, at: datetime) -> CaseSnapshot:
-        case = fold(self.events(case_id))
-        if case is None and self._has(case_id):
-            raise CaseRefusedError(f"case {case_id}: was erased; open another one")
+    def _append(
+        self,
+        case: CaseSnapshot | None,
+        case_id: str,
+        bodies: Sequence[CaseBody],
+        actor: str,
+        at: datetime,
+    ) -> CaseSnapshot:
         head = self.head()
         for body in bodies:
             check(case, case_id, as_read_back(body), at)
@@ -221,6 +251,13 @@ class CaseStore:
                 event.hash,
             ),
         )
+
+    def _newest_of(self, case_id: str) -> int | None:
+        """Number of the newest event of a case; None where it has none."""
+        (newest,) = self._connection.execute(
+            "SELECT max(seq) FROM events WHERE case_id = ?", (case_id,)
+        ).fetchone()
+        return None if newest is None else int(newest)
 
     def _has(self, case_id: str) -> bool:
         with explained(self.path):

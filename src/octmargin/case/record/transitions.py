@@ -30,6 +30,7 @@ class Action(StrEnum):
     STATE = "state"
     CONFIRM = "confirm"
     DIAGNOSE = "diagnose"
+    STAGE = "stage"
     SWEEP = "sweep"
     DECIDE = "decide"
     MARK = "mark"
@@ -47,7 +48,9 @@ class Action(StrEnum):
 OF_EVERY_SPECIMEN: Final = frozenset({Action.IDENTIFY, Action.ORDER, Action.INDICATE, Action.CLOSE})
 """Actions on the case that every one of its specimens must allow."""
 
-_ALWAYS_ADDED: Final = frozenset({Action.ADDEND, Action.CORRELATE, Action.FIX, Action.RE_OPERATE})
+_ALWAYS_ADDED: Final = frozenset(
+    {Action.ADDEND, Action.CORRELATE, Action.FIX, Action.RE_OPERATE, Action.STAGE}
+)
 _OF_OPEN: Final = frozenset(Action) - {Action.OPEN, Action.ERASE}
 
 CASE_ALLOWS: Final[Mapping[CasePhase | None, frozenset[Action]]] = {
@@ -79,6 +82,7 @@ _UNSIGNED_STAY: Final = (
     Action.STATE,
     Action.CONFIRM,
     Action.DIAGNOSE,
+    Action.STAGE,
     Action.DECIDE,
     Action.MARK,
     Action.RE_EXCISE,
@@ -100,7 +104,7 @@ def _unsigned(phase: SpecimenPhase) -> dict[Action, SpecimenPhase]:
 
 def _signed(phase: SpecimenPhase) -> dict[Action, SpecimenPhase]:
     """What is possible after it: nothing that changes what was signed."""
-    return _staying(phase, Action.CLOSE, Action.FIX, Action.RE_OPERATE, Action.CORRELATE) | {
+    return _staying(phase, Action.CLOSE, Action.FIX, Action.RE_OPERATE, Action.CORRELATE, Action.STAGE) | {
         Action.ADDEND: SpecimenPhase.AMENDED
     }
 
@@ -126,7 +130,12 @@ SPECIMEN_AFTER: Final[Mapping[SpecimenPhase | None, Mapping[Action, SpecimenPhas
     SpecimenPhase.SIGNED: _signed(SpecimenPhase.SIGNED),
     SpecimenPhase.AMENDED: _signed(SpecimenPhase.AMENDED),
     SpecimenPhase.WITHDRAWN: _staying(
-        SpecimenPhase.WITHDRAWN, Action.IDENTIFY, Action.ORDER, Action.INDICATE, Action.CLOSE
+        SpecimenPhase.WITHDRAWN,
+        Action.IDENTIFY,
+        Action.ORDER,
+        Action.INDICATE,
+        Action.CLOSE,
+        Action.STAGE,
     ),
 }
 """What each phase of a specimen allows, and the phase after it; None is a specimen that is not there yet."""
@@ -144,6 +153,7 @@ _ACTIONS: Final[Mapping[type[CaseBody], Action]] = {
     events.Stated: Action.STATE,
     events.Confirmed: Action.CONFIRM,
     events.Diagnosed: Action.DIAGNOSE,
+    events.Staged: Action.STAGE,
     events.Swept: Action.SWEEP,
     events.Decided: Action.DECIDE,
     events.Marked: Action.MARK,

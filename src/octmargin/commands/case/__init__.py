@@ -8,6 +8,7 @@ from octmargin.commands.case.cases import close, identify, indicate, new, order
 from octmargin.commands.case.keeping import accesses, export, head, init, migrate, prune, verify
 from octmargin.commands.case.pathology import import_pathology, pathology
 from octmargin.commands.case.reports import addend, interpret, re_excise, sign
+from octmargin.commands.case.reviewing import review
 from octmargin.commands.case.showing import list_, show
 from octmargin.commands.case.specimens import (
     confirm,
@@ -39,6 +40,7 @@ for _command in (
     discontinue,
     withdraw,
     interpret,
+    review,
     sign,
     addend,
     pathology,

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from octmargin.case.pathology_file import ResultOf, read_pathology
@@ -101,11 +102,16 @@ def _read(file: Path, case_id: str) -> list[ResultOf]:
     return found.results
 
 
+def _without_source(result: PathologyResult) -> PathologyResult:
+    """The same result is the same one whatever file it came in."""
+    return msgspec.structs.replace(result, source="")
+
+
 def _enter(store: CaseStore, case_id: str, specimen_id: str, results: list[ResultOf]) -> int:
     """How many of them were new."""
     specimen = store.case(case_id).specimen(specimen_id)
-    told = specimen.pathology if specimen is not None else ()
-    fresh = tuple(one.result for one in results if one.result not in told)
+    told = [_without_source(one) for one in specimen.pathology] if specimen is not None else []
+    fresh = tuple(one.result for one in results if _without_source(one.result) not in told)
     if fresh:
         store.append(case_id, events.Correlated(specimen_id=specimen_id, results=fresh), actor=user())
     return len(fresh)

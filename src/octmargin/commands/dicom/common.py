@@ -11,7 +11,7 @@ from octmargin.config import load_config
 from octmargin.dicom.extra import require_dicom
 from octmargin.dicom.outgoing import Outgoing
 from octmargin.dicom.settings import DicomSection
-from octmargin.errors import ConfigError, InputError
+from octmargin.errors import ConfigError
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The configuration, with its table [dicom].")
@@ -45,13 +45,3 @@ def open_queue(settings: DicomSection) -> Outgoing:
 def tell_left_out(what: str) -> None:
     """Say on standard error what is not among the objects."""
     typer.echo(f"  ! {what}", err=True)
-
-
-def read_report(file: Path | None) -> bytes | None:
-    """The PDF in `file`; InputError where it cannot be read."""
-    if file is None:
-        return None
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"--report {file}: cannot be read ({error.strerror})") from error

@@ -12,9 +12,10 @@ import typer
 
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import SpecimenPhase
+from octmargin.commands.attached_report import read_report
 from octmargin.commands.case.common import CaseId, RecordFile
 from octmargin.commands.case.common import record as open_record
-from octmargin.commands.dicom.common import Depth, ReportFile, read_report, tell_left_out
+from octmargin.commands.dicom.common import Depth, ReportFile, tell_left_out
 from octmargin.config import load_config
 from octmargin.dicom.extra import require_dicom
 from octmargin.dicom.settings import DicomSection
@@ -41,7 +42,6 @@ def export(
     """Write a case's volumes, maps, findings and report as DICOM files."""
     require_dicom()
     settings = (load_config(config).dicom if config else None) or DicomSection()
-    pdf = read_report(report)
     if pseudonym is not None and report is not None:
         raise InputError("--report: names people on its pages, and is not part of a de-identified export")
     if report is not None and len(specimen or ()) != 1:
@@ -53,6 +53,7 @@ def export(
     with open_record(record) as store:
         what = "exported as DICOM" if pseudonym is None else "exported as DICOM, de-identified"
         case = store.consult(case_id, actor=user(), what=what)
+    pdf = read_report(report, case, specimen[0]) if specimen else None
     specimens = specimen or [
         one.specimen_id for one in case.specimens if one.phase is not SpecimenPhase.WITHDRAWN
     ]
@@ -83,7 +84,9 @@ def _whole_or_absent(output: Path) -> Iterator[Path]:
     try:
         # What was killed left it behind.
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Without a pseudonym the objects name the patient.
+        folder.mkdir(mode=0o700)
         yield folder
         folder.rename(output)
     except OSError as error:

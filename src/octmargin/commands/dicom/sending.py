@@ -12,6 +12,7 @@ import typer
 
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import CaseSnapshot
+from octmargin.commands.attached_report import read_report
 from octmargin.commands.case.common import CaseId, RecordFile, SpecimenId
 from octmargin.commands.case.common import record as open_record
 from octmargin.commands.dicom.common import (
@@ -20,7 +21,6 @@ from octmargin.commands.dicom.common import (
     ReportFile,
     load_settings,
     open_queue,
-    read_report,
     tell_left_out,
 )
 from octmargin.commands.dicom.queueing import deliver_once, show
@@ -31,6 +31,8 @@ from octmargin.words import counted
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+    from octmargin.dicom.lineage import Preceding
 
 Later = Annotated[bool, typer.Option("--later", help="Only put it into the queue.")]
 
@@ -58,15 +60,23 @@ def send(
     """
     settings = load_settings(config)
     destinations = _archives(settings)
-    pdf = read_report(report)
     from octmargin.dicom.objects import objects_of  # noqa: PLC0415 - an extra
 
     with open_record(record) as store:
         case = store.consult(case_id, actor=user(), what="sent as DICOM")
+    pdf = read_report(report, case, specimen_id)
     outgoing = open_queue(settings)
     try:
         made = new = 0
-        for one in objects_of(case, specimen_id, settings, pdf=pdf, depth=depth, on_left_out=tell_left_out):
+        for one in objects_of(
+            case,
+            specimen_id,
+            settings,
+            pdf=pdf,
+            depth=depth,
+            preceding=outgoing.preceding,
+            on_left_out=tell_left_out,
+        ):
             made += 1
             taken = [_put(outgoing, destination, Action.STORE, one) for destination in destinations]
             new += any(taken)
@@ -98,7 +108,7 @@ def step(
         case = store.consult(case_id, actor=user(), what="told as a performed procedure step")
     outgoing = open_queue(settings)
     try:
-        for action, dataset in _steps(case, specimen_id, word, settings, why, depth):
+        for action, dataset in _steps(case, specimen_id, word, settings, why, depth, outgoing.preceding):
             if not outgoing.knows(Destination.PERFORMED_STEP, action, dataset.SOPInstanceUID):
                 _put(outgoing, Destination.PERFORMED_STEP, action, dataset)
             elif action is Action.SET:
@@ -113,7 +123,13 @@ def step(
 
 
 def _steps(
-    case: CaseSnapshot, specimen_id: str, word: Word, settings: DicomSection, why: str, depth: int | None
+    case: CaseSnapshot,
+    specimen_id: str,
+    word: Word,
+    settings: DicomSection,
+    why: str,
+    depth: int | None,
+    preceding: Preceding,
 ) -> Iterator[tuple[Action, Dataset]]:
     """Its beginning and its end; what was told before is not told again."""
     from octmargin.dicom.objects import objects_of  # noqa: PLC0415 - an extra
@@ -127,7 +143,7 @@ def _steps(
     if word is Word.STARTED:
         return
     ended = max((sweep.ended_at or sweep.started_at for sweep in sweeps), default=datetime.now(UTC))
-    stored = objects_of(case, specimen_id, settings, depth=depth) if sweeps else iter(())
+    stored = objects_of(case, specimen_id, settings, depth=depth, preceding=preceding) if sweeps else iter(())
     how: Ending = "completed" if word is Word.COMPLETED else "discontinued"
     yield Action.SET, ending(subject, how, ended, stored, why)
 
@@ -143,7 +159,13 @@ def _archives(settings: DicomSection) -> list[Destination]:
 def _put(outgoing: Outgoing, destination: Destination, action: Action, one: Dataset) -> bool:
     from octmargin.dicom.finishing import encoded  # noqa: PLC0415 - an extra
 
-    return outgoing.put(destination, action, one.SOPClassUID, one.SOPInstanceUID, encoded(one))
+    uid = one.SOPInstanceUID
+    if outgoing.knows(destination, action, uid):
+        # The same content, perhaps written by an older octmargin: what was sent stays.
+        return False
+    return outgoing.put(
+        destination, action, one.SOPClassUID, uid, encoded(one), one.get("SeriesInstanceUID", "")
+    )
 
 
 def _finish(settings: DicomSection, outgoing: Outgoing, *, later: bool) -> bool:

@@ -4,6 +4,8 @@ import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
 import { PART } from "./store.js";
 
 const ORDER = ["high", "medium", "low"];
+// What the operating team calls it; what the driver calls it stands behind.
+const HEADLINES = { console: "The console is gone" };
 const SIGNS = { high: "!!!", medium: "!!", low: "!" };
 
 export class AlarmsView {
@@ -34,7 +36,9 @@ export class AlarmsView {
 
   #make(id) {
     const sign = el("span", { class: "alarm-sign" });
-    const text = el("span", { class: "alarm-text" });
+    const said = el("span");
+    const cause = el("span", { class: "alarm-cause" });
+    const text = el("span", { class: "alarm-text" }, said, " ", cause);
     const known = el("span", { class: "alarm-known" });
     const button = el("button", {
       type: "button",
@@ -42,14 +46,16 @@ export class AlarmsView {
       onclick: () => void this.#commands.give("acknowledge", { alarm_id: id }),
     });
     const item = el("div", { class: "alarm", role: "alert" }, icon("alarm"), sign, text, known, button);
-    return Object.assign(item, { sign, text, known, button });
+    return Object.assign(item, { sign, said, cause, known, button });
   }
 
   #updateItem(item, alarm) {
     setAttribute(item, "data-priority", alarm.priority);
     setAttribute(item, "data-acknowledged", alarm.acknowledged_by !== "");
     setText(item.sign, SIGNS[alarm.priority]);
-    setText(item.text, alarm.remedy ? `${alarm.text}: ${alarm.remedy}` : alarm.text);
+    const headline = HEADLINES[alarm.id] ?? alarm.text;
+    setText(item.said, alarm.remedy ? `${headline}: ${alarm.remedy}` : headline);
+    setText(item.cause, headline === alarm.text ? "" : `(${alarm.text})`);
     setText(item.known, alarm.acknowledged_by ? `acknowledged by ${alarm.acknowledged_by}` : "");
     show(item.button, alarm.acknowledged_by === "" && this.#commands.may("acknowledge"));
     setAttribute(item.button, "aria-label", `Acknowledge: ${alarm.text}`);

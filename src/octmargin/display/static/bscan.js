@@ -2,12 +2,12 @@
 
 import { BscanLoader } from "./bscan_loader.js";
 import { el, fitCanvas, setAttribute, setText, show, sizeOf, watchSize } from "./dom.js";
-import { scaleBar } from "./enface.js";
-import { begun, withheld } from "./faces.js";
+import { notCurrent, scaleBar } from "./enface.js";
+import { begun, whyNotCurrent, withheld } from "./faces.js";
 import { BLOCK } from "./messages.js";
 import { COLOURS, patternOf } from "./patterns.js";
 import { PART } from "./store.js";
-import { capitalised, sayReason } from "./words.js";
+import { capitalised } from "./words.js";
 
 const STRIP = 14;
 
@@ -58,7 +58,7 @@ export class BscanView {
     setAttribute(this.#live, "data-moving", isRunning);
     setText(this.#label, this.#describe(picture));
     setAttribute(this.#root, "data-stale", reason !== null);
-    const said = reason !== null ? `Not current: ${sayReason(reason)}` : picture === null ? this.#whyNone(isMoving) : "";
+    const said = reason !== null ? notCurrent(whyNotCurrent(store, null, reason)) : picture === null ? this.#whyNone(isMoving) : "";
     show(this.#veil, said !== "" && store.grid.frames > 0);
     setText(this.#veil, said);
     this.#draw(picture);

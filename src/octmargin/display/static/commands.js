@@ -4,8 +4,12 @@ import { whyNotSaid } from "./identifiers.js";
 import { SCHEMA } from "./messages.js";
 
 const REPLY_TIMEOUT_MS = 10_000;
-// How long the broker may be away before nothing is to be learnt any more of a command that was on its way.
+// How long broker and daemon may be away before nothing is to be learnt any more of a command that was on its way.
 const BACK_WITHIN_MS = 120_000;
+// A question that came before the daemon listened again is lost at the broker; one more is carried out no second time.
+const ASK_AGAIN_MS = 2000;
+const SPEAKS = new Set(["init", "ready", "alert"]);
+const GONE = new Set(["lost", "disconnected"]);
 const NOT_KNOWN = "not known whether it was carried out";
 const OPERATOR = new Set([
   "register", "select", "start", "pause", "resume", "stop", "rescan", "acknowledge", "close",
@@ -52,10 +56,12 @@ export class Commands {
   #store;
   #link;
   #waiting = new Map();
+  #askAgainMs;
 
-  constructor(store, link) {
+  constructor(store, link, { askAgainMs = ASK_AGAIN_MS } = {}) {
     this.#store = store;
     this.#link = link;
+    this.#askAgainMs = askAgainMs;
   }
 
   may(command) {
@@ -83,7 +89,8 @@ export class Commands {
     const body = commandBody(stage, Date.now(), id, commandArguments);
     this.#show({ id, command, outcome: "sent", reason: "" });
     return new Promise((resolve) => {
-      this.#waiting.set(id, { command, body, resolve, isRepeated: false, timer: null });
+      this.#waiting.set(id, { command, body, resolve, isRepeated: false, ending: null, asking: null });
+      this.#endAfter(id, REPLY_TIMEOUT_MS, `no reply within 10 s, ${NOT_KNOWN}`);
       this.#send(id);
     });
   }
@@ -95,16 +102,23 @@ export class Commands {
 
   // The connection is gone: what was on its way may have come to the daemon or not.
   connectionLost() {
-    for (const [id, waiting] of this.#waiting) {
-      waiting.isRepeated = true;
-      this.#show({ id, command: waiting.command, outcome: "unknown", reason: `the connection was lost, ${NOT_KNOWN}; asking again` });
-      this.#endAfter(id, BACK_WITHIN_MS, `the broker is away, ${NOT_KNOWN}`);
-    }
+    this.#askAgain("the connection was lost", "broker or scanner are away");
   }
 
   // It is back: the daemon carries nothing out twice, and says of an id that it knows what became of it.
   connectionBack() {
     for (const id of this.#waiting.keys()) this.#send(id);
+  }
+
+  // The daemon says how it does. It may come to the broker later than this page; only then it hears what it is asked.
+  daemonSays(state) {
+    if (GONE.has(state)) this.#askAgain("the scanner's program is gone", "the scanner's program is away");
+    if (!SPEAKS.has(state)) return;
+    for (const [id, { isRepeated }] of this.#waiting) {
+      if (!isRepeated) continue;
+      this.#endAfter(id, REPLY_TIMEOUT_MS, `no reply within 10 s, ${NOT_KNOWN}`);
+      this.#send(id);
+    }
   }
 
   // Takes a reply from the bus; those to other displays of the same user are not ours.
@@ -126,9 +140,19 @@ export class Commands {
     this.#end(reply.id, reply.outcome, String(reply.reason ?? ""));
   }
 
+  #askAgain(why, stillAway) {
+    for (const [id, waiting] of this.#waiting) {
+      waiting.isRepeated = true;
+      this.#show({ id, command: waiting.command, outcome: "unknown", reason: `${why}, ${NOT_KNOWN}; asking again` });
+      this.#endAfter(id, BACK_WITHIN_MS, `${stillAway}, ${NOT_KNOWN}`);
+    }
+  }
+
   #send(id) {
-    const { command, body, isRepeated } = this.#waiting.get(id);
-    this.#endAfter(id, REPLY_TIMEOUT_MS, `no reply within 10 s, ${NOT_KNOWN}`);
+    const waiting = this.#waiting.get(id);
+    const { command, body, isRepeated } = waiting;
+    clearTimeout(waiting.asking);
+    if (isRepeated) waiting.asking = setTimeout(() => this.#send(id), this.#askAgainMs);
     this.#link.publish(command, body).catch((error) => {
       // Where it was handed over before, that it was not this time says nothing.
       if (error instanceof NotSentError && !isRepeated) this.#end(id, "unsent", error.message);
@@ -137,15 +161,16 @@ export class Commands {
 
   #endAfter(id, ms, reason) {
     const waiting = this.#waiting.get(id);
-    clearTimeout(waiting.timer);
-    waiting.timer = setTimeout(() => this.#end(id, "unanswered", reason), ms);
+    clearTimeout(waiting.ending);
+    waiting.ending = setTimeout(() => this.#end(id, "unanswered", reason), ms);
   }
 
   #end(id, outcome, reason) {
     const waiting = this.#waiting.get(id);
     if (waiting === undefined) return;
     this.#waiting.delete(id);
-    clearTimeout(waiting.timer);
+    clearTimeout(waiting.ending);
+    clearTimeout(waiting.asking);
     waiting.resolve(this.#show({ id, command: waiting.command, outcome, reason }));
   }
 

@@ -13,6 +13,7 @@ export class ControlsView {
   #asking;
   #bar = el("div", { class: "bar", role: "group", "aria-label": "Controls" });
   #replies = el("div", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
+  #onlyLooks = el("p", { class: "only-looks", hidden: true });
   #buttons = new Map();
 
   constructor(root, store, commands, asking) {
@@ -28,7 +29,7 @@ export class ControlsView {
     this.#add("select", "target", () => this.#give("select", { face: this.#face }));
     this.#add("register", "add", () => this.#register());
     this.#add("close", "close", () => this.#askAndGive("close"));
-    root.append(this.#bar, this.#replies);
+    root.append(this.#bar, this.#replies, this.#onlyLooks);
     this.root = root;
   }
 
@@ -37,8 +38,14 @@ export class ControlsView {
   }
 
   update() {
-    show(this.root, this.#commands.may("start"));
-    if (!this.#commands.may("start")) return;
+    const mayCommand = this.#commands.may("start");
+    show(this.root, true);
+    for (const part of [this.#bar, this.#replies]) show(part, mayCommand);
+    show(this.#onlyLooks, !mayCommand);
+    if (!mayCommand) {
+      setText(this.#onlyLooks, whyNoControls(this.#store.site));
+      return;
+    }
     const phase = this.#store.tally.case?.phase ?? "";
     const face = this.#face;
     const isReached = this.#store.tally.disconnectedBecause === "";
@@ -93,8 +100,7 @@ export class ControlsView {
   // Faces are scanned one after the other: only a person knows that the specimen is turned meanwhile.
   async #startAll() {
     const text = "One face after the other, without a stop. Only where the console or somebody turns the specimen in time; else start face by face.";
-    const answered = await this.#asking.before("start", { title: "Scan all remaining faces?", text, action: "Start" });
-    if (answered !== null) await this.#commands.give("start", { all: true }, answered.stage);
+    await this.#asking.give("start", { title: "Scan all remaining faces?", text, action: "Start" }, () => ({ all: true }));
   }
 
   async #askAndGive(command) {
@@ -105,16 +111,14 @@ export class ControlsView {
       close: ["Close the specimen?", "Its results stay; after this only a new specimen can be registered.", "Close", {}],
     };
     const [title, text, action, commandArguments] = questions[command];
-    const answered = await this.#asking.before(command, { title, text, action, isGrave: true });
-    if (answered !== null) await this.#commands.give(command, commandArguments, answered.stage);
+    await this.#asking.give(command, { title, text, action, isGrave: true }, () => commandArguments);
   }
 
   async #register() {
-    const answered = await this.#asking.before("register", {
+    const question = {
       title: "New specimen",
       text: this.#registerWords(),
       action: "Register",
-      refuse: (answers) => this.#commands.whyNotSaid(answers),
       fields: [
         { name: "kind", label: "Kind", kind: "choice", value: "lumpectomy", options: [["lumpectomy", "Lumpectomy"], ["shave", "Shave"], ["node", "Node"]] },
         { name: "laterality", label: "Side of the patient", kind: "choice", options: [["left", "Left"], ["right", "Right"]] },
@@ -122,10 +126,9 @@ export class ControlsView {
         { name: "label", label: "Label", maxlength: 64 },
         { name: "specimen_id", label: "Specimen identifier, drawn where empty", maxlength: 64 },
       ],
-    });
-    if (answered === null) return;
-    const given = Object.entries(answered.answers).filter(([, value]) => value !== "");
-    await this.#commands.give("register", Object.fromEntries(given), answered.stage);
+    };
+    const isSaid = ([, value]) => value !== "";
+    await this.#asking.give("register", question, (answers) => Object.fromEntries(Object.entries(answers).filter(isSaid)));
   }
 
   #registerWords() {
@@ -149,4 +152,10 @@ export class ControlsView {
       },
     );
   }
+}
+
+// Whoever misses the buttons is to know that none is broken, and what to do.
+function whyNoControls({ user, role, login }) {
+  const remedy = login === "required" ? "To give commands, log out, and log in as an operator or a reader." : "Commands are given on the page of an operator or a reader; display.role in the configuration says whose page this is.";
+  return `This page has no controls: ${user} is a ${role}, and only looks. ${remedy}`;
 }

@@ -53,10 +53,18 @@ export class DecisionsView {
     show(this.#form, this.#commands.may("decide"));
     const canDecide = verdict !== null && reason === null && !verdict.provisional;
     for (const button of this.#buttons) button.disabled = !canDecide;
-    this.#mark.disabled = reason !== null || store.grid.frames === 0;
+    const isWhole = canDecide && store.grid.frames > 0;
+    this.#mark.disabled = !isWhole;
+    const whyNot = canDecide ? "" : whyNotNow(verdict, reason);
+    for (const button of [...this.#buttons, this.#mark]) setAttribute(button, "title", whyNot);
     setAttribute(this.#mark, "aria-pressed", String(this.marking.isOn));
-    setText(this.#hint, this.marking.isOn ? "Draw on the map; or arrows, Enter at two corners. Escape gives up." : "");
+    setText(this.#hint, this.#hintWords(whyNot));
     this.#list(face);
+  }
+
+  #hintWords(whyNot) {
+    if (!this.#commands.may("decide")) return "Decisions are given by readers.";
+    return this.marking.isOn ? "Draw on the map; or arrows, Enter at two corners. Escape gives up." : whyNot;
   }
 
   #list(face) {
@@ -103,6 +111,12 @@ export class DecisionsView {
     marking.start({ frame, block: grid.blocks >> 1 });
     document.querySelector(".map-over").focus();
   }
+}
+
+// Why nothing can be decided or marked: a sweep that goes on may yet show something else there.
+function whyNotNow(verdict, reason) {
+  if (reason !== null && reason.code !== "no-result" && reason.code !== "superseded") return "Not current.";
+  return verdict === null ? "Possible when the face was scanned." : "Possible when the sweep is complete.";
 }
 
 function decisionWords({ word, subject, cluster, face }) {

@@ -4,16 +4,18 @@ import { el } from "./dom.js";
 
 let made = 0;
 
-// Asks and resolves to the answers by name, or null where it was cancelled.
-// `signal` cancels it too; `refuse(answers)` tells why these answers will not do, or "".
+// Asks, and resolves to true once `give(answers)` resolved to "", or to false where it was cancelled before. What it
+// resolves to else is why nothing came of it: said in the dialog, which stays with all that was typed.
+// `signal` cancels it too; `refuse(answers)` tells at once why these answers will not do, or "".
 // `fields`: { name, label, kind: "text" | "long" | "choice" | "note", value, options, maxlength, required }.
-export function ask({ title, text = "", fields = [], action, isGrave = false, signal = null, refuse = () => "" }) {
+export function ask({ title, text = "", fields = [], action, give, isGrave = false, signal = null, refuse = () => "" }) {
   made += 1;
   const heading = el("h2", { text: title, id: `dialog-${made}` });
   const inputs = fields.map((field) => makeField(field, made));
   const cancel = el("button", { type: "button", text: "Cancel" });
   const submit = el("button", { type: "submit", class: isGrave ? "grave" : "primary", text: action });
   const refused = el("p", { class: "dialog-refused", role: "alert" });
+  const waiting = el("p", { class: "dialog-waiting", role: "status" });
   const form = el(
     "form",
     { method: "dialog" },
@@ -21,24 +23,33 @@ export function ask({ title, text = "", fields = [], action, isGrave = false, si
     text ? el("p", { text }) : null,
     ...inputs.map(({ row }) => row),
     refused,
+    waiting,
     el("div", { class: "dialog-actions" }, cancel, submit),
   );
   const dialog = el("dialog", { class: "dialog", "aria-labelledby": heading.id }, form);
   document.body.append(dialog);
   return new Promise((resolve) => {
-    let answers = null;
+    let isDone = false;
     cancel.addEventListener("click", () => dialog.close());
     signal?.addEventListener("abort", () => dialog.close());
-    form.addEventListener("submit", (event) => {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
       const given = Object.fromEntries(inputs.map(({ name, read }) => [name, read()]));
-      const why = refuse(given);
+      refused.textContent = refuse(given);
+      if (refused.textContent) return;
+      submit.disabled = true;
+      waiting.textContent = "Sent, waiting for the answer …";
+      const why = await give(given);
+      waiting.textContent = "";
+      submit.disabled = false;
       refused.textContent = why;
-      if (why) event.preventDefault();
-      else answers = given;
+      if (why) return;
+      isDone = true;
+      dialog.close();
     });
     dialog.addEventListener("close", () => {
       dialog.remove();
-      resolve(answers);
+      resolve(isDone);
     });
     dialog.showModal();
     // What cannot be undone is not what Enter does by itself.

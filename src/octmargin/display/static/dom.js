@@ -92,6 +92,8 @@ const ICONS = {
   good: [["path", { d: "M4 12.5 9.5 18 20 6.5", class: "line" }]],
   bad: [["path", { d: "M5 5l14 14M19 5 5 19", class: "line" }]],
   unsure: [["path", { d: "M7 8.5a5 5 0 1 1 7 4.6c-1.5.7-2 1.5-2 3M12 19.2v1.8", class: "line" }]],
+  bell: [["path", { d: "M12 3a6 6 0 0 1 6 6c0 5 1.5 7 3 8.5H3C4.5 16 6 14 6 9a6 6 0 0 1 6-6ZM10 20.5h4", class: "line" }]],
+  muted: [["path", { d: "M12 3a6 6 0 0 1 6 6c0 5 1.5 7 3 8.5H3C4.5 16 6 14 6 9a6 6 0 0 1 6-6ZM10 20.5h4M2.5 2.5l19 19", class: "line" }]],
   alarm: [["path", { d: "M12 2.5 22.5 21h-21ZM12 9v6M12 17.2v1.6", class: "line" }]],
 };
 

@@ -1,10 +1,10 @@
 // The en-face map of the face that is shown, filling up live; marks of readers apart from what the algorithm says.
 
 import { el, fitCanvas, setAttribute, setText, show, sizeOf, watchSize } from "./dom.js";
-import { begun, withheld } from "./faces.js";
+import { begun, whyNotCurrent, withheld } from "./faces.js";
 import { drawMap } from "./mapdraw.js";
 import { PART } from "./store.js";
-import { BLOCK_WORDS, sayReason } from "./words.js";
+import { BLOCK_WORDS } from "./words.js";
 
 export class EnfaceView {
   parts = [PART.MAP, PART.FACES, PART.TRUST, PART.LOOK, PART.CASE, PART.FRAME, PART.DECISIONS];
@@ -50,7 +50,7 @@ export class EnfaceView {
     this.#shape();
     setAttribute(this.#root, "data-stale", isStale);
     show(this.#reason, isStale);
-    if (reason !== null) setText(this.#reason, `Not current: ${sayReason(reason)}`);
+    if (reason !== null) setText(this.#reason, notCurrent(whyNotCurrent(store, null, reason)));
     setAttribute(this.#over, "aria-label", this.#describe());
     this.#drawCells(withheld(reason) ? NOTHING : grid);
     this.#drawOver(reason);
@@ -98,10 +98,7 @@ export class EnfaceView {
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, size.width, size.height);
-    for (const { x, y, text, isChosen } of views) {
-      const colours = isChosen ? ["#ffffff", "#101418"] : ["#101418", "#ffffff"];
-      badge(context, text, x * size.width, y * size.height, ...colours);
-    }
+    for (const view of views) keyView(context, size, view);
     for (const { mark, label } of marks) region(context, size, grid, mark, label);
     this.#drawScale(context, size);
   }
@@ -186,6 +183,11 @@ export class EnfaceView {
 
 const NOTHING = { frames: 0, blocks: 0, sweep: "withheld", dirty: null };
 
+// What lies over a picture that is not current.
+export function notCurrent(why) {
+  return why ? `Not current: ${why}` : "Not current";
+}
+
 export function scaleBar(context, x, y, length, label) {
   context.font = "600 15px system-ui, sans-serif";
   const width = Math.max(length, context.measureText(label).width) + 12;
@@ -196,6 +198,23 @@ export function scaleBar(context, x, y, length, label) {
   context.textAlign = "right";
   context.fillText(label, x + length, y - 6);
   context.textAlign = "left";
+}
+
+// A ring around the place, which stays to be seen in it, and the number beside.
+function keyView(context, size, { x, y, text, isChosen }) {
+  const [atX, atY] = [x * size.width, y * size.height];
+  const [besideX, besideY] = [atX < size.width - 60 ? atX + 34 : atX - 34, atY > 40 ? atY - 26 : atY + 26];
+  for (const [colour, thick] of [["#000000", 6], ["#ffffff", 3]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = thick;
+    context.beginPath();
+    context.arc(atX, atY, 11, 0, 2 * Math.PI);
+    const towards = Math.atan2(besideY - atY, besideX - atX);
+    context.moveTo(atX + 11 * Math.cos(towards), atY + 11 * Math.sin(towards));
+    context.lineTo(besideX, besideY);
+    context.stroke();
+  }
+  badge(context, text, besideX, besideY, ...(isChosen ? ["#ffffff", "#101418"] : ["#101418", "#ffffff"]));
 }
 
 function badge(context, text, x, y, background, ink) {

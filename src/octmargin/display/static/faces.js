@@ -10,6 +10,8 @@ import { VERDICTS, capitalised, millimetres, percent, sayReason } from "./words.
 const BOX = ["superior", "inferior", "medial", "lateral", "anterior", "posterior"];
 // Below this the figure is no use, and drawing six of them for every flag would be work for nothing.
 const REDRAW_MS = 200;
+// So few characters have room in letters that are read from afar.
+const BRIEF = 20;
 const INK_COLOURS = {
   red: "#e5383b", blue: "#3f7fe0", green: "#2fa84f", yellow: "#f2d024", black: "#101010", orange: "#f28c1e",
   violet: "#8e5bd0", purple: "#8e5bd0", white: "#f4f4f4",
@@ -23,7 +25,7 @@ export class FacesView {
   #side = el("p", { class: "side" });
   #orientation = el("p", { class: "orientation" });
   #convention = el("p", { class: "convention" });
-  #none = el("p", { class: "no-specimen", text: "No specimen is registered" });
+  #none = el("p", { class: "no-specimen", text: "Faces are shown once a specimen is registered" });
   #summary = el("ul", { class: "summary", "aria-label": "Faces by verdict" });
   #drawn = new Map();
   #timer = null;
@@ -64,7 +66,7 @@ export class FacesView {
     const said = tally.case?.specimen?.orientation;
     const convention = tally.case?.sutures || site.sutures;
     setText(this.#orientation, said || "orientation not said");
-    setText(this.#convention, convention ? `Sutures here: ${convention}` : "");
+    setText(this.#convention, convention && convention !== said ? `Sutures here: ${convention}` : "");
   }
 
   #makeTile(face) {
@@ -78,16 +80,21 @@ export class FacesView {
     tile.face = el("span", { class: "tile-face", text: capitalised(face) });
     tile.now = el("span", { class: "tile-now", hidden: true }, el("span", { class: "visually-hidden", text: "scanning" }));
     tile.picture = el("canvas", { class: "tile-map", "aria-hidden": "true" });
+    tile.room = el("span", { class: "tile-room" }, tile.picture);
     watchSize(tile.picture, () => this.#store.touch(PART.FACES));
     tile.sign = icon("none", "tile-sign");
     tile.word = el("span", { class: "tile-word" });
-    tile.figures = el("span", { class: "tile-figures" });
+    tile.coverage = el("span", { class: "figure" });
+    tile.depth = el("span", { class: "figure" });
+    tile.figures = el("span", { class: "tile-figures" }, labelled("coverage", tile.coverage), labelled("depth", tile.depth));
+    tile.why = el("span", { class: "tile-why" });
     tile.reader = el("span", { class: "tile-reader", hidden: true });
     tile.append(
       el("span", { class: "tile-head" }, tile.face, tile.now),
-      el("span", { class: "tile-body" }, tile.picture, el("span", { class: "tile-side" }, tile.sign, tile.ink)),
+      el("span", { class: "tile-body" }, tile.room, el("span", { class: "tile-side" }, tile.sign, tile.ink)),
       tile.word,
       tile.figures,
+      tile.why,
       tile.reader,
     );
     return tile;
@@ -108,7 +115,15 @@ export class FacesView {
     show(tile.now, store.isScanning && face === store.faceOnStage && reason?.code !== "broker");
     setIcon(tile.sign, shown || (isEmpty || hasBegun ? "none" : "stale"));
     setText(tile.word, hasBegun ? "Scan has begun" : shown ? verdictWord(store, shown) : tileWord(verdict, reason, isEmpty));
-    setText(tile.figures, hasBegun ? "" : tileFigures(verdict, reason, isEmpty));
+    show(tile.figures, shown !== "");
+    if (shown) {
+      setText(tile.coverage, percent(verdict.coverage));
+      setText(tile.depth, millimetres(verdict.visualised_depth_mm));
+    }
+    const why = hasBegun || isEmpty || reason === null ? "" : whyNotCurrent(store, verdict, reason);
+    show(tile.why, why !== "");
+    setAttribute(tile.why, "data-brief", why.length <= BRIEF);
+    setText(tile.why, why);
     this.#sayInk(tile, face);
     this.#sayReader(tile, face);
     this.#drawSoon(tile, face, withheld(reason));
@@ -131,6 +146,8 @@ export class FacesView {
 
   #drawSoon(tile, face, isWithheld) {
     const grid = this.#store.grids.get(face);
+    const scan = this.#store.tally.description?.scan;
+    tile.room.style.setProperty("--ratio", scan?.width_mm && scan.height_mm ? scan.width_mm / scan.height_mm : 1);
     const { monoMs } = this.#store.now();
     const version = grid && !isWithheld ? String(grid.version) : "none";
     const drawn = this.#drawn.get(face);
@@ -209,15 +226,19 @@ function tileWord(verdict, reason, isEmpty) {
 }
 
 // What a verdict was is repeated only where it was a warning.
-export function wasSuspicious(verdict, reason) {
+function wasSuspicious(verdict, reason) {
   return verdict?.verdict === "suspicious" && reason !== null && !withheld(reason);
 }
 
-function tileFigures(verdict, reason, isEmpty) {
-  if (isEmpty) return "";
-  if (reason !== null) return `${wasSuspicious(verdict, reason) ? "was suspicious; " : ""}${sayReason(reason)}`;
-  if (verdict === null) return "";
-  return `${percent(verdict.coverage)} seen, ${millimetres(verdict.visualised_depth_mm)} deep`;
+// Why something of a face is not current; what holds for everything is said once, across the page.
+export function whyNotCurrent(store, verdict, reason) {
+  const isSaid = store.trust.whyNotLive(store.now())?.code === reason.code;
+  return [wasSuspicious(verdict, reason) ? "was suspicious" : "", isSaid ? "" : sayReason(reason)].filter(Boolean).join("; ");
+}
+
+// A figure that is read from afar behind its name, which need not be.
+function labelled(name, figure) {
+  return el("span", { class: "labelled" }, el("span", { class: "label", text: name }), " ", figure);
 }
 
 // What readers say on the face as a whole, of the sweep that is shown.

@@ -59,13 +59,6 @@ export class FaceGrid {
     return JSON.stringify([this.session, this.case_id, this.specimen_id, this.sweep]);
   }
 
-  // Share of the frames that were scanned, be it lost.
-  get scannedShare() {
-    let scanned = 0;
-    for (let frame = 0; frame < this.frames; frame += 1) scanned += this.worstOf(frame) !== BLOCK.NOT_SCANNED;
-    return this.frames ? scanned / this.frames : 0;
-  }
-
   counts() {
     const counts = [0, 0, 0, 0, 0];
     for (const state of this.cells) counts[state] += 1;

@@ -57,12 +57,13 @@ export class KeyViewsView {
   }
 
   #make(key, view, face) {
-    const canvas = el("canvas", { class: "thumb", width: THUMB.width, height: THUMB.height, "aria-hidden": "true" });
+    const canvas = el("canvas", { class: "thumb", width: THUMB.width, height: THUMB.height, "aria-hidden": "true", data: { missing: "" } });
     const number = el("span", { class: "keyview-number" });
     const text = el("span", { class: "keyview-text" });
     const reader = el("span", { class: "keyview-reader" });
     const hidden = el("span", { class: "visually-hidden", text: "Key view" });
-    const button = el("button", { type: "button", class: "keyview" }, canvas, hidden, number, text, reader);
+    const caption = el("span", { class: "keyview-caption" }, hidden, number, text);
+    const button = el("button", { type: "button", class: "keyview" }, canvas, caption, reader);
     const item = el("li", {}, button);
     Object.assign(item, { canvas, number, text, reader, button, face });
     item.madeAtMs = this.#store.now().monoMs;
@@ -74,7 +75,7 @@ export class KeyViewsView {
     item.button.onclick = () => store.lookAt(item.face, { frame: view.frame, keyView: view.number });
     setText(item.number, String(view.number));
     const size = `${view.blocks} block${view.blocks === 1 ? "" : "s"}`;
-    setText(item.text, `${view.distance_mm === null ? "depth not known" : `${millimetres(view.distance_mm, 2)} deep`} · ${size}`);
+    setText(item.text, `${view.distance_mm === null ? "depth not known" : millimetres(view.distance_mm, 2)}, ${size}`);
     const said = readersInShort(saidOf(store.tally.decisionOf(item.face), verdict.sweep, view.number));
     setText(item.reader, said);
     show(item.reader, said !== "");

@@ -19,8 +19,10 @@ import { Marking } from "./marking.js";
 import { Metrics } from "./metrics.js";
 import { MqttLink } from "./mqtt_link.js";
 import { PhotoView } from "./photo.js";
+import { ReportLink } from "./report_link.js";
 import { ScrubberView } from "./scrubber.js";
 import { HeaderView, StatusView, TrustStrip } from "./status.js";
+import { SoundView } from "./sound_view.js";
 import { PART, Store } from "./store.js";
 import { KIND } from "./topics.js";
 import { Trust } from "./trust.js";
@@ -80,6 +82,8 @@ class Page {
       new DecisionsView(byId("decisions"), store, commands, marking),
       new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
+      new SoundView(byId("sound"), store),
+      new ReportLink(byId("report"), store),
       this.controls,
       this.asking,
     ];
@@ -88,6 +92,7 @@ class Page {
   #take(event) {
     this.store.add(event);
     if (event.type === "lost") this.commands.connectionLost();
+    if (event.type === "state") this.commands.daemonSays(event.state);
     if (event.type === KIND.FLAG) this.metrics.flagCame(event.message.published_at);
   }
 
@@ -118,15 +123,13 @@ class Page {
   async #noteMark(region) {
     // The map may go over to another sweep while the person writes.
     const { face, grid: { sweep } } = this.store;
-    const answered = await this.asking.before("mark", {
+    const question = {
       title: "Mark this region",
       text: `B-scans ${region.first_frame + 1} to ${region.last_frame + 1} of ${face}`,
       action: "Save",
-      refuse: (answers) => this.commands.whyNotSaid(answers),
       fields: [{ name: "note", label: "Note", maxlength: 500 }],
-    });
-    if (answered === null) return;
-    await this.commands.give("mark", { face, sweep, ...region, note: answered.answers.note }, answered.stage);
+    };
+    await this.asking.give("mark", question, ({ note }) => ({ face, sweep, ...region, note }));
   }
 
   async #keepListingSweeps() {
@@ -177,7 +180,7 @@ async function enter() {
   let login = keptLogin();
   let why = "";
   for (;;) {
-    if (login === null) login = await askForLogin(byId("login"), why);
+    if (login === null) login = await askForLogin(byId("login"), why, site.site);
     else if (site.user !== login.user) why = await enterAgain(login);
     site = await loadSite();
     // Somebody else may have logged in from another tab: the broker is asked as one and the same.

@@ -32,6 +32,8 @@ export class PhotoView {
   #drag = null;
   #saving = new Saving((face, { stage, place }) => this.#save(stage, face, place), SAVE_AFTER_MS);
   #version = 0;
+  // Why the photo is gone when the scanner's program ends; empty where it stays.
+  #notKept = "";
   #said = "";
   // The area that is about to be drawn, for the keys to move it.
   #focused = null;
@@ -70,13 +72,17 @@ export class PhotoView {
     const hasPhoto = !this.#image.hidden;
     this.#place.disabled = !hasPhoto || face === null;
     setText(this.#place.lastChild, `Place ${face ?? "face"}`);
-    setText(this.#hint, this.#said || this.#hintWords(hasPhoto));
+    setText(this.#hint, [this.#said || this.#hintWords(hasPhoto), this.#keptWords(hasPhoto)].filter(Boolean).join(" "));
     this.#drawAreas(hasPhoto);
   }
 
   #hintWords(hasPhoto) {
     if (!hasPhoto) return "No photo of this specimen.";
     return this.isMine ? "Drag an area, or arrows; + and - for its size, [ and ] turn it. Placed by hand." : "Areas are placed by hand.";
+  }
+
+  #keptWords(hasPhoto) {
+    return hasPhoto && this.#notKept ? `Gone when the scanner's program ends: ${this.#notKept}.` : "";
   }
 
   #drawAreas(hasPhoto) {
@@ -220,8 +226,9 @@ export class PhotoView {
     this.#store.touch(PART.PHOTO);
   }
 
-  #take({ version, placements }, photo) {
+  #take({ version, placements, not_kept: notKept }, photo) {
     if (version === 0) this.#forget();
+    this.#notKept = notKept;
     if (photo !== null) {
       this.#forget();
       this.#image.src = URL.createObjectURL(photo);

@@ -2,7 +2,7 @@
 
 import { el, icon, setAttribute, setIcon, setText, show, syncChildren } from "./dom.js";
 import { PART } from "./store.js";
-import { clockTime, percent, sayReason } from "./words.js";
+import { clockTime, sayReason } from "./words.js";
 
 // Across the whole width, where nothing that is shown is current.
 export class TrustStrip {
@@ -39,7 +39,9 @@ export class StatusView {
     this.#store = store;
     this.#metrics = metrics;
     const more = el("details", { class: "more" }, el("summary", { text: "Details" }), this.#details);
-    root.append(this.#chips, more);
+    const { user, role } = store.site;
+    const who = el("p", { class: "who" }, el("span", { class: "visually-hidden", text: "You are " }), el("span", { text: user }), " · ", el("span", { class: "who-role", text: role }));
+    root.append(this.#chips, more, who);
   }
 
   update() {
@@ -71,7 +73,7 @@ export class StatusView {
       { name: "Broker", word: isConnected ? "connected" : "gone", isGood: isConnected },
       { name: "Scanner", word: isAlive ? health.lifecycle : isConnected ? (tally.state ?? "unknown") : "not known", isGood: isAlive ? health.lifecycle !== "faulted" : false },
       this.#consoleChip(isAlive, health),
-      { name: "Latency", word: isAlive && health.latency_ms ? `${health.latency_ms.p50.toFixed(0)} ms, 99 % ≤ ${health.latency_ms.p99.toFixed(0)} ms` : "–", isGood: null },
+      { name: "Latency", word: isAlive && health.latency_ms ? `${health.latency_ms.p50.toFixed(0)} ms, 99% ≤ ${health.latency_ms.p99.toFixed(0)} ms` : "–", isGood: null },
       { name: "Frames lost", word: isAlive ? String(health.frames.lost) : "–", isGood: isAlive ? health.frames.lost === 0 : null },
       { name: "Not received here", word: String(missing), isGood: missing === 0 },
     ];
@@ -95,15 +97,15 @@ export class StatusView {
     const rows = [
       ["Scanner", health ? `${health.lifecycle}; ${health.reasons.join("; ") || "nothing is wrong"}` : "–"],
       ["Frames", health ? `${health.frames.sent} sent, ${health.frames.processed} judged, ${health.frames.lost} lost${reasons.length ? ` (${reasons.join(", ")})` : ""}` : "–"],
-      ["Last byte to here", here ? `${here.p50.toFixed(0)} ms, 99 % ≤ ${here.p99.toFixed(0)} ms` : "–"],
-      ["Flag to pixel", painted ? `${painted.p50.toFixed(0)} ms, 95 % ≤ ${painted.p95.toFixed(0)} ms` : "–"],
+      ["Last byte to here", here ? `${here.p50.toFixed(0)} ms, 99% ≤ ${here.p99.toFixed(0)} ms` : "–"],
+      ["Flag to pixel", painted ? `${painted.p50.toFixed(0)} ms, 95% ≤ ${painted.p95.toFixed(0)} ms` : "–"],
       ["Rate", `${tally.flags.framesPerS(now.wallMs).toFixed(0)} frames/s`],
       ["Clock", ahead === null ? "–" : `${Math.abs(ahead).toFixed(2)} s ${ahead >= 0 ? "ahead of" : "behind"} the scanner's`],
       ["Waiting for the broker", health ? `${health.queue.waiting}, ${health.queue.dropped} dropped` : "–"],
       ["Recording", health?.recording ? `${health.recording.frames} frames, ${health.recording.missed} missed` : "none"],
       ["Model", description ? `${description.model.name} ${description.model.version}, octmargin ${description.software_version}` : "–"],
       ["Calibration", description?.calibration.id ?? "–"],
-      ["Place", `${site.site}, ${site.console}; user ${site.user || "–"} (${site.role || "–"})`],
+      ["Place", `${site.site}, ${site.console}`],
       ["Unreadable messages", String(tally.malformed)],
     ];
     syncChildren(
@@ -142,15 +144,13 @@ export class HeaderView {
 
   #phaseWords(onStage) {
     const { face } = onStage;
-    const grid = this.#store.grids.get(face);
-    const share = grid?.frames ? `, ${percent(grid.scannedShare)}` : "";
     const words = {
       idle: "Ready",
-      scanning: `Scanning ${face ?? ""}${share}`,
-      paused: `Paused ${face ?? ""}${share}`,
+      scanning: `Scanning ${face ?? ""}`,
+      paused: `Paused ${face ?? ""}`,
       closed: "Specimen closed",
     };
-    return words[onStage.phase] ?? "";
+    return onStage.specimen === null ? "" : (words[onStage.phase] ?? "");
   }
 }
 

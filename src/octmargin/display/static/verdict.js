@@ -1,10 +1,10 @@
 // The verdict on the face that is shown, large.
 
 import { el, icon, setAttribute, setIcon, setText, show } from "./dom.js";
-import { begun, saidOnFace, shownVerdict, verdictWord, wasSuspicious } from "./faces.js";
+import { begun, saidOnFace, shownVerdict, verdictWord, whyNotCurrent } from "./faces.js";
 import { readersInFull } from "./readers.js";
 import { PART } from "./store.js";
-import { capitalised, millimetres, percent, sayReason } from "./words.js";
+import { capitalised, millimetres, percent } from "./words.js";
 
 export class VerdictView {
   parts = [PART.FACES, PART.TRUST, PART.LOOK, PART.CASE, PART.DECISIONS];
@@ -28,7 +28,7 @@ export class VerdictView {
     this.#figures = el(
       "dl",
       { class: "figures" },
-      el("div", {}, el("dt", { text: "seen" }), this.#seen),
+      el("div", {}, el("dt", { text: "coverage" }), this.#seen),
       el("div", {}, el("dt", { text: "depth" }), this.#deep),
       el("div", {}, this.#nearLabel, this.#near),
     );
@@ -59,7 +59,7 @@ export class VerdictView {
     show(this.#tag, isCurrent);
     show(this.#figures, isCurrent);
     if (isCurrent) this.#say(verdict);
-    setText(this.#reasons, isCurrent ? verdict.reasons.join("; ") : isEmpty ? "" : whyNot(verdict, reason));
+    setText(this.#reasons, isCurrent ? whyThis(verdict, shown) : isEmpty ? "" : capitalised(whyNotCurrent(store, verdict, reason)));
     const said = face === null ? "" : readersInFull(saidOnFace(store, face));
     show(this.#reader, said !== "");
     setText(this.#reader, said);
@@ -74,6 +74,7 @@ export class VerdictView {
   }
 }
 
-function whyNot(verdict, reason) {
-  return `${capitalised(sayReason(reason))}${wasSuspicious(verdict, reason) ? "; was suspicious" : ""}`;
+// Of a sweep that goes on, that it does and how far it is has been said.
+function whyThis(verdict, shown) {
+  return shown === "scanning" ? "" : verdict.reasons.join("; ");
 }

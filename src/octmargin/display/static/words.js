@@ -49,9 +49,9 @@ export const BLOCK_WORDS = ["not scanned", "lost", "poor", "nothing suspicious",
 
 export const DECISION_WORDS = { agree: "agrees", disagree: "disagrees", unsure: "is unsure" };
 
-// A share as a percentage, rounded down: 0.9971 is 99 %, never 100 %.
+// A share as a percentage, rounded down: 0.9971 is 99.7%, never 100%. As `octmargin.words.percent` has it.
 export function percent(share) {
-  return `${Math.floor(share * 100 + 1e-9)} %`;
+  return `${Math.floor(share * 1000 + 1e-9) / 10}%`;
 }
 
 export function millimetres(value, digits = 1) {

@@ -15,25 +15,35 @@ class Link {
   async publish(command, body) {
     if (this.failure !== null) throw this.failure;
     this.sent.push({ command, body });
+    this.heard();
   }
+
+  heard() {}
 }
 
-function commanding() {
+function commanding(options) {
   const display = hearing(new DrawingDisplay());
   const link = new Link();
-  const commands = new Commands(display.store, link);
+  const commands = new Commands(display.store, link, options);
   const reply = (id, changes) =>
     commands.takeReply(new TextEncoder().encode(JSON.stringify({ session: RUN, id, outcome: "done", reason: "", ...changes })));
   return { display, link, commands, reply, shown: () => display.store.replies[0] };
 }
 
-// A dialog that stays open until `answer` is called, or it is cancelled from outside.
+// A dialog that stays open until what `confirm` gives is done, or it is cancelled from outside.
 function dialog() {
-  const opened = {};
-  const ask = ({ signal }) =>
+  const opened = { isOpen: true, why: "" };
+  const ask = ({ signal, give }) =>
     new Promise((resolve) => {
-      opened.answer = resolve;
-      signal.addEventListener("abort", () => resolve(null));
+      const close = (isDone) => {
+        opened.isOpen = false;
+        resolve(isDone);
+      };
+      opened.confirm = async (answers = {}) => {
+        opened.why = await give(answers);
+        if (opened.why === "") close(true);
+      };
+      signal.addEventListener("abort", () => close(false));
     });
   return { opened, ask };
 }
@@ -55,6 +65,45 @@ test("of one that was on its way when the connection was lost nothing is known, 
   assert.deepEqual(link.sent[1], link.sent[0]);
   reply(link.sent[0].body.id, { repeated: true });
   assert.equal((await given).outcome, "done");
+});
+
+test("a daemon that comes to the broker later than the page is asked when it speaks again", async () => {
+  const { commands, link, reply } = commanding();
+  const given = commands.give("close");
+  commands.connectionLost();
+  commands.connectionBack();
+  assert.equal(link.sent.length, 2, "nobody may have heard it");
+  commands.daemonSays("lost");
+  assert.equal(link.sent.length, 2, "who is gone hears nothing");
+  commands.daemonSays("init");
+  assert.deepEqual(link.sent[2], link.sent[0]);
+  reply(link.sent[0].body.id, { repeated: true });
+  assert.equal((await given).outcome, "done");
+  commands.daemonSays("ready");
+  assert.equal(link.sent.length, 3, "what was answered is not asked any more");
+});
+
+test("it is asked again and again until it answers", async () => {
+  const { commands, link, reply } = commanding({ askAgainMs: 1 });
+  const given = commands.give("close");
+  commands.connectionLost();
+  commands.connectionBack();
+  await new Promise((resolve) => {
+    link.heard = () => link.sent.length === 5 && resolve();
+  });
+  reply(link.sent[0].body.id, { repeated: true });
+  assert.equal((await given).outcome, "done");
+});
+
+test("of a command on its way to a daemon that is lost nothing is known, until it answers", async () => {
+  const { commands, link, reply, shown } = commanding();
+  const given = commands.give("close");
+  commands.daemonSays("lost");
+  assert.equal(shown().outcome, "unknown");
+  commands.daemonSays("ready");
+  assert.deepEqual(link.sent[1], link.sent[0]);
+  reply(link.sent[0].body.id, { session: "run-2", outcome: "refused", reason: "of another session" });
+  assert.equal((await given).outcome, "unanswered");
 });
 
 test("an error of the connection does not say that a command was not sent", async () => {
@@ -81,14 +130,56 @@ test("where the daemon was started anew meanwhile, its refusal says nothing of w
 });
 
 test("a confirmed question is about what was on the stage when it was asked", async () => {
-  const { commands, display } = commanding();
+  const { commands, display, link, reply } = commanding();
   const { opened, ask } = dialog();
-  const answered = new Asking(commands, ask).before("rescan", { title: "Scan superior again?" });
+  const given = new Asking(commands, ask).give("rescan", { title: "Scan superior again?" }, () => ({ face: "superior" }));
   // The specimen stays; only that it is not known for a moment.
   display.takes({ type: "connected" });
   display.hears("case", onStage());
-  opened.answer({});
-  assert.deepEqual((await answered).stage, { session: RUN, case_id: "C-7", specimen_id: "S-1" });
+  void opened.confirm();
+  const [{ body }] = link.sent;
+  assert.deepEqual([body.expected_session, body.case_id, body.specimen_id], [RUN, "C-7", "S-1"]);
+  reply(body.id);
+  await given;
+  assert.equal(opened.isOpen, false);
+});
+
+test("a question whose command is refused stays, with the reason, and can be confirmed again", async () => {
+  const { commands, link, reply } = commanding();
+  const { opened, ask } = dialog();
+  const given = new Asking(commands, ask).give("register", { title: "New specimen" }, (answers) => answers);
+  const first = opened.confirm({ specimen_id: "S-1" });
+  reply(link.sent[0].body.id, { outcome: "refused", reason: "S-1 was there already" });
+  await first;
+  assert.deepEqual([opened.isOpen, opened.why], [true, "S-1 was there already"]);
+  void opened.confirm({ specimen_id: "S-2" });
+  assert.notEqual(link.sent[1].body.id, link.sent[0].body.id);
+  reply(link.sent[1].body.id);
+  await given;
+  assert.equal(opened.isOpen, false);
+});
+
+test("a question whose command cannot be sent stays too", async () => {
+  const { commands, link } = commanding();
+  const { opened, ask } = dialog();
+  link.failure = new NotSentError("the broker is not reached");
+  void new Asking(commands, ask).give("close", { title: "Close the specimen?" });
+  await opened.confirm();
+  assert.deepEqual([opened.isOpen, opened.why], [true, "the broker is not reached"]);
+});
+
+test("a question does not end by the specimen that its own command brings", async () => {
+  const { commands, display, link, reply, shown } = commanding();
+  const { opened, ask } = dialog();
+  const asking = new Asking(commands, ask);
+  const given = asking.give("register", { title: "New specimen" });
+  void opened.confirm();
+  display.hears("case", onStage({ specimen_id: "S-2" }));
+  asking.update();
+  assert.equal(opened.isOpen, true);
+  reply(link.sent[0].body.id);
+  await given;
+  assert.deepEqual([shown().command, shown().outcome, opened.isOpen], ["register", "done", false]);
 });
 
 for (const [what, change] of [
@@ -99,20 +190,21 @@ for (const [what, change] of [
   test(`a question ends when another ${what} is on the stage, and its command is not given`, async () => {
     const { commands, display, link, shown } = commanding();
     const asking = new Asking(commands, dialog().ask);
-    const answered = asking.before("close", { title: "Close the specimen?" });
+    const given = asking.give("close", { title: "Close the specimen?" });
     change(display);
     asking.update();
-    assert.equal(await answered, null);
+    await given;
     assert.deepEqual([shown().command, shown().outcome, link.sent.length], ["close", "unsent", 0]);
   });
 
   test(`nor where it was confirmed before the page could end it for another ${what}`, async () => {
-    const { commands, display } = commanding();
+    const { commands, display, link, shown } = commanding();
     const { opened, ask } = dialog();
-    const answered = new Asking(commands, ask).before("close", { title: "Close the specimen?" });
+    const given = new Asking(commands, ask).give("close", { title: "Close the specimen?" });
     change(display);
-    opened.answer({});
-    assert.equal(await answered, null);
+    void opened.confirm();
+    await given;
+    assert.deepEqual([shown().command, shown().outcome, link.sent.length], ["close", "unsent", 0]);
   });
 }
 

@@ -191,9 +191,9 @@ test("what is kept is looked up by run and sweep", () => {
 });
 
 test("a share is never rounded up", () => {
-  assert.equal(percent(0.9971), "99 %");
-  assert.equal(percent(1), "100 %");
-  assert.equal(percent(0.29), "29 %");
+  assert.equal(percent(0.9971), "99.7%");
+  assert.equal(percent(1), "100%");
+  assert.equal(percent(0.29), "29%");
   assert.equal(millimetres(null), "–");
 });
 

@@ -1,0 +1,95 @@
+// What somebody who may sign says of each face, and the signature. What the record refuses is said in its own words.
+
+import { el, setText, show } from "./dom.js";
+
+const FINDINGS = {
+  "": "– say what you find –",
+  suspicious: "suspicious",
+  nothing_suspicious: "nothing suspicious",
+  indeterminate: "indeterminate",
+  not_assessed: "not assessed",
+};
+const CLOSED = ["signed", "amended", "withdrawn"];
+
+export class ReportForm {
+  #told = null;
+  #fields = new Map();
+  #isBusy = false;
+
+  constructor(node, add) {
+    this.add = add;
+    this.who = el("p", { class: "form-who" });
+    this.table = el("table", { class: "faces-form" });
+    this.text = el("textarea", { rows: 4, maxlength: 4000, "aria-label": "Interpretation in words", placeholder: "Interpretation in words" });
+    this.preliminary = el("button", { type: "button", text: "Keep as preliminary", onclick: () => this.#interpret("preliminary") });
+    this.final = el("button", { type: "button", text: "Make final", onclick: () => this.#interpret("final") });
+    this.sign = el("button", { type: "button", text: "Sign", onclick: () => this.#sign() });
+    this.body = el("div", {}, this.table, this.text, el("div", { class: "form-buttons" }, this.preliminary, this.final, this.sign));
+    node.append(el("h2", { text: "Interpretation and signature" }), this.who, this.body);
+  }
+
+  show(told) {
+    const isFirst = this.#told === null;
+    this.#told = told;
+    const isOpen = told.signer !== null && !CLOSED.includes(told.phase);
+    show(this.body, isOpen);
+    setText(this.who, this.#about(told));
+    if (isOpen && isFirst) this.#makeFields(told);
+    this.#enable();
+  }
+
+  #about(told) {
+    if (told.signature !== null) return `Signed by ${told.signature.by.name}, ${told.signature.by.role}. Nothing changes it; add an addendum with "octmargin case addend".`;
+    if (told.signer === null) return 'You may read it. Who interprets and signs here stands in record.signers of the configuration; "octmargin case" does it too.';
+    const mode = told.mode === "referred" ? "later, on the recording (referred)" : "during the operation (real-time)";
+    return `You interpret as ${told.signer.name}, ${told.signer.role}, ${mode}.`;
+  }
+
+  #makeFields(told) {
+    const before = new Map((told.interpretation?.faces ?? []).map((face) => [face.face, face]));
+    this.text.value = told.interpretation?.text ?? "";
+    const rows = told.faces.map(({ face, verdict }) => {
+      const options = Object.entries(FINDINGS).map(([value, text]) => el("option", { value, text }));
+      const finding = el("select", { "aria-label": `Finding, ${face}` }, ...options);
+      const action = el("input", { type: "text", maxlength: 200, "aria-label": `Action, ${face}`, placeholder: "action taken, if any" });
+      finding.value = before.get(face)?.finding ?? "";
+      action.value = before.get(face)?.action ?? "";
+      this.#fields.set(face, { finding, action });
+      const algorithm = verdict === undefined ? "not scanned" : verdict.replaceAll("_", " ");
+      return el("tr", {}, el("th", { scope: "row", text: face }), el("td", { text: `algorithm: ${algorithm}` }), el("td", {}, finding), el("td", {}, action));
+    });
+    this.table.replaceChildren(el("tbody", {}, ...rows));
+  }
+
+  #enable() {
+    const isFinal = this.#told?.phase === "final";
+    this.preliminary.disabled = this.final.disabled = this.#isBusy;
+    this.sign.disabled = this.#isBusy || !isFinal;
+    setText(this.sign, isFinal ? "Sign: it is never changed afterwards" : "Sign (make it final first)");
+  }
+
+  async #interpret(state) {
+    const faces = [];
+    for (const [face, { finding, action }] of this.#fields) {
+      if (finding.value) faces.push({ face, finding: finding.value, action: action.value });
+    }
+    await this.#give("interpretation", { log_seq: this.#told.log_seq, state, faces, text: this.text.value });
+  }
+
+  async #sign() {
+    const { signer, specimen_id: specimen } = this.#told;
+    if (!confirm(`Sign the report of specimen ${specimen} as ${signer.name}? It is never changed afterwards.`)) return;
+    await this.#give("signature", { log_seq: this.#told.log_seq });
+  }
+
+  async #give(what, body) {
+    this.#isBusy = true;
+    this.#enable();
+    try {
+      await this.add(what, body);
+    } finally {
+      this.#isBusy = false;
+      this.#enable();
+    }
+  }
+}

@@ -1,0 +1,58 @@
+"""The report's page in a browser: read, interpreted, made final and signed by somebody who may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+from tests.browser.conftest import screen
+from tests.unit.case.examples import CASE, SPECIMEN, ready
+from tests.unit.display.conftest import displayed
+
+from octmargin.bus import BrokerSettings
+from octmargin.case.record.store import CaseStore
+from octmargin.display import BscanStore, OwnResults, ReportDesk
+from octmargin.record_settings import RecordSection, Signer
+
+_COMES_MS = 60_000
+"""A report is made by a process of its own."""
+
+
+async def test_a_surgeon_reads_interprets_and_signs(browser: Browser, tmp_path: Path) -> None:
+    record = tmp_path / "record.db"
+    CaseStore.create(record)
+    with CaseStore.open(record, writable=True) as store:
+        ready(store, "scanned")
+    signer = Signer(name="Dr. Ada Reyes", role="surgeon", user="local")
+    results = OwnResults(
+        BscanStore(1), lambda: None, ReportDesk(RecordSection(file=str(record), signers=(signer,)))
+    )
+    async with displayed(BrokerSettings(), results=results) as display, screen(browser) as context:
+        page = await context.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{display.url}static/report.html?case={CASE}&specimen={SPECIMEN}")
+        state = page.locator("#state")
+        await expect(state).to_contain_text("SYNTHETIC. PRELIMINARY")
+        paper = page.frame_locator("#paper")
+        await expect(paper.get_by_role("heading", level=1)).to_have_text(
+            "Intraoperative OCT margin assessment", timeout=_COMES_MS
+        )
+        await page.get_by_label("Finding, medial").select_option("suspicious")
+        await page.get_by_role("button", name="Make final").click()
+        await expect(page.get_by_role("alert")).to_contain_text("missing: lateral")
+        await page.get_by_label("Finding, lateral").select_option("not_assessed")
+        await page.get_by_label("Action, medial").fill("re-excised")
+        await page.get_by_role("button", name="Make final").click()
+        await expect(state).to_contain_text("FINAL, NOT SIGNED")
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.get_by_role("button", name="Sign").click()
+        await expect(state).to_contain_text("SIGNED: it is never changed")
+        await expect(page.get_by_role("button", name="Sign")).to_be_hidden()
+        await expect(paper.get_by_text("Signed by Dr. Ada Reyes").first).to_be_visible(timeout=_COMES_MS)
+        assert not complaints, f"the page failed: {complaints}"
+    with CaseStore.open(record) as store:
+        specimen = store.case(CASE).specimens[0]
+    assert specimen.phase == "signed"
+    assert specimen.interpretation is not None
+    assert specimen.interpretation.faces[0].action == "re-excised"

@@ -1,0 +1,57 @@
+"""A grid that the model does not know is told with what it knows, what the plan has, and what would do."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from octmargin.frames import PixelFormat, ScanPlan
+from octmargin.grid_check import grid_trouble
+from octmargin.margin import MarginModel, load_model
+
+MARGIN_1, RULE_1 = load_model("margin-1"), load_model("rule-1")
+
+
+def plan(alines: int, width_mm: float) -> ScanPlan:
+    return ScanPlan(
+        face="superior",
+        samples=1024,
+        alines=alines,
+        frames=4,
+        width_mm=width_mm,
+        height_mm=2.0,
+        line_rate_hz=1000.0,
+        pixel_format=PixelFormat.MONO16,
+    )
+
+
+@pytest.mark.parametrize(("alines", "width_mm"), [(512, 8.0), (400, 8.0), (128, 2.0)])
+def test_of_a_grid_that_it_knows_nothing_is_said(alines: int, width_mm: float) -> None:
+    assert grid_trouble(MARGIN_1, plan(alines, width_mm), 4.0, max_alines=1024) is None
+
+
+def test_a_model_that_takes_what_it_gets_has_no_trouble() -> None:
+    assert grid_trouble(RULE_1, plan(100, 8.0), 9.0, max_alines=None) is None
+    # One of another package may not know of the question.
+    assert grid_trouble(cast(MarginModel, object()), plan(100, 8.0), 9.0, max_alines=None) is None
+
+
+def test_it_says_what_the_model_knows_what_the_plan_has_and_what_would_do() -> None:
+    trouble = grid_trouble(MARGIN_1, plan(200, 8.0), 4.0, max_alines=512)
+    assert trouble is not None
+    assert trouble.text.startswith(
+        "margin-1 knows A-lines 12 to 20 µm apart and depth pixels of 3.8 to 4.2 µm; "
+        "this plan has A-lines 40 µm apart and depth pixels of 4 µm: every block will be poor"
+    )
+    # 8 mm / 20 µm; and no more than the console offers.
+    assert trouble.remedy.startswith("set scan.alines from 400 to 512,")
+
+
+@pytest.mark.parametrize(
+    ("axial_um", "max_alines"), [(5.5, 512), (4.0, 300)], ids=["other pixels", "too few to be had"]
+)
+def test_where_no_number_of_alines_would_do_none_is_named(axial_um: float, max_alines: int) -> None:
+    trouble = grid_trouble(MARGIN_1, plan(200, 8.0), axial_um, max_alines=max_alines)
+    assert trouble is not None
+    assert trouble.remedy == "name a model that knows this grid as model.name"
