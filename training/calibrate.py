@@ -36,6 +36,8 @@ _CLIP = 14.0
 _FALSE_BLOCKS = 0.01
 _CLUSTER_BLOCKS = (2, 3, 4)
 """Sizes that are tried: a lesion of half a millimetre is at least two blocks."""
+_DOUBTFUL_ALONE_AT = 0.5
+"""Suspicion of a block in its frame alone that leaves a face open: more likely malignant than not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _chosen(
     doubtful_at = _within(found[int(np.ceil(aims.not_missed * len(found))) - 1])
     doubtful_at = min(doubtful_at, suspicious_at)
     worth = float((scores[positive] >= suspicious_at).mean() + (clear < doubtful_at).mean())
-    return worth, OperatingShares(suspicious_at, doubtful_at, blocks)
+    return worth, OperatingShares(suspicious_at, doubtful_at, blocks, _DOUBTFUL_ALONE_AT)
 
 
 def _within(evidence: float) -> float:

@@ -75,11 +75,16 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """From which evidence on, of 0 to 1, blocks of a sweep are suspicious or doubtful, and how many must touch."""
+    """From which evidence on, of 0 to 1, blocks of a sweep are suspicious or doubtful, and how many must touch.
+
+    `doubtful_alone_at` is the suspicion from which a single block, as its frame alone shows it, leaves a face open
+    whatever its neighbours say; None where a model's suspicion is no probability.
+    """
 
     suspicious_at: float
     doubtful_at: float
     min_cluster_blocks: int
+    doubtful_alone_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,12 @@ class ModelCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatingShares(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `octmargin.margin.model.OperatingPoint`; chosen on the ROC of the calibration specimens."""
+    """See `octmargin.margin.model.OperatingPoint`; all but the last chosen on the ROC of the calibration specimens."""
 
     suspicious_at: Share
     doubtful_at: Share
     min_cluster_blocks: Annotated[int, Meta(ge=1)]
+    doubtful_alone_at: Share | None = None
 
 
 class ValidFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

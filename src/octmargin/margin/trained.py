@@ -48,7 +48,7 @@ class TrainedModel:
         self.identity = ModelIdentity(model.name, model.version, model.fingerprint(), model.card.seen_seeds())
         shares = model.operating_point
         self.operating_point = OperatingPoint(
-            shares.suspicious_at, shares.doubtful_at, shares.min_cluster_blocks
+            shares.suspicious_at, shares.doubtful_at, shares.min_cluster_blocks, shares.doubtful_alone_at
         )
         self.known_grid = KnownGrid(model.valid_for.axial_um, model.valid_for.aline_um)
         self._network, self._gather_network = Network(model), GatherNetwork(model)

@@ -39,7 +39,8 @@ class Policy:
 
     `min_coverage` share of planned blocks that must be usable; `min_visualised_depth_mm` that almost every
     usable block must reach; `suspicious_at` and `doubtful_at`, evidence from which blocks make a face suspicious or
-    leave it open, and `min_cluster_blocks` that must touch: the model's operating point unless given;
+    leave it open, `min_cluster_blocks` that must touch, and `doubtful_alone_at`, suspicion from which one block of a
+    frame leaves it open: the model's operating point unless given;
     `invasive_margin_mm` 0 is "no ink on tumour" (SSO-ASTRO 2014), `dcis_margin_mm` 2 is SSO-ASTRO-ASCO 2016.
     """
 
@@ -48,6 +49,7 @@ class Policy:
     suspicious_at: float | None = None
     doubtful_at: float | None = None
     min_cluster_blocks: int | None = None
+    doubtful_alone_at: float | None = None
     invasive_margin_mm: float = 0.0
     dcis_margin_mm: float = 2.0
 
@@ -64,6 +66,10 @@ class Policy:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ConfigError(f"policy: {name} is {value}; give evidence between 0 and 1")
+        if self.doubtful_alone_at is not None and not 0 < self.doubtful_alone_at < 1:
+            raise ConfigError(
+                f"policy: doubtful_alone_at is {self.doubtful_alone_at}; give a suspicion between 0 and 1"
+            )
         if self.min_cluster_blocks is not None and self.min_cluster_blocks < 1:
             raise ConfigError(f"policy: min_cluster_blocks is {self.min_cluster_blocks}; give at least 1")
         for name in ("invasive_margin_mm", "dcis_margin_mm"):
@@ -84,6 +90,7 @@ class Policy:
             suspicious_at,
             doubtful_at,
             of_model.min_cluster_blocks if self.min_cluster_blocks is None else self.min_cluster_blocks,
+            of_model.doubtful_alone_at if self.doubtful_alone_at is None else self.doubtful_alone_at,
         )
 
 
@@ -128,9 +135,9 @@ def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
     """Judge one sweep; `complete` says that the console has ended it and nothing more will come.
 
     A cluster of enough suspicious blocks (`Policy.operating_point`) is suspicious, however little was
-    covered. Else an incomplete sweep, too little coverage or depth, fewer suspicious blocks than that, or a cluster
-    of doubtful ones is indeterminate. Only what was seen well enough everywhere else is nothing suspicious:
-    lost, poor and not scanned blocks never are.
+    covered. Else an incomplete sweep, too little coverage or depth, fewer suspicious blocks than that, a cluster
+    of doubtful ones, or a single block that its frame alone finds suspicious, is indeterminate. Only what was
+    seen well enough everywhere else is nothing suspicious: lost, poor and not scanned blocks never are.
     """
     point = policy.operating_point(sweep_map.operating_point)
     state = sweep_map.state_by_evidence(point.suspicious_at)
@@ -157,7 +164,7 @@ def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
         outcome = Outcome.SUSPICIOUS
         reasons = [_finding(found, nearest_mm, policy), *shortfalls]
     else:
-        doubts = _doubts(clusters, doubtful, point)
+        doubts = _doubts(clusters, doubtful, point) or _doubts_of_frames(sweep_map, point)
         outcome = Outcome.INDETERMINATE if doubts or shortfalls else Outcome.NOTHING_SUSPICIOUS
         reasons = [*doubts, *shortfalls]
     return Verdict(
@@ -186,6 +193,26 @@ def _doubts(clusters: Sequence[Cluster], doubtful: Sequence[Cluster], point: Ope
         limits = f"below {point.suspicious_at:g}, but not below {point.doubtful_at:g}"
         return [f"{doubtful[0].blocks} neighbouring blocks with evidence of {highest:.2f}, {limits}"]
     return []
+
+
+def _doubts_of_frames(sweep_map: SweepMap, point: OperatingPoint) -> list[str]:
+    """What a frame alone finds in a sound block though the evidence around it does not bear it out.
+
+    A small lesion may lie in one frame, and its neighbours then speak against it.
+    """
+    if point.doubtful_alone_at is None:
+        return []
+    with np.errstate(invalid="ignore"):
+        alone = sweep_map.sound & (sweep_map.suspicion >= point.doubtful_alone_at)
+    count = int(alone.sum())
+    if not count:
+        return []
+    highest = float(sweep_map.suspicion[alone].max())
+    blocks = f"{count} block{'s' if count > 1 else ''}"
+    limit = f"not below {point.doubtful_alone_at:g}"
+    return [
+        f"{blocks} with a suspicion of up to {highest:.2f} in the frame alone, {limit}; neighbours speak against it"
+    ]
 
 
 def _shortfalls(

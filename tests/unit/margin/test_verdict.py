@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin import BlockFlags, Outcome, Policy, RuleModel, SweepMap, face_score, judge
+from octmargin.margin import BlockFlags, Outcome, Policy, RuleModel, SweepMap, face_score, judge, load_model
 from octmargin.margin.model import OperatingPoint
 
 
@@ -222,6 +222,14 @@ def test_says_what_is_wrong() -> None:
         Policy(dcis_margin_mm=-1)
 
 
+class DeafToFrames(RuleModel):
+    """Its evidence is none, whatever the frames say."""
+
+    def gather(self, suspicion: Any, context: Any, sound: Any) -> Any:
+        del suspicion, context
+        return np.where(sound, np.float32(0.01), np.float32(np.nan))
+
+
 class TestEvidence:
     """Blocks of a sweep speak together: what stands at which evidence."""
 
@@ -287,6 +295,50 @@ class TestEvidence:
         evidence[3, 2] = 0.2
         assert judge(self.map_of(evidence), policy, complete=True).outcome is Outcome.NOTHING_SUSPICIOUS
 
+    @settings(max_examples=200, deadline=None)
+    @given(
+        alone=arrays(np.float32, (6, 6), elements=st.floats(0, 1, width=16)),
+        lost=arrays(np.bool_, (6, 6)),
+        limit=st.floats(0.25, 0.75, width=16),
+    )
+    def test_one_block_that_its_frame_alone_finds_suspicious_leaves_a_face_open(
+        self,
+        alone: np.ndarray,  # type: ignore[type-arg]
+        lost: np.ndarray,  # type: ignore[type-arg]
+        limit: float,
+    ) -> None:
+        sweep_map = SweepMap(6, 6, DeafToFrames())
+        sweep_map.enter(alone, np.empty((6, 6, 0), np.float32), ~lost)
+        sweep_map.visualised_depth_mm[:] = 1.0
+        policy = Policy(min_coverage=1e-9, doubtful_alone_at=limit)
+        verdict = judge(sweep_map, policy, complete=True)
+        # What could not be judged says nothing, however suspicious it looked.
+        is_open = lost.all() or bool((alone[~lost] >= limit).any())
+        assert (verdict.outcome is Outcome.INDETERMINATE) == is_open
+        assert (verdict.outcome is Outcome.NOTHING_SUSPICIOUS) != is_open
+        cleared = judge(sweep_map, replace(policy, doubtful_alone_at=None), complete=True).outcome
+        assert (cleared is Outcome.NOTHING_SUSPICIOUS) == (not lost.all()), (
+            "only where the model or the site asks"
+        )
+
+    def test_a_frame_alone_makes_no_face_suspicious_and_says_why_it_is_open(self) -> None:
+        alone = np.full((6, 6), 0.01, np.float32)
+        alone[2, 3:5] = 0.62, 0.97
+        sweep_map = SweepMap(6, 6, DeafToFrames())
+        sweep_map.enter(alone, np.empty((6, 6, 0), np.float32), np.ones((6, 6), np.bool_))
+        sweep_map.visualised_depth_mm[:] = 1.0
+        verdict = judge(sweep_map, Policy(doubtful_alone_at=0.5), complete=True)
+        assert verdict.outcome is Outcome.INDETERMINATE
+        assert verdict.clusters == ()
+        assert verdict.reasons[0] == (
+            "2 blocks with a suspicion of up to 0.97 in the frame alone, not below 0.5; neighbours speak against it"
+        )
+
+    def test_margin_1_leaves_open_what_a_frame_finds_more_likely_malignant_than_not(self) -> None:
+        assert load_model("margin-1").operating_point.doubtful_alone_at == 0.5
+        # Its suspicion is an order, not a probability.
+        assert load_model("rule-1").operating_point.doubtful_alone_at is None
+
     def test_a_block_that_is_not_sound_has_no_evidence_and_is_said_with_its_reason(self) -> None:
         sweep_map = SweepMap(4, 4)
         for frame in range(3):
@@ -308,6 +360,11 @@ class TestEvidence:
             Policy(doubtful_at=0.8).operating_point(of_model)
         with pytest.raises(ConfigError, match=r"suspicious_at is 1"):
             Policy(suspicious_at=1)
+        alone = OperatingPoint(0.7, 0.4, 2, 0.5)
+        assert Policy(doubtful_alone_at=0.9).operating_point(alone) == OperatingPoint(0.7, 0.4, 2, 0.9)
+        assert Policy().operating_point(alone) == alone
+        with pytest.raises(ConfigError, match=r"doubtful_alone_at is 0; give a suspicion between 0 and 1"):
+            Policy(doubtful_alone_at=0)
 
     def test_a_cluster_knows_its_highest_evidence_and_where_it_lies(self) -> None:
         evidence = np.full((5, 6), 0.01)
