@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	sh scripts/install-system-packages.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
