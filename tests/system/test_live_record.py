@@ -21,6 +21,7 @@ from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Top
 from octmargin.bus.connection import Connector
 from octmargin.bus.rights import Role, Sender
 from octmargin.case.record import events
+from octmargin.case.record.lock import user
 from octmargin.case.record.model import (
     CasePhase,
     FaceFinding,
@@ -221,7 +222,11 @@ async def assert_is_interpreted_later(record: Path) -> None:
     async with (
         reviewing(record, case, specimen, signer=signer, recordings=None, port=0) as address,
         httpx.AsyncClient(base_url=httpx.URL(address).join("/"), trust_env=False) as browser,
+        httpx.AsyncClient(base_url=browser.base_url, trust_env=False) as somebody,
     ):
+        assert (await browser.get(address)).headers["location"].startswith("/static/report.html?")
+        assert (await somebody.get(address)).status_code == 403, "it is good for one browser"
+        assert (await somebody.get(path)).status_code == 401
         seen = (await browser.get(path)).json()
         for face in seen["faces"]:
             last = f"/api/bscans/{face['bscans']}/{face['frames'] - 1}?session={face['session']}"
@@ -235,6 +240,8 @@ async def assert_is_interpreted_later(record: Path) -> None:
     said = in_record(record).interpretation
     assert said is not None
     assert (said.mode, said.by.name, said.by.role) == ("referred", "Dr. Ben Okafor", "radiologist")
+    with CaseStore.open(record) as store:
+        assert [event.actor for event in store.events(CASE)][-1] == f"{user()}, octmargin case review"
 
 
 async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen(

@@ -70,7 +70,8 @@ class ToSign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ReportDesk:
     """`mode` is how an interpretation made here is called; `recordings` where recordings lie, if not as recorded.
 
-    `bscans` are the numbers by which B-scans of sweeps are found here, where these are not the sweeps' own.
+    `bscans` are the numbers by which B-scans of sweeps are found here, where these are not the sweeps' own. `actor` is
+    who stands in the record for what is done here; where it is empty, whoever is logged in.
     """
 
     def __init__(
@@ -80,11 +81,13 @@ class ReportDesk:
         mode: Literal["real-time", "referred"] = "real-time",
         recordings: str = "",
         bscans: Mapping[SweepKey, int] | None = None,
+        actor: str = "",
     ) -> None:
         self._section = section
         self._mode = mode
         self._recordings = recordings
         self._bscans = bscans
+        self._actor = actor
         self._making = asyncio.Semaphore(_MOST_AT_ONCE)
         self._waiting = 0
 
@@ -92,7 +95,7 @@ class ReportDesk:
         """What the page shows beside the document."""
 
         def consult(store: CaseStore) -> CaseSnapshot:
-            return store.consult(case_id, actor=_actor(session), what=f"report's page of {specimen_id}")
+            return store.consult(case_id, actor=self._by(session), what=f"report's page of {specimen_id}")
 
         case = await self._in_thread(consult)
         return self._told(case, _specimen(case, specimen_id), session)
@@ -110,7 +113,7 @@ class ReportDesk:
             form=form,
             pictures=pictures,
             recordings=self._recordings,
-            actor=_actor(session),
+            actor=self._by(session),
         )
         self._waiting += 1
         try:
@@ -146,6 +149,11 @@ class ReportDesk:
         self, case_id: str, specimen_id: str, body: CaseBody, log_seq: int, session: Session
     ) -> dict[str, Any]:
         def unchanged(case: CaseSnapshot | None) -> tuple[CaseBody]:
+            if self._section.sign_without_login and not _is_synthetic(case, specimen_id):
+                raise CaseRefusedError(
+                    f"case {case_id}, specimen {specimen_id}: was measured, and nobody logs in here "
+                    "(record.sign_without_login); interpret and sign with `octmargin case`"
+                )
             if case is not None and case.log_seq != log_seq:
                 raise CaseRefusedError(
                     f"case {case_id}: something was added to it since this page showed it; look at it again"
@@ -153,7 +161,7 @@ class ReportDesk:
             return (body,)
 
         case = await self._in_thread(
-            lambda store: store.append_made(case_id, unchanged, actor=_actor(session))
+            lambda store: store.append_made(case_id, unchanged, actor=self._by(session))
         )
         return self._told(case, _specimen(case, specimen_id), session)
 
@@ -164,6 +172,9 @@ class ReportDesk:
                 403, "you are none of those who may interpret and sign here (record.signers)"
             )
         return signer
+
+    def _by(self, session: Session) -> str:
+        return self._actor or f"{session.role.value}/{session.user}"
 
     def _signer(self, session: Session) -> Signer | None:
         return self._section.signer(session.user) if session.role.value == "reader" else None
@@ -236,8 +247,9 @@ def _specimen(case: CaseSnapshot, specimen_id: str) -> SpecimenRecord:
     return specimen
 
 
-def _actor(session: Session) -> str:
-    return f"{session.role.value}/{session.user}"
+def _is_synthetic(case: CaseSnapshot | None, specimen_id: str) -> bool:
+    specimen = case.specimen(specimen_id) if case is not None else None
+    return specimen is not None and all(sweep.synthetic for sweep in specimen.sweeps)
 
 
 async def _made(wanted: Wanted) -> bytes:

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from starlette.routing import Route
-from tests.unit.case.examples import CASE, SPECIMEN, bodies, ready
+from tests.unit.case.examples import CASE, SPECIMEN, bodies, ready, sweep
 from tests.unit.display.conftest import Display, displayed
 
 from octmargin.bus import BrokerSettings
+from octmargin.case.record import events
 from octmargin.case.record.store import CaseStore
 from octmargin.case.record.verification import verify
 from octmargin.display import BscanStore, OwnResults, ReportDesk
@@ -130,6 +131,21 @@ async def test_who_sees_it_and_who_signs(
         assert (await browser.get(BASE)).status_code == sees
         body = {"log_seq": content(record)[-1].seq, "state": "final", "faces": FACES}
         assert (await browser.post(f"{BASE}/interpretation", json=body)).status_code == signs
+
+
+async def test_where_nobody_logs_in_what_was_measured_is_not_signed(
+    broker: BrokerSettings, record: Path
+) -> None:
+    async with (
+        displayed(broker, results=results(record, sign_without_login=True)) as display,
+        display.http() as browser,
+    ):
+        assert (await interpret(browser, "preliminary")).status_code == 200, "it is synthetic"
+        with CaseStore.open(record, writable=True) as store:
+            measured = events.Swept(specimen_id=SPECIMEN, sweep=sweep(number=2, synthetic=False))
+            store.append(CASE, measured, actor="octmargin run")
+        refused = await interpret(browser, "final")
+    assert (refused.status_code, "nobody logs in here" in refused.json()["error"]) == (409, True)
 
 
 async def test_the_documents_are_the_report_and_run_nothing(display: Display, record: Path) -> None:
