@@ -123,7 +123,8 @@ def _check_whole(path: Path, export: _Export) -> None:
     if not export.events or export.events[0].kind != "opened":
         raise InputError(f"{path}: was changed: the beginning of the case is missing; export it anew")
     before: _Link | _ExportedEvent = export.events[0]
-    for event in sorted((*export.events[1:], *export.others), key=lambda one: one.seq):
+    rest: list[_Link | _ExportedEvent] = [*export.events[1:], *export.others]
+    for event in sorted(rest, key=lambda one: one.seq):
         if (event.seq, event.previous) != (before.seq + 1, before.hash):
             raise InputError(
                 f"{path}: was changed: event {before.seq + 1} is missing, or not in its place; export it anew"
