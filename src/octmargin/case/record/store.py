@@ -24,7 +24,7 @@ _SELECT = "SELECT seq, at, actor, case_id, kind, payload, payload_sha256, previo
 _ALL = f"{_SELECT} ORDER BY seq"
 _OF_CASE = f"{_SELECT} WHERE case_id = ? ORDER BY seq"
 _FROM = f"{_SELECT} WHERE seq >= ? ORDER BY seq"
-_NEWEST_OF_KIND = f"{_SELECT} WHERE kind = ? AND payload IS NOT NULL ORDER BY seq DESC"
+_NEWEST_OF_KIND = f"{_SELECT} WHERE kind = ? ORDER BY seq DESC"
 _INSERT = (
     "INSERT INTO events (seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -193,7 +193,7 @@ class CaseStore:
                 yield _event(row)
 
     def newest_of_kind(self, kind: str) -> Iterator[Event]:
-        """Events of one kind, over all cases, the newest first; without those that were erased."""
+        """Events of one kind, over all cases, the newest first; those that were erased have no payload."""
         with explained(self.path):
             for row in self._connection.execute(_NEWEST_OF_KIND, (kind,)):
                 yield _event(row)
