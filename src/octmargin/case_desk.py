@@ -38,7 +38,7 @@ from octmargin.errors import OrderRefusedError
 from octmargin.lifecycle import Lifecycle
 from octmargin.live_record import LiveRecord, OnStage
 from octmargin.log import on_stage
-from octmargin.record_entries import map_again, said_again, swept_of, verdict_again
+from octmargin.record_entries import newest_again, said_again, swept_of
 from octmargin.stage import CaseSession, Stage
 
 PEDAL = Sender(Role.OPERATOR, "pedal")
@@ -98,16 +98,18 @@ class CaseDesk:
             orientation=staging.orientation,
             label=staging.label,
         )
-        sweeps = [one for one in specimen.sweeps if one.grid and not one.provisional]
         self._resumed = specimen
         self._record.goes_on(specimen)
-        self.case.go_on(Stage(was.case_id, specimen.specimen_id, what, staging.faces), map(swept_of, sweeps))
+        self.case.go_on(
+            Stage(was.case_id, specimen.specimen_id, what, staging.faces), map(swept_of, specimen.sweeps)
+        )
         about = {"case_id": was.case_id, "specimen_id": specimen.specimen_id}
-        newest = {sweep.face: sweep for sweep in sweeps}
-        for sweep in newest.values():
-            self._publisher.publish_map(map_again(sweep, **about))
-            self._publisher.publish_verdict(verdict_again(sweep, **about))
-        log.info("the record had a specimen on the stage; it goes on", **about, faces=sorted(newest))
+        faces = []
+        for face_map, verdict in newest_again(specimen, **about):
+            self._publisher.publish_map(face_map)
+            self._publisher.publish_verdict(verdict)
+            faces.append(verdict.face)
+        log.info("the record had a specimen on the stage; it goes on", **about, faces=sorted(faces))
         return max((one.sweep for one in specimen.sweeps), default=0)
 
     def carry_out(self, request: Request) -> str | Promise:

@@ -12,7 +12,7 @@ import msgspec
 from octmargin.bus import BrokerSettings
 from octmargin.dicom.settings import IN_WORDS as DICOM_IN_WORDS
 from octmargin.dicom.settings import DicomSection
-from octmargin.display import DisplaySection, check_display
+from octmargin.display import DisplaySection, check_display, has_users
 from octmargin.errors import ConfigError, DeviceError, OctMarginError
 from octmargin.frames import FACE_NAME, FACES, IDENTIFIER, PixelFormat, ScanPlan
 from octmargin.identifiers import IdentifierScheme, why_not_said
@@ -178,11 +178,23 @@ class Config(_Section, JudgingSection, frozen=True):
         _check_host(self.broker.host)
         if self.display is not None:
             check_display(self.display, self.broker)
+            self._check_signers()
         needed = self.engine.threads + 2 + (self.recording is not None)
         if self.engine.ring_frames < needed:
             raise ConfigError(
                 f"engine.ring_frames is {self.engine.ring_frames}; engine.threads = {self.engine.threads}"
                 f"{' and [recording]' if self.recording else ''} need at least {needed}"
+            )
+
+    def _check_signers(self) -> None:
+        """Where nobody logs in, everybody who reaches the display would be the signer."""
+        if self.record is None or self.record.sign_without_login or has_users(self.broker):
+            return
+        if named := [signer.name for signer in self.record.signers if signer.user]:
+            raise ConfigError(
+                f'record.signers: "{named[0]}" would sign without a password, for the broker knows no users; set '
+                "broker.username and broker.password_file (`octmargin broker init` makes them), or leave out `user` "
+                "and sign with `octmargin case`"
             )
 
     def fingerprint(self) -> str:

@@ -141,7 +141,7 @@ def write_config(
             "begin": "on-command" if plan.is_on_command else "at-once",
         },
         "case": {"case_id": CASE_ID, "specimen_id": SPECIMEN_ID, **_said_of_specimen(plan)},
-        "record": {"file": str(folder / RECORD), "signers": [VISITOR]},
+        "record": {"file": str(folder / RECORD), "signers": [VISITOR], "sign_without_login": True},
         "orientation": _ORIENTATION,
         "display": {"port": display_port},
     }

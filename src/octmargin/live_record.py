@@ -89,6 +89,7 @@ class LiveRecord:
         """Of sweeps of earlier runs, by their number: whose they were."""
         self._answers: set[asyncio.Future[str]] = set()
         self._is_troubled = False
+        self._missed_told = 0
 
     def describe(self, description: Description) -> None:
         """What judges from now on."""
@@ -175,7 +176,9 @@ class LiveRecord:
             trouble = f"{writer.missed} events found no place any more, and are lost; {trouble}".rstrip("; ")
         if trouble:
             waiting = f"; {writer.waiting} events wait" if writer.waiting else ""
-            if not self._is_troubled:
+            # Also where it has been told: that events are lost is another thing than that they wait.
+            if not self._is_troubled or writer.missed != self._missed_told:
+                self._missed_told = writer.missed
                 self._fault(RECORD_FAULT, f"the record cannot be written: {trouble}{waiting}")
         elif self._is_troubled:
             self._is_troubled = False
@@ -254,6 +257,9 @@ def on_stage_of(file: Path, console: str) -> OnStage | None:
     """What was on the stage of a console last, as the record at `file` says."""
     with CaseStore.open(file, writable=True, what=_DAEMON) as store:
         for event in store.newest_of_kind("staged"):
+            if event.payload is None:
+                # Whatever it said, it is newer than all that come after it here: none of these is on the stage now.
+                return None
             body = event.body()
             if isinstance(body, events.Staged) and body.staging.console == console:
                 case = store.case(event.case_id)

@@ -18,6 +18,7 @@ from octmargin.stage import Stage, Swept
 from octmargin.sweeps import SweepBook
 
 BEING_SCANNED = "the sweep was begun, and its end was never told; it has no final verdict"
+CUT_SHORT = "the daemon ended during this sweep, and an older one does not count any more; scan the face anew"
 
 
 def versions_of(description: Description) -> kept.Versions:
@@ -154,15 +155,28 @@ def kept_mark(said: Mark, face: str, session: str) -> kept.Mark:
 
 
 def swept_of(sweep: kept.SweepRecord) -> Swept:
-    """A sweep of an earlier run, as the stage knows sweeps."""
+    """A sweep of an earlier run, as the stage knows sweeps: one that was cut short has no verdict to speak of."""
+    grid = _grid(sweep)
     return Swept(
         sweep.sweep,
         sweep.face,
-        len(sweep.grid),
-        len(sweep.grid[0]) if sweep.grid else 0,
-        key_views=len(sweep.key_views),
-        is_whole=bool(sweep.grid) and not any("." in row for row in sweep.grid),
+        len(grid),
+        len(grid[0]) if grid else 0,
+        key_views=len(sweep.key_views) if _stands(sweep) else None,
+        is_whole=_stands(sweep) and not any("." in row for row in grid),
     )
+
+
+def _stands(sweep: kept.SweepRecord) -> bool:
+    """Whether its verdict is final and can be relied on."""
+    return bool(sweep.grid) and not sweep.provisional and not sweep.trouble
+
+
+def _grid(sweep: kept.SweepRecord) -> tuple[str, ...]:
+    """Its map; of one that was begun and not heard of again, nothing but places that were not scanned."""
+    if sweep.grid or not sweep.frames:
+        return sweep.grid
+    return ("." * (sweep.counts.not_scanned // sweep.frames),) * sweep.frames
 
 
 def said_again(said: kept.Decision | kept.Mark) -> Decision | Mark:
@@ -173,36 +187,48 @@ def said_again(said: kept.Decision | kept.Mark) -> Decision | Mark:
     return msgspec.convert(content, Mark)
 
 
-def map_again(sweep: kept.SweepRecord, **about: Any) -> MapMessage:
-    """The map of a sweep of an earlier run, as it goes on the bus."""
+def newest_again(specimen: kept.SpecimenRecord, **about: Any) -> Iterator[tuple[MapMessage, VerdictMessage]]:
+    """Of each face that was scanned the newest sweep, and no older one, as it goes on the bus.
+
+    Where the newest has no final verdict, nothing is known of the face: an older sweep was followed by it.
+    """
+    for face in dict.fromkeys(sweep.face for sweep in specimen.sweeps):
+        sweep = specimen.newest_sweep(face)
+        if sweep is not None:
+            yield _map_again(sweep, **about), _verdict_again(sweep, **about)
+
+
+def _map_again(sweep: kept.SweepRecord, **about: Any) -> MapMessage:
+    grid = _grid(sweep)
     return MapMessage(
         acquired_at=sweep.ended_at or sweep.started_at,
         synthetic=sweep.synthetic,
         face=sweep.face,
         sweep=sweep.sweep,
-        frames=len(sweep.grid),
-        blocks=len(sweep.grid[0]),
-        grid=list(sweep.grid),
-        counts=_same(sweep.counts, StateCounts),
+        frames=len(grid),
+        blocks=len(grid[0]) if grid else 0,
+        grid=list(grid),
+        counts=_same(sweep.counts, StateCounts) if grid else StateCounts(),
         **about,
     )
 
 
-def verdict_again(sweep: kept.SweepRecord, **about: Any) -> VerdictMessage:
-    """The final verdict of a sweep of an earlier run, as it goes on the bus."""
+def _verdict_again(sweep: kept.SweepRecord, **about: Any) -> VerdictMessage:
+    stands = _stands(sweep)
+    why = () if stands else (sweep.trouble or CUT_SHORT,)
     return VerdictMessage(
         acquired_at=sweep.ended_at or sweep.started_at,
         synthetic=sweep.synthetic,
         face=sweep.face,
         sweep=sweep.sweep,
-        verdict=sweep.verdict,
-        provisional=False,
+        verdict=sweep.verdict if stands else "indeterminate",
+        provisional=not stands,
         coverage=sweep.coverage,
         visualised_depth_mm=sweep.visualised_depth_mm,
         distance_mm=sweep.distance_mm,
         clusters=sweep.clusters,
         counts=_same(sweep.counts, StateCounts),
-        reasons=list(sweep.reasons),
+        reasons=list(dict.fromkeys((*why, *sweep.reasons))),
         key_views=[_same(view, KeyView) for view in sweep.key_views],
         **about,
     )

@@ -38,6 +38,9 @@ class RecordSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     file: Annotated[str, msgspec.Meta(min_length=1)]
     signers: tuple[Signer, ...] = ()
     """Who may interpret and sign at the display; `octmargin case` asks nobody's configuration."""
+    sign_without_login: bool = False
+    """For demonstrations: whoever reaches the display of a broker without users signs as `display.user`, synthetic
+    specimens alone."""
     time_zone: str = "UTC"
     """In which reports tell times."""
     paper: Literal["a4", "letter"] = "a4"

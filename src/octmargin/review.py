@@ -15,6 +15,7 @@ import structlog
 
 from octmargin.assessment import FaceAssessor
 from octmargin.bus import BrokerSettings, Topics
+from octmargin.case.record.lock import user as account
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord, SweepRecord
 from octmargin.case.record.store import CaseStore
 from octmargin.case.sweep_source import check_source, open_source
@@ -61,23 +62,30 @@ async def reviewing(
     recordings: Path | None,
     port: int,
 ) -> AsyncIterator[str]:
-    """Serve the page on 127.0.0.1 while entered; gives its address. `signer` may interpret, referred; None reads."""
+    """Serve the page on 127.0.0.1 while entered; gives its address, which is good for one browser.
+
+    `signer` may interpret, referred; None reads. What is said there is in the record as of who runs this process.
+    """
     section = RecordSection(file=str(record), signers=() if signer is None else (_at_this_machine(signer),))
     # Sweeps of several runs of a daemon may have the same number.
     numbers = {sweep.key: number for number, sweep in enumerate(specimen.sweeps, start=1)}
     desk = ReportDesk(
-        section, mode="referred", recordings=str(recordings) if recordings else "", bscans=numbers
+        section,
+        mode="referred",
+        recordings=str(recordings) if recordings else "",
+        bscans=numbers,
+        actor=f"{account()}, octmargin case review",
     )
     store = BscanStore(_BSCAN_BYTES)
     display = DisplaySection(port=port, user=USER, role="reader")
     site = make_site(Topics("review", "record"), display, BrokerSettings(), has_record=True)
     ended = threading.Event()
-    async with serving_review(display, site, store, desk) as url:
+    query = urlencode({"case": case.case_id, "specimen": specimen.specimen_id})
+    async with serving_review(display, site, store, desk, page=f"/static/report.html?{query}") as address:
         reading = _Reading(store, specimen, numbers, recordings, ended)
         detached("review", reading.read_all, asyncio.get_running_loop(), case.case_id)
         try:
-            query = urlencode({"case": case.case_id, "specimen": specimen.specimen_id})
-            yield f"{url}static/report.html?{query}"
+            yield address
         finally:
             ended.set()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from playwright.async_api import Browser, expect
 from tests.browser.conftest import screen
-from tests.unit.case.examples import CASE, SPECIMEN, ready
+from tests.unit.case.examples import CASE, SPECIMEN, ready, sweep
 from tests.unit.display.conftest import displayed
 
 from octmargin.bus import BrokerSettings
+from octmargin.case.record import events
 from octmargin.case.record.store import CaseStore
 from octmargin.display import BscanStore, OwnResults, ReportDesk
 from octmargin.record_settings import RecordSection, Signer
@@ -42,6 +44,17 @@ async def test_a_surgeon_reads_interprets_and_signs(browser: Browser, tmp_path: 
         await page.get_by_role("button", name="Make final").click()
         await expect(page.get_by_role("alert")).to_contain_text("missing: lateral")
         await page.get_by_label("Finding, lateral").select_option("not_assessed")
+        await page.get_by_label("Action, medial").fill("re-excised")
+        await page.get_by_role("button", name="Make final").click()
+        await expect(state).to_contain_text("FINAL, NOT SIGNED")
+        with CaseStore.open(record, writable=True) as store:
+            at = datetime.now(UTC)
+            again = sweep(number=2, verdict="suspicious", started_at=at, ended_at=at)
+            store.append(CASE, events.Swept(specimen_id=SPECIMEN, sweep=again), actor="octmargin run")
+        await page.reload()
+        await expect(page.get_by_label("Finding, medial")).to_have_value("")
+        await expect(page.get_by_label("Finding, lateral")).to_have_value("not_assessed")
+        await page.get_by_label("Finding, medial").select_option("suspicious")
         await page.get_by_label("Action, medial").fill("re-excised")
         await page.get_by_role("button", name="Make final").click()
         await expect(state).to_contain_text("FINAL, NOT SIGNED")

@@ -21,6 +21,7 @@ from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Top
 from octmargin.bus.connection import Connector
 from octmargin.bus.rights import Role, Sender
 from octmargin.case.record import events
+from octmargin.case.record.lock import user
 from octmargin.case.record.model import (
     CasePhase,
     FaceFinding,
@@ -221,7 +222,11 @@ async def assert_is_interpreted_later(record: Path) -> None:
     async with (
         reviewing(record, case, specimen, signer=signer, recordings=None, port=0) as address,
         httpx.AsyncClient(base_url=httpx.URL(address).join("/"), trust_env=False) as browser,
+        httpx.AsyncClient(base_url=browser.base_url, trust_env=False) as somebody,
     ):
+        assert (await browser.get(address)).headers["location"].startswith("/static/report.html?")
+        assert (await somebody.get(address)).status_code == 403, "it is good for one browser"
+        assert (await somebody.get(path)).status_code == 401
         seen = (await browser.get(path)).json()
         for face in seen["faces"]:
             last = f"/api/bscans/{face['bscans']}/{face['frames'] - 1}?session={face['session']}"
@@ -235,6 +240,8 @@ async def assert_is_interpreted_later(record: Path) -> None:
     said = in_record(record).interpretation
     assert said is not None
     assert (said.mode, said.by.name, said.by.role) == ("referred", "Dr. Ben Okafor", "radiologist")
+    with CaseStore.open(record) as store:
+        assert [event.actor for event in store.events(CASE)][-1] == f"{user()}, octmargin case review"
 
 
 async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen(
@@ -264,17 +271,16 @@ async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen
                     await heard.until(lambda tally: tally.case.phase == "idle" and bool(tally.case.sweeps))
                     decided = {"face": "superior", "sweep": 1, "subject": "face", "word": "unsure"}
                     assert (await give(settings, topics, reader, "decide", decided)).outcome == "done"
-                    await give(settings, topics, sender, "start", {"face": "inferior"})
-                    await heard.until(
-                        lambda tally: tally.last_flag is not None and tally.last_flag.face == "inferior"
-                    )
+                    of_first = heard.tally.last_flag.sequence
+                    await give(settings, topics, sender, "rescan", {"face": "superior"})
+                    await heard.until(lambda tally: tally.last_flag.sequence > of_first)
                     os.kill(daemon.pid, signal.SIGKILL)
                     await daemon.exited()
                 assert verify(record).troubles == ()
                 before = in_record(record)
                 assert [(one.face, one.provisional) for one in before.sweeps] == [
                     ("superior", False),
-                    ("inferior", True),
+                    ("superior", True),
                 ]
                 assert [one.word for one in before.decisions] == ["unsure"]
                 await heard.until(lambda tally: tally.state == "lost")
@@ -282,21 +288,22 @@ async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen
                     await heard.until(
                         lambda tally: tally.state == "ready" and tally.case.specimen_id == SPECIMEN
                     )
-                    await heard.until(lambda tally: tally.case.sweeps == {"superior": 1})
+                    await heard.until(lambda tally: tally.case.sweeps == {"superior": 2})
                     await heard.until(lambda tally: tally.decision_of("superior") is not None)
-                    assert heard.tally.faces["superior"].verdict.verdict == before.sweeps[0].verdict
+                    said = heard.tally.faces["superior"].verdict
+                    assert (said.sweep, said.verdict, said.provisional) == (2, "indeterminate", True)
                     again = {"face": "superior", "sweep": 1, "subject": "face", "word": "agree"}
                     assert (await give(settings, topics, reader, "decide", again)).outcome == "done"
-                    await give(settings, topics, sender, "start", {"face": "inferior"})
+                    await give(settings, topics, sender, "start", {"face": "superior"})
                     await heard.until(
-                        lambda tally: tally.case.phase == "idle" and "inferior" in tally.case.sweeps
+                        lambda tally: tally.case.phase == "idle" and tally.case.sweeps["superior"] == 3
                     )
                     assert (await give(settings, topics, sender, "close", {})).outcome == "done"
                     await daemon.stop()
     assert verify(record).troubles == ()
     specimen = in_record(record)
     assert [(one.face, one.sweep, one.provisional) for one in specimen.sweeps] == [
-        ("superior", 1, False), ("inferior", 2, True), ("inferior", 3, False),
+        ("superior", 1, False), ("superior", 2, True), ("superior", 3, False),
     ]  # fmt: skip
     assert {(one.session, one.sweep) for one in specimen.decisions} == {(before.sweeps[0].session, 1)}
     with CaseStore.open(record) as store:

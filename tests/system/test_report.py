@@ -34,6 +34,7 @@ from octmargin.case.taking import take
 from octmargin.cli import app
 from octmargin.config import EngineSection, ModelSection
 from octmargin.errors import OctMarginError
+from octmargin.report.exported import export_of
 from octmargin.report.pictures import draw_pictures
 from octmargin_simulator.phantom import LayeredPhantom
 
@@ -340,20 +341,9 @@ def export(record: Path, tmp_path: Path) -> Path:
     """As `octmargin case export` writes it."""
     sign(record)
     with CaseStore.open(record) as store:
-        content = {
-            "case": store.case(CASE),
-            "events": [
-                {
-                    "seq": one.seq, "at": one.at, "actor": one.actor, "kind": one.kind,
-                    "payload": msgspec.Raw(one.payload or b"null"), "payload_sha256": one.payload_sha256,
-                    "previous": one.previous, "hash": one.hash,
-                }
-                for one in store.events(CASE)
-            ],
-            "head": str(store.head()),
-        }  # fmt: skip
+        content = export_of(store, CASE)
     path = tmp_path / "export.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
+    path.write_bytes(content)
     return path
 
 

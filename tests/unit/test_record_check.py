@@ -37,6 +37,10 @@ file = "record.db"
             2 * '[[record.signers]]\nname = "A"\nrole = "surgeon"\nuser = "rita"\n',
             'user "rita" is 2 people',
         ),
+        (
+            '[[record.signers]]\nname = "A"\nrole = "surgeon"\nuser = "local"\n[display]\n',
+            '"A" would sign without a password',
+        ),
     ],
 )
 def test_a_mistake_is_told_in_a_line_with_its_remedy(tmp_path: Path, more: str, says: str) -> None:

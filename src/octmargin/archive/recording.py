@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
@@ -66,7 +66,7 @@ class Recording:
             self.axial_um = self.calibration.axial_um
 
     @classmethod
-    def open(cls, path: str | Path) -> Recording:
+    def open(cls, path: str | Path) -> Self:
         """Open the recording in the folder `path`.
 
         InputError where there is none, or where it is damaged.

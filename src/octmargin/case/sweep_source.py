@@ -1,12 +1,20 @@
-"""The recording that a sweep of the record was judged from, opened only where it is that and nothing else."""
+"""The recording that a sweep of the record was judged from, opened only where it is that and nothing else.
+
+Its frames are compared with the hashes in its log when they are read: one that is not as it was recorded is none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from octmargin.archive import Recording
+from octmargin.archive.logged_frames import LoggedFrame
+from octmargin.archive.writing import spectra_hash
 from octmargin.case.record.model import SweepRecord
 from octmargin.errors import InputError
 from octmargin.said import Then, read_then
@@ -30,8 +38,34 @@ def open_source(sweep: SweepRecord, folder: Path | None = None) -> SweepSource:
     path = Path(sweep.recording)
     if folder is not None:
         path = folder / path.name
-    recording = Recording.open(path)
-    return SweepSource(recording, read_then(recording))
+    recording = _LoggedRecording.open(path)
+    then = read_then(recording)
+    recording.expect(then.frames, is_whole=not then.missed)
+    return SweepSource(recording, then)
+
+
+class _LoggedRecording(Recording):
+    """A recording of which only what its log knows is read; a checksum of a chunk is made anew with its bytes."""
+
+    _frames: Mapping[tuple[str, int], LoggedFrame] | None = None
+    _is_whole = True
+
+    def expect(self, frames: Mapping[tuple[str, int], LoggedFrame], *, is_whole: bool) -> None:
+        """From now on only these frames; `is_whole` where the log has all that were written."""
+        self._frames, self._is_whole = frames, is_whole
+
+    def frame(self, face: str, index: int) -> NDArray[Any] | None:
+        """As of any recording; InputError also for a frame that is not the one in the log."""
+        spectra = super().frame(face, index)
+        if spectra is None or self._frames is None:
+            return spectra
+        known = self._frames.get((face, index))
+        if self._is_whole if known is None else known.sha256 != spectra_hash(spectra):
+            raise InputError(
+                f"{self.path}: frame {index} of {face} is not the one that was recorded, by its log; "
+                "restore it from a copy"
+            )
+        return spectra
 
 
 def check_source(sweep: SweepRecord, source: SweepSource) -> None:

@@ -8,7 +8,7 @@ from octmargin.display.bscan_store import BscanStore
 from octmargin.display.listening import check_serving
 from octmargin.display.report_desk import ReportDesk
 from octmargin.display.server import OwnResults, Served, serving_display, serving_review
-from octmargin.display.settings import DisplaySection, check_display
+from octmargin.display.settings import DisplaySection, check_display, has_users
 from octmargin.display.site import Site, make_site
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Site",
     "check_display",
     "check_serving",
+    "has_users",
     "make_site",
     "serving_display",
     "serving_review",

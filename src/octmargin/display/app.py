@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from octmargin.bus.rights import Role
 from octmargin.display.answers import as_json, problem
 from octmargin.display.assets import Asset, Assets
-from octmargin.display.gate import Gate, session_of
+from octmargin.display.door import COOKIE, Door
+from octmargin.display.gate import Gate, cookie_name, session_of
 from octmargin.display.guard import Guard, security_headers
 from octmargin.display.login import login_routes
 from octmargin.display.pipe import Pipe
@@ -39,18 +40,21 @@ class Parts:
     """None where nobody logs in."""
     of_results: list[BaseRoute]
     """Routes to what only the daemon has, or the way there."""
+    door: Door | None = None
+    """Of a server of one person."""
 
 
 def make_app(parts: Parts, section: DisplaySection) -> Starlette:
     """The whole of it as an ASGI application."""
     nobody = Session(section.user, "", Role(section.role), 0.0, 0.0, 0.0)
+    cookie = COOKIE if parts.door is not None else cookie_name(has_tls=section.has_tls)
     middleware = [
         Middleware(
             Guard,
             headers=security_headers(section.broker_websocket),
             local_names_only=parts.sessions is None,
         ),
-        Middleware(Gate, sessions=parts.sessions, nobody=nobody, has_tls=section.has_tls),
+        Middleware(Gate, sessions=parts.door or parts.sessions, nobody=nobody, cookie=cookie),
     ]
 
     async def index(request: Request) -> Response:
@@ -77,6 +81,8 @@ def make_app(parts: Parts, section: DisplaySection) -> Starlette:
         routes.append(Route("/", index, methods=["GET"]))
     if parts.pipe is not None and not section.broker_websocket:
         routes.append(WebSocketRoute("/mqtt", parts.pipe.serve))
+    if parts.door is not None:
+        routes.append(parts.door.route())
     if parts.sessions is not None:
         routes += login_routes(parts.sessions, has_tls=section.has_tls)
     app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _refused})

@@ -11,11 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octmargin.bus.rights import Role
 from octmargin.display.answers import problem
+from octmargin.display.door import Door
 from octmargin.display.sessions import Refused, Session, Sessions
 
 _NOBODYS = ("/", "/api/login", "/api/logout")
 """Where it does not matter who comes."""
-_OPEN_BELOW = "/static/"
+_OPEN_BELOW = ("/static/", "/enter/")
 _OPEN = "/api/site"
 """What has an answer also for somebody who is not logged in."""
 _CHALLENGE = {"www-authenticate": 'octmargin realm="display"'}
@@ -30,14 +31,16 @@ def cookie_name(*, has_tls: bool) -> str:
 class Gate:
     """ASGI middleware: puts the session into `request.state.session`, or answers 401.
 
-    Without `sessions` nobody logs in, and everybody is `nobody`.
+    Without `sessions` nobody logs in, and everybody is `nobody`. `cookie` is what the token is in.
     """
 
-    def __init__(self, app: ASGIApp, *, sessions: Sessions | None, nobody: Session, has_tls: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, sessions: Sessions | Door | None, nobody: Session, cookie: str
+    ) -> None:
         self._app = app
         self._sessions = sessions
         self._nobody = nobody
-        self._cookie = cookie_name(has_tls=has_tls)
+        self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a refusal."""

@@ -10,14 +10,21 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from octmargin.case.record import events
 from octmargin.case.record.events import CaseBody
-from octmargin.case.record.model import CaseSnapshot, FaceFinding, Interpretation, SpecimenRecord
+from octmargin.case.record.model import (
+    CaseSnapshot,
+    FaceFinding,
+    Interpretation,
+    SpecimenPhase,
+    SpecimenRecord,
+    SweepRecord,
+)
 from octmargin.case.record.store import CaseStore
 from octmargin.display.sessions import Session
 from octmargin.errors import CaseRefusedError, OctMarginError
@@ -31,6 +38,8 @@ _DOCUMENT_S = 180.0
 _MOST_AT_ONCE = 2
 """Documents that are made at once; beyond, one waits."""
 _MOST_WAITING = 8
+REAL_TIME = timedelta(hours=2)
+"""So long after the newest sweep an interpretation still counts as one during the operation."""
 _T = TypeVar("_T")
 SweepKey = tuple[str, int, str]
 """Session, number and face."""
@@ -68,23 +77,28 @@ class ToSign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ReportDesk:
-    """`mode` is how an interpretation made here is called; `recordings` where recordings lie, if not as recorded.
+    """`mode` is how an interpretation made here is called: without one real-time as long as the scan is recent.
 
-    `bscans` are the numbers by which B-scans of sweeps are found here, where these are not the sweeps' own.
+    `recordings` is where recordings lie, if not as recorded.
+
+    `bscans` are the numbers by which B-scans of sweeps are found here, where these are not the sweeps' own. `actor` is
+    who stands in the record for what is done here; where it is empty, whoever is logged in.
     """
 
     def __init__(
         self,
         section: RecordSection,
         *,
-        mode: Literal["real-time", "referred"] = "real-time",
+        mode: Literal["real-time", "referred"] | None = None,
         recordings: str = "",
         bscans: Mapping[SweepKey, int] | None = None,
+        actor: str = "",
     ) -> None:
         self._section = section
         self._mode = mode
         self._recordings = recordings
         self._bscans = bscans
+        self._actor = actor
         self._making = asyncio.Semaphore(_MOST_AT_ONCE)
         self._waiting = 0
 
@@ -92,7 +106,7 @@ class ReportDesk:
         """What the page shows beside the document."""
 
         def consult(store: CaseStore) -> CaseSnapshot:
-            return store.consult(case_id, actor=_actor(session), what=f"report's page of {specimen_id}")
+            return store.consult(case_id, actor=self._by(session), what=f"report's page of {specimen_id}")
 
         case = await self._in_thread(consult)
         return self._told(case, _specimen(case, specimen_id), session)
@@ -110,7 +124,7 @@ class ReportDesk:
             form=form,
             pictures=pictures,
             recordings=self._recordings,
-            actor=_actor(session),
+            actor=self._by(session),
         )
         self._waiting += 1
         try:
@@ -123,37 +137,60 @@ class ReportDesk:
         self, case_id: str, specimen_id: str, said: ToInterpret, session: Session
     ) -> dict[str, Any]:
         """Add an interpretation of whoever is logged in."""
-        signer = self._must_sign(session)
-        interpretation = Interpretation(
-            by=signer.interpreter,
-            at=datetime.now(UTC),
-            mode=self._mode,
-            state=said.state,
-            faces=tuple(
-                FaceFinding(face=one.face, finding=one.finding, action=one.action) for one in said.faces
-            ),
-            text=said.text,
+        signer, now = self._must_sign(session), datetime.now(UTC)
+        faces = tuple(
+            FaceFinding(face=one.face, finding=one.finding, action=one.action) for one in said.faces
         )
-        body = events.Interpreted(specimen_id=specimen_id, interpretation=interpretation)
-        return await self._add(case_id, specimen_id, body, said.log_seq, session)
+
+        def make(specimen: SpecimenRecord | None) -> CaseBody:
+            interpretation = Interpretation(
+                by=signer.interpreter,
+                at=now,
+                mode=self._mode_of(specimen, now),
+                state=said.state,
+                faces=faces,
+                text=said.text,
+            )
+            return events.Interpreted(specimen_id=specimen_id, interpretation=interpretation)
+
+        return await self._add(case_id, specimen_id, make, said.log_seq, session)
 
     async def sign(self, case_id: str, specimen_id: str, said: ToSign, session: Session) -> dict[str, Any]:
         """Sign the report as whoever is logged in."""
         body = events.Signed(specimen_id=specimen_id, by=self._must_sign(session).interpreter)
-        return await self._add(case_id, specimen_id, body, said.log_seq, session)
+        return await self._add(case_id, specimen_id, lambda _: body, said.log_seq, session)
+
+    def _mode_of(self, specimen: SpecimenRecord | None, now: datetime) -> Literal["real-time", "referred"]:
+        """What was scanned long ago is not interpreted during the operation, wherever the page is open."""
+        if self._mode is not None or specimen is None:
+            return self._mode or "referred"
+        newest = max(
+            (sweep.ended_at or sweep.started_at for sweep in specimen.sweeps), default=specimen.registered_at
+        )
+        return "real-time" if now - newest <= REAL_TIME else "referred"
 
     async def _add(
-        self, case_id: str, specimen_id: str, body: CaseBody, log_seq: int, session: Session
+        self,
+        case_id: str,
+        specimen_id: str,
+        make: Callable[[SpecimenRecord | None], CaseBody],
+        log_seq: int,
+        session: Session,
     ) -> dict[str, Any]:
         def unchanged(case: CaseSnapshot | None) -> tuple[CaseBody]:
+            if self._section.sign_without_login and not _is_synthetic(case, specimen_id):
+                raise CaseRefusedError(
+                    f"case {case_id}, specimen {specimen_id}: was measured, and nobody logs in here "
+                    "(record.sign_without_login); interpret and sign with `octmargin case`"
+                )
             if case is not None and case.log_seq != log_seq:
                 raise CaseRefusedError(
                     f"case {case_id}: something was added to it since this page showed it; look at it again"
                 )
-            return (body,)
+            return (make(case.specimen(specimen_id) if case is not None else None),)
 
         case = await self._in_thread(
-            lambda store: store.append_made(case_id, unchanged, actor=_actor(session))
+            lambda store: store.append_made(case_id, unchanged, actor=self._by(session))
         )
         return self._told(case, _specimen(case, specimen_id), session)
 
@@ -164,6 +201,9 @@ class ReportDesk:
                 403, "you are none of those who may interpret and sign here (record.signers)"
             )
         return signer
+
+    def _by(self, session: Session) -> str:
+        return self._actor or f"{session.role.value}/{session.user}"
 
     def _signer(self, session: Session) -> Signer | None:
         return self._section.signer(session.user) if session.role.value == "reader" else None
@@ -195,7 +235,7 @@ class ReportDesk:
             "phase": specimen.phase,
             "synthetic": specimen.is_synthetic,
             "conflicts": [conflict.text for conflict in case.conflicts],
-            "mode": self._mode,
+            "mode": self._mode_of(specimen, datetime.now(UTC)),
             "signer": None if signer is None else {"name": signer.name, "role": signer.interpreter.role},
             "faces": [self._face(specimen, face) for face in specimen.faces],
             "interpretation": None if said is None else msgspec.to_builtins(said),
@@ -213,6 +253,7 @@ class ReportDesk:
             "sweep": sweep.sweep,
             "bscans": self._bscans.get(sweep.key) if self._bscans is not None else sweep.sweep,
             "session": sweep.session,
+            "outdated": _is_outdated(specimen, sweep),
             "verdict": sweep.verdict,
             "provisional": sweep.provisional,
             "coverage": sweep.coverage,
@@ -236,8 +277,21 @@ def _specimen(case: CaseSnapshot, specimen_id: str) -> SpecimenRecord:
     return specimen
 
 
-def _actor(session: Session) -> str:
-    return f"{session.role.value}/{session.user}"
+def _is_outdated(specimen: SpecimenRecord, sweep: SweepRecord) -> bool:
+    """Whether what was said of its face may be about an older sweep: it is to be said anew."""
+    said = specimen.interpretation
+    if said is None:
+        return False
+    if specimen.phase in (SpecimenPhase.SCANNED, SpecimenPhase.DISCONTINUED):
+        newer = [one for one in specimen.sweeps if (one.ended_at or one.started_at) > said.at]
+        # Entered later, of a time before: which one it was is not known.
+        return sweep in newer or not newer
+    return False
+
+
+def _is_synthetic(case: CaseSnapshot | None, specimen_id: str) -> bool:
+    specimen = case.specimen(specimen_id) if case is not None else None
+    return specimen is not None and all(sweep.synthetic for sweep in specimen.sweeps)
 
 
 async def _made(wanted: Wanted) -> bytes:

@@ -11,11 +11,13 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from octmargin.bus import BrokerSettings, Topics
+from octmargin.bus.rights import Role
 from octmargin.display.app import Parts, make_app
 from octmargin.display.assets import Assets
 from octmargin.display.bscan_pictures import BscanPictures
 from octmargin.display.bscan_routes import bscan_routes
 from octmargin.display.bscan_store import BscanStore
+from octmargin.display.door import Door
 from octmargin.display.listening import listening
 from octmargin.display.photo import Specimen
 from octmargin.display.photo_routes import photo_routes
@@ -24,7 +26,7 @@ from octmargin.display.pipe import Pipe
 from octmargin.display.proof import Prover
 from octmargin.display.report_desk import ReportDesk
 from octmargin.display.report_routes import report_routes
-from octmargin.display.sessions import Sessions
+from octmargin.display.sessions import Session, Sessions
 from octmargin.display.settings import DisplaySection
 from octmargin.display.site import Site
 from octmargin.display.upstream import Upstream
@@ -87,18 +89,20 @@ async def serving_display(
 
 @contextlib.asynccontextmanager
 async def serving_review(
-    section: DisplaySection, site: Site, bscans: BscanStore, reports: ReportDesk
+    section: DisplaySection, site: Site, bscans: BscanStore, reports: ReportDesk, *, page: str
 ) -> AsyncIterator[str]:
-    """Serve the reports' page alone, without a console and without a broker, while entered; gives the address.
+    """Serve the reports' page alone, without a console and without a broker, while entered.
 
+    Gives the address, which lets one browser in, once, and leads it to `page`.
     ConfigError where the address cannot be listened on.
     """
     pictures = BscanPictures()
     routes = [*bscan_routes(bscans, pictures), *report_routes(reports)]
-    app = make_app(Parts(site, Assets.shipped(), None, None, routes), section)
+    door = Door(Session(section.user, "", Role(section.role), 0.0, 0.0, 0.0), leads_to=page)
+    app = make_app(Parts(site, Assets.shipped(), None, None, routes, door), section)
     with contextlib.closing(pictures):
         async with listening(section, app, lambda _: None) as port:
-            yield _url(section, port)
+            yield _url(section, port).rstrip("/") + door.path
 
 
 def _own_routes(results: OwnResults, photo_folder: str, stack: contextlib.AsyncExitStack) -> list[BaseRoute]:

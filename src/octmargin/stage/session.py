@@ -100,7 +100,7 @@ class CaseSession:
         self._used = {(stage.case_id, stage.specimen_id)} if stage.specimen is not None else set()
 
     def go_on(self, stage: Stage, sweeps: Iterable[Swept]) -> None:
-        """Take over what an earlier run left on the stage, with the sweeps that have a final verdict."""
+        """Take over what an earlier run left on the stage, with its sweeps, also those that were cut short."""
         self.stage = stage
         self.readings = Readings()
         for swept in sweeps:

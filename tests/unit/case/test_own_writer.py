@@ -43,6 +43,21 @@ def test_what_a_case_refuses_is_told_and_holds_nothing_up(tmp_path: Path) -> Non
     assert "case nowhere: there is none" in writer.last_refusal
 
 
+def test_what_cannot_be_made_is_refused_and_holds_nothing_up(tmp_path: Path) -> None:
+    def fails(_: CaseSnapshot | None) -> list[events.CaseBody]:
+        raise ValueError("no such face")
+
+    with new_store(tmp_path) as store:
+        ready(store)
+    writer = CaseWriter(store.path, "test")
+    refused = writer.note_made(CASE, fails, "daemon")
+    writer.note(CASE, bodies()["mark"], "daemon")
+    assert writer.close() == 0
+    assert (writer.written, writer.refused) == (1, 1)
+    with pytest.raises(CaseRefusedError, match="no such face"):
+        refused.result(timeout=0)
+
+
 def test_while_another_one_writes_it_waits_and_says_so_and_goes_on_by_itself(tmp_path: Path) -> None:
     told: list[str] = []
     changed = threading.Event()

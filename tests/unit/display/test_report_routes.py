@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from starlette.routing import Route
-from tests.unit.case.examples import CASE, SPECIMEN, bodies, ready
+from tests.unit.case.examples import CASE, SPECIMEN, bodies, ready, sweep
 from tests.unit.display.conftest import Display, displayed
 
 from octmargin.bus import BrokerSettings
+from octmargin.case.record import events
 from octmargin.case.record.store import CaseStore
 from octmargin.case.record.verification import verify
 from octmargin.display import BscanStore, OwnResults, ReportDesk
@@ -130,6 +133,48 @@ async def test_who_sees_it_and_who_signs(
         assert (await browser.get(BASE)).status_code == sees
         body = {"log_seq": content(record)[-1].seq, "state": "final", "faces": FACES}
         assert (await browser.post(f"{BASE}/interpretation", json=body)).status_code == signs
+
+
+async def test_where_nobody_logs_in_what_was_measured_is_not_signed(
+    broker: BrokerSettings, record: Path
+) -> None:
+    async with (
+        displayed(broker, results=results(record, sign_without_login=True)) as display,
+        display.http() as browser,
+    ):
+        assert (await interpret(browser, "preliminary")).status_code == 200, "it is synthetic"
+        with CaseStore.open(record, writable=True) as store:
+            measured = events.Swept(specimen_id=SPECIMEN, sweep=sweep(number=2, synthetic=False))
+            store.append(CASE, measured, actor="octmargin run")
+        refused = await interpret(browser, "final")
+    assert (refused.status_code, "nobody logs in here" in refused.json()["error"]) == (409, True)
+
+
+async def test_a_face_that_was_scanned_since_the_interpretation_is_to_be_said_anew(
+    display: Display, record: Path
+) -> None:
+    async with display.http() as browser:
+        told = (await interpret(browser, "final")).json()
+        assert [face.get("outdated", False) for face in told["faces"]] == [False, False]
+        with CaseStore.open(record, writable=True) as store:
+            later = datetime.now(UTC)
+            again = sweep(number=2, verdict="suspicious", started_at=later, ended_at=later)
+            store.append(CASE, events.Swept(specimen_id=SPECIMEN, sweep=again), actor="octmargin run")
+        told = (await browser.get(BASE)).json()
+    assert [face.get("outdated", False) for face in told["faces"]] == [True, False]
+
+
+async def test_what_was_scanned_long_ago_is_interpreted_as_referred(display: Display, record: Path) -> None:
+    with CaseStore.open(record, writable=True) as store:
+        long_ago = datetime.now(UTC) - timedelta(hours=3)
+        old = replace(sweep(), started_at=long_ago, ended_at=long_ago)
+        ready(store, case_id="case-8")
+        store.append("case-8", events.Swept(specimen_id=SPECIMEN, sweep=old), actor="octmargin run")
+        seq = store.case("case-8").log_seq
+    body = {"log_seq": seq, "state": "preliminary", "faces": FACES[:1]}
+    async with display.http() as browser:
+        told = await browser.post(f"/api/report/case-8/{SPECIMEN}/interpretation", json=body)
+    assert told.json()["interpretation"]["mode"] == "referred"
 
 
 async def test_the_documents_are_the_report_and_run_nothing(display: Display, record: Path) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from octmargin.case.record.events import CaseBody
@@ -38,9 +39,9 @@ class _Note:
 class CaseWriter:
     """Adds events to the record at `path` as `what`; neither the caller nor the end of the process waits for the disk.
 
-    An event that its case refuses is counted and told. One that cannot be written, because the disk or another writer
-    is in the way, is tried again; nothing overtakes it. `on_trouble` is called in the thread with what is wrong, and
-    with "" when it is over.
+    An event that its case refuses, or that cannot be made, is counted and told. One that cannot be written, because the
+    disk or another writer is in the way, is tried again; nothing overtakes it. `on_trouble` is called in the thread
+    with what is wrong, and with "" when it is over.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class CaseWriter:
         try:
             known = self._known if self._known is not None and self._known.case_id == note.case_id else None
             case = self._known = store.append_made(
-                note.case_id, note.make, actor=note.actor, at=note.at, known=known
+                note.case_id, partial(_made, note), actor=note.actor, at=note.at, known=known
             )
         except CaseRefusedError as error:
             self.refused += 1
@@ -173,3 +174,15 @@ class CaseWriter:
         if trouble != self._trouble:
             self._trouble = trouble
             self._on_trouble(trouble)
+
+
+def _made(note: _Note, case: CaseSnapshot | None) -> Sequence[CaseBody]:
+    """What is to be added. What cannot be made is refused: tried again, it would hold up all that come after it."""
+    try:
+        return note.make(case)
+    except CaseRefusedError:
+        raise
+    except Exception as error:
+        raise CaseRefusedError(
+            f"case {note.case_id}: an event could not be made ({type(error).__name__}: {error}); report it"
+        ) from error

@@ -23,7 +23,8 @@ from octmargin.errors import CaseRefusedError
 _SELECT = "SELECT seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash FROM events"
 _ALL = f"{_SELECT} ORDER BY seq"
 _OF_CASE = f"{_SELECT} WHERE case_id = ? ORDER BY seq"
-_NEWEST_OF_KIND = f"{_SELECT} WHERE kind = ? AND payload IS NOT NULL ORDER BY seq DESC"
+_FROM = f"{_SELECT} WHERE seq >= ? ORDER BY seq"
+_NEWEST_OF_KIND = f"{_SELECT} WHERE kind = ? ORDER BY seq DESC"
 _INSERT = (
     "INSERT INTO events (seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -185,8 +186,14 @@ class CaseStore:
             for row in self._connection.execute(query, values):
                 yield _event(row)
 
+    def events_from(self, seq: int) -> Iterator[Event]:
+        """The log from event `seq` on, in its order."""
+        with explained(self.path):
+            for row in self._connection.execute(_FROM, (seq,)):
+                yield _event(row)
+
     def newest_of_kind(self, kind: str) -> Iterator[Event]:
-        """Events of one kind, over all cases, the newest first; without those that were erased."""
+        """Events of one kind, over all cases, the newest first; those that were erased have no payload."""
         with explained(self.path):
             for row in self._connection.execute(_NEWEST_OF_KIND, (kind,)):
                 yield _event(row)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from octmargin.case.record.lock import user
@@ -19,6 +18,7 @@ from octmargin.case.record.verification import verify as verify_record
 from octmargin.commands.case.common import CaseId, RecordFile
 from octmargin.commands.case.common import record as open_record
 from octmargin.errors import InputError
+from octmargin.report.exported import export_of
 from octmargin.words import counted
 
 
@@ -62,30 +62,17 @@ def export(
     case_id: CaseId,
     output: Annotated[Path, typer.Option(help="A file that is not there yet.")],
 ) -> None:
-    """Write a case with all its events as JSON, patient and all; that somebody did is noted in the record."""
+    """Write a case with all its events as JSON, patient and all; that somebody did is noted in the record.
+
+    Of other cases it has who did what when since this one began, by case, and not what.
+    """
     with open_record(record) as store:
-        case = store.consult(case_id, actor=user(), what=f"exported to {output}")
-        content = {
-            "case": case,
-            "events": [
-                {
-                    "seq": event.seq,
-                    "at": event.at,
-                    "actor": event.actor,
-                    "kind": event.kind,
-                    "payload": msgspec.Raw(event.payload or b"null"),
-                    "payload_sha256": event.payload_sha256,
-                    "previous": event.previous,
-                    "hash": event.hash,
-                }
-                for event in store.events(case_id)
-            ],
-            "head": str(store.head()),
-        }
+        store.consult(case_id, actor=user(), what=f"exported to {output}")
+        content = export_of(store, case_id)
     try:
         descriptor = os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(content), indent=2))
+            file.write(content)
     except OSError as error:
         raise InputError(
             f"{output}: cannot be written ({error.strerror}); name a new file in a folder"

@@ -46,7 +46,7 @@ def review(
             record, case, specimen, signer=signer, recordings=recordings, port=port
         ) as address:
             echo(f"{address}")
-            echo("Ctrl-C ends it; whoever can open pages on this machine can see it meanwhile")
+            echo("open it now: it lets one browser in, once. Ctrl-C ends it")
             await stop.wait()
 
     asyncio.run(serve())

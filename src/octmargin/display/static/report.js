@@ -27,7 +27,7 @@ async function ask(path, timeoutMs, options = {}) {
     throw new Error("the display's server does not answer; whether it was recorded is not known: load this page anew");
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) throw new Error("log in at the display first, then load this page anew");
+  if (answer.status === 401) throw new Error("log in at the display first, or start the review anew; then load this page anew");
   let reason = `refused (${answer.status})`;
   try {
     reason = (await answer.json()).error ?? reason;

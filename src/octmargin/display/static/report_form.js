@@ -48,7 +48,9 @@ export class ReportForm {
   #makeFields(told) {
     const before = new Map((told.interpretation?.faces ?? []).map((face) => [face.face, face]));
     this.text.value = told.interpretation?.text ?? "";
-    const rows = told.faces.map(({ face, verdict }) => {
+    const rows = told.faces.map(({ face, verdict, outdated }) => {
+      // Of an older sweep: whoever makes it final is to say what the new one shows.
+      if (outdated) before.delete(face);
       const options = Object.entries(FINDINGS).map(([value, text]) => el("option", { value, text }));
       const finding = el("select", { "aria-label": `Finding, ${face}` }, ...options);
       const action = el("input", { type: "text", maxlength: 200, "aria-label": `Action, ${face}`, placeholder: "action taken, if any" });
@@ -56,7 +58,8 @@ export class ReportForm {
       action.value = before.get(face)?.action ?? "";
       this.#fields.set(face, { finding, action });
       const algorithm = verdict === undefined ? "not scanned" : verdict.replaceAll("_", " ");
-      return el("tr", {}, el("th", { scope: "row", text: face }), el("td", { text: `algorithm: ${algorithm}` }), el("td", {}, finding), el("td", {}, action));
+      const anew = outdated ? "; scanned anew since it was interpreted" : "";
+      return el("tr", {}, el("th", { scope: "row", text: face }), el("td", { text: `algorithm: ${algorithm}${anew}` }), el("td", {}, finding), el("td", {}, action));
     });
     this.table.replaceChildren(el("tbody", {}, ...rows));
   }
