@@ -133,12 +133,16 @@ def read_entry(entry: Dataset) -> Scheduled:
         (_text(code, "CodeMeaning") for code in codes), ""
     )
     described = (procedure, _text(step, "ScheduledProcedureStepDescription"))
+    sides = _sides(codes, described)
+    if len(sides) > 1:
+        problems.append(f"it says {' and '.join(sides)}; find out which is right")
     order = Order(
         accession=_text(entry, "AccessionNumber"),
         requested_procedure_id=_text(entry, "RequestedProcedureID"),
         scheduled_step_id=_text(step, "ScheduledProcedureStepID"),
         study_uid=_uid(entry, problems),
-        laterality=_laterality(codes, described),
+        laterality=_laterality(sides),
+        sides=sides if len(sides) > 1 else (),
         procedure=procedure,
         entered="worklist",
     )
@@ -194,8 +198,13 @@ def _uid(entry: Dataset, problems: list[str]) -> str:
     return uid
 
 
-def _laterality(codes: Sequence[Dataset], described: Sequence[str]) -> OrderLaterality:
-    """What the order says of the side, by a code or by the one word for a side in its description; never guessed."""
+def _laterality(sides: Sequence[OrderLaterality]) -> OrderLaterality:
+    """The one side that is said; never guessed where there are none, or more."""
+    return sides[0] if len(sides) == 1 else "unknown"
+
+
+def _sides(codes: Sequence[Dataset], described: Sequence[str]) -> tuple[OrderLaterality, ...]:
+    """Whatever the order says of the side, by codes or by words for a side in its descriptions, each once."""
     coded = {
         side
         for code in codes
@@ -205,8 +214,7 @@ def _laterality(codes: Sequence[Dataset], described: Sequence[str]) -> OrderLate
     words = {
         _WORDS[word] for text in described for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS
     }
-    said = coded | words
-    return said.pop() if len(said) == 1 else "unknown"
+    return tuple(sorted(coded | words))
 
 
 def _all_items(item: Dataset) -> list[Dataset]:

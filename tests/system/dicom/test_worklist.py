@@ -156,7 +156,9 @@ def test_a_code_for_the_side_counts_and_one_that_contradicts_the_words_makes_it_
     coded.RequestedProcedureCodeSequence = [code_item(Code("24028007", "SCT", "Right"))]
     assert read_entry(coded).order.laterality == "right"
     coded.RequestedProcedureDescription = "Lumpectomy, left breast"
-    assert read_entry(coded).order.laterality == "unknown"
+    read = read_entry(coded)
+    assert (read.order.laterality, read.order.sides) == ("unknown", ("left", "right"))
+    assert read.problems == ("it says left and right; find out which is right",)
 
 
 def test_an_entry_without_a_patient_id_has_no_patient_and_a_date_that_is_none_is_told() -> None:

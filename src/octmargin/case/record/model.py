@@ -111,6 +111,8 @@ class Order(_Part, frozen=True, kw_only=True):
     scheduled_step_id: str = ""
     study_uid: str = ""
     laterality: OrderLaterality = "unknown"
+    sides: tuple[OrderLaterality, ...] = ()
+    """Where it says more than one, each of them; `laterality` is unknown then."""
     orientation: str = ""
     """What the order says of the specimen's sutures or ink; mostly nothing."""
     procedure: str = ""
@@ -283,7 +285,8 @@ class FaceFinding(_Part, frozen=True, kw_only=True):
 class Interpretation(_Part, frozen=True, kw_only=True):
     """What the interpreter says of the specimen; a final one can still be replaced until it is signed.
 
-    One that was final is preliminary again where a sweep, a discontinuation or a confirmation came after it.
+    One that was final is preliminary again where a sweep, a discontinuation, a confirmation, an orientation where there
+    was none, or another patient came after it.
     """
 
     by: Interpreter

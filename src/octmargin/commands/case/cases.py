@@ -57,6 +57,9 @@ def identify(
     issuer: Annotated[str, typer.Option(help="Who gave the number.")] = "",
     birth_date: Annotated[str, typer.Option(help="Such as 1970-01-31.")] = "",
     sex: Annotated[Sex, typer.Option(help="As DICOM has it.")] = Sex.UNKNOWN,
+    why: Annotated[
+        str, typer.Option(help="Why it is another patient than was recorded before; needed then.")
+    ] = "",
 ) -> None:
     """Say who the patient is. It stays in the record, and goes into reports and DICOM, never on the bus."""
     patient = PatientIdentity(
@@ -66,7 +69,7 @@ def identify(
         birth_date=_day(birth_date) if birth_date else None,
         sex=sex.value,
     )
-    tell(record, case_id, events.Identified(patient=patient))
+    tell(record, case_id, events.Identified(patient=patient, why=why))
 
 
 def order(
