@@ -181,8 +181,9 @@ def test_codes_of_the_other_side_and_codes_that_nobody_bills_are_refused_with_wh
     desk("register case-7 s-1 --kind lumpectomy --laterality right")
     text = desk("diagnose case-7 s-1 C50.912", expect=CaseRefusedError)
     assert "specimen s-1 is right, and C50.912 is of the left" in text
-    text = desk("diagnose case-7 s-1 N63", expect=CaseRefusedError)
-    assert text.endswith("is not billable; give one below it: N63.0, N63.1, N63.2, N63.3, N63.4")
+    for line in ("diagnose case-7 s-1 N63", "order case-7 --laterality right --diagnosis N63"):
+        text = desk(line, expect=CaseRefusedError)
+        assert text.endswith("is not billable; give one below it: N63.0, N63.1, N63.2, N63.3, N63.4")
     text = desk("diagnose case-7 s-1 N63.9", expect=CaseRefusedError)
     assert "is not in ICD-10-CM" in text
     desk("diagnose case-7 s-1 C50.911 C77.3")

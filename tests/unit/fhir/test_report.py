@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from octmargin import terminology
 from octmargin.case.record import events
-from octmargin.case.record.model import Conflict, SpecimenRecord
+from octmargin.case.record.model import Conflict, PersonName, SpecimenRecord
 from octmargin.case.record.store import CaseStore
 from octmargin.cli import app
 from octmargin.errors import InputError
@@ -134,6 +134,15 @@ def test_every_reference_is_to_a_resource_of_the_bundle_of_the_kind_that_it_says
     assert len(kinds) == len(bundle["entry"])
     assert len(references) > 20
     assert all(kinds[one["reference"]] == one["type"] for one in references)
+
+
+def test_every_component_of_a_name_is_told() -> None:
+    whole = PersonName(family="Doe", given="Jane", middle="Mary", prefix="Dr", suffix="PhD")
+    hers = msgspec.structs.replace(PATIENT, name=whole)
+    (patient,) = of(json.loads(checked_json(bundle_of(case(patient=hers), "lump-1"))), "Patient")
+    assert patient["name"] == [
+        {"family": "Doe", "given": ["Jane", "Mary"], "prefix": ["Dr"], "suffix": ["PhD"]}
+    ]
 
 
 def test_it_is_about_the_patient_and_the_order(bundle: dict[str, Any]) -> None:

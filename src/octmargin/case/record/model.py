@@ -71,13 +71,22 @@ class _Part(Struct, frozen=True, kw_only=True):
 
 
 class PersonName(_Part, frozen=True, kw_only=True):
-    """As DICOM keeps it: `family` and `given`; either may be empty."""
+    """As DICOM keeps it, in five components; each may be empty."""
 
     family: str
     given: str = ""
+    middle: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    @property
+    def components(self) -> tuple[str, str, str, str, str]:
+        """In DICOM's order."""
+        return self.family, self.given, self.middle, self.prefix, self.suffix
 
     def __str__(self) -> str:
-        return ", ".join(part for part in (self.family, self.given) if part)
+        given = " ".join(part for part in (self.given, self.middle) if part)
+        return ", ".join(part for part in (self.family, given, self.prefix, self.suffix) if part)
 
 
 class PatientIdentity(_Part, frozen=True, kw_only=True):

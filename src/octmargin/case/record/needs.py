@@ -35,9 +35,8 @@ def check_sayable(body: CaseBody) -> None:
         case events.Identified(patient=patient):
             _check_sayable("the patient's number", patient.patient_id, 64)
             _check_sayable("the issuer of the patient's number", patient.issuer, 64)
-            _check_sayable(
-                "the patient's name", " ".join(str(patient.name).translate(_SEPARATORS).split()), 64
-            )
+            parts = (" ".join(part.translate(_SEPARATORS).split()) for part in patient.name.components)
+            _check_sayable("the patient's name", "^".join(parts).rstrip("^"), 64)
         case events.Ordered(order=order):
             _check_sayable("the accession number", order.accession, 16)
             _check_sayable("the requested procedure's id", order.requested_procedure_id, 16)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from octmargin.case.record import events
-from octmargin.case.record.diagnosis import as_ordered
+from octmargin.case.record.diagnosis import as_entered
 from octmargin.case.record.model import Order, PatientIdentity, PersonName
 from octmargin.commands.case.common import CaseId, RecordFile, tell
 from octmargin.errors import InputError
@@ -89,7 +89,7 @@ def order(
         laterality=laterality.value,
         orientation=orientation,
         procedure=procedure,
-        diagnoses=as_ordered(diagnosis or ()),
+        diagnoses=as_entered(diagnosis or ()),
     )
     tell(record, case_id, events.Ordered(order=ordered))
 
