@@ -314,6 +314,11 @@ def test_nothing_is_told_of_nobody_or_of_a_contradiction(changes: dict[str, Any]
         bundle_of(case(**changes), "lump-1")
 
 
+def test_a_contradiction_of_another_specimen_holds_back_nothing_of_this_one(bundle: dict[str, Any]) -> None:
+    conflict = Conflict(specimen_id="lump-2", what="laterality", text="the order says right")
+    assert json.loads(checked_json(bundle_of(case(conflicts=(conflict,)), "lump-1"))) == bundle
+
+
 def test_what_would_not_be_valid_is_named_and_not_given_out() -> None:
     broken = bundle_of(case(), "lump-1")
     broken["entry"][0]["resource"]["status"] = 7

@@ -452,6 +452,10 @@ class CaseSnapshot(_Part, frozen=True, kw_only=True):
     log_head: str
     """Hash of the newest event of this case: it stands for every event before it, of whatever case."""
 
+    def conflicts_about(self, specimen_id: str) -> list[Conflict]:
+        """Those of one specimen, and those of the order that it came with."""
+        return [one for one in self.conflicts if one.specimen_id in ("", specimen_id)]
+
     def specimen(self, specimen_id: str) -> SpecimenRecord | None:
         """The specimen of that id; None where there is none."""
         return next((one for one in self.specimens if one.specimen_id == specimen_id), None)
