@@ -181,8 +181,9 @@ def test_codes_of_the_other_side_and_codes_that_nobody_bills_are_refused_with_wh
     desk("register case-7 s-1 --kind lumpectomy --laterality right")
     text = desk("diagnose case-7 s-1 C50.912", expect=CaseRefusedError)
     assert "specimen s-1 is right, and C50.912 is of the left" in text
-    text = desk("diagnose case-7 s-1 N63", expect=CaseRefusedError)
-    assert text.endswith("is not billable; give one below it: N63.0, N63.1, N63.2, N63.3, N63.4")
+    for line in ("diagnose case-7 s-1 N63", "order case-7 --laterality right --diagnosis N63"):
+        text = desk(line, expect=CaseRefusedError)
+        assert text.endswith("is not billable; give one below it: N63.0, N63.1, N63.2, N63.3, N63.4")
     text = desk("diagnose case-7 s-1 N63.9", expect=CaseRefusedError)
     assert "is not in ICD-10-CM" in text
     desk("diagnose case-7 s-1 C50.911 C77.3")
@@ -220,6 +221,7 @@ def test_pathology_comes_from_fhir_for_a_case_that_is_named(desk: Desk, tmp_path
         "resourceType": "Observation",
         "status": "final",
         "code": {"text": "margin"},
+        "subject": {"identifier": {"value": "0001"}},
         "specimen": {"identifier": {"value": "s-1"}},
         "bodySite": {"text": "medial"},
         "valueCodeableConcept": {"text": "negative"},
@@ -284,10 +286,10 @@ def test_what_is_mistyped_is_told_in_a_line(desk: Desk, line: str, text: str) ->
 
 def test_what_came_from_elsewhere_does_not_move_the_cursor(desk: Desk) -> None:
     desk("new case-7")
-    desk("identify case-7 --family 'Te\x1b[2Jst' --patient-id 1")
+    desk("indicate case-7 'Te\x1b[2Jst'")
     shown = desk("show case-7")
     assert "\x1b" not in shown
-    assert "patient: Te\N{REPLACEMENT CHARACTER}[2Jst" in shown
+    assert "Te\N{REPLACEMENT CHARACTER}[2Jst" in shown
 
 
 def test_an_exported_case_is_the_owners_alone_and_holds_every_event(desk: Desk, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ def specimen_to_tell(case: CaseSnapshot, specimen_id: str) -> SpecimenRecord:
         raise InputError(
             f"specimen {specimen_id} was withdrawn ({specimen.withdrawn_why}); nothing is told of it"
         )
-    if case.conflicts:
-        told = "; ".join(conflict.text for conflict in case.conflicts)
+    # What contradicts another specimen holds back nothing of this one.
+    if conflicts := case.conflicts_about(specimen_id):
+        told = "; ".join(conflict.text for conflict in conflicts)
         raise InputError(f"case {case.case_id} is to be confirmed first: {told}")
     if case.patient is None:
         raise InputError(f"case {case.case_id} has no patient; register who it is, nothing is told of nobody")

@@ -126,7 +126,7 @@ def _nobody(interpreter: Interpreter) -> Interpreter:
 
 def _names(case: CaseSnapshot) -> Iterator[str]:
     if case.patient is not None:
-        yield from (case.patient.name.family, case.patient.name.given)
+        yield from case.patient.name.components
     for specimen in case.specimens:
         people = (specimen.interpretation, specimen.signature, *specimen.addenda)
         yield from (said.by.name for said in people if said is not None)

@@ -60,7 +60,9 @@ def pn(name: PersonName | str) -> str:
     """A person's name; one text is all in the first component: where a family name begins is not guessed."""
     if isinstance(name, str):
         return f"{short(name.translate(_SEPARATORS), 63)}^"
-    parts = [" ".join(part.translate(_SEPARATORS).split()) for part in (name.family, name.given)]
+    parts = [" ".join(part.translate(_SEPARATORS).split()) for part in name.components]
+    while len(parts) > 2 and not parts[-1]:
+        del parts[-1]
     if len("^".join(parts)) > 64:
         raise InputError(
             f"the patient's name {name} is too long for DICOM (64 characters); shorten it as its owner does"

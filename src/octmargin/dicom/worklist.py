@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -31,6 +31,10 @@ _SIDES: dict[tuple[str, str], OrderLaterality] = {
     ("G-A100", "SRT"): "right",
     ("G-A102", "SRT"): "bilateral",
 }
+_ICD_10 = frozenset({"I10", "ICD10", "ICD-10", "ICD10CM", "ICD10-CM", "ICD-10CM", "ICD-10-CM"})
+"""What DICOM (PS3.16) and hospitals call ICD-10 and its clinical modification."""
+_ICD_10_CODE = re.compile(r"[A-Za-z][0-9][0-9A-Za-z](\.?[0-9A-Za-z]{1,4})?")
+_CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
 _WORDS: dict[str, OrderLaterality] = {"left": "left", "right": "right", "bilateral": "bilateral"}
 
 
@@ -51,8 +55,8 @@ class Filters:
 class Scheduled:
     """One scheduled step.
 
-    `diagnosis_codes` are as the worklist has them, not checked. `problems` says in words what of it could not be taken
-    over; where there is no patient id there is no patient.
+    `diagnosis_codes` are those of ICD-10 as the worklist has them, not looked up. `problems` says in words what
+    of it could not be taken over; where there is no patient id there is no patient.
     """
 
     patient: PatientIdentity | None
@@ -133,23 +137,23 @@ def read_entry(entry: Dataset) -> Scheduled:
         (_text(code, "CodeMeaning") for code in codes), ""
     )
     described = (procedure, _text(step, "ScheduledProcedureStepDescription"))
+    sides = _sides(codes, described)
+    if len(sides) > 1:
+        problems.append(f"it says {' and '.join(sides)}; find out which is right")
     order = Order(
         accession=_text(entry, "AccessionNumber"),
         requested_procedure_id=_text(entry, "RequestedProcedureID"),
         scheduled_step_id=_text(step, "ScheduledProcedureStepID"),
         study_uid=_uid(entry, problems),
-        laterality=_laterality(codes, described),
+        laterality=_laterality(sides),
+        sides=sides if len(sides) > 1 else (),
         procedure=procedure,
         entered="worklist",
     )
     return Scheduled(
         patient=_patient(entry, problems),
         order=order,
-        diagnosis_codes=tuple(
-            _text(code, "CodeValue")
-            for code in entry.get("AdmittingDiagnosesCodeSequence") or ()
-            if _text(code, "CodeValue")
-        ),
+        diagnosis_codes=tuple(_diagnosis_codes(entry, problems)),
         at=_instant(step, _text(entry, "TimezoneOffsetFromUTC"), problems),
         modality=_text(step, "Modality"),
         station=_text(step, "ScheduledStationAETitle"),
@@ -177,7 +181,13 @@ def _patient(entry: Dataset, problems: list[str]) -> PatientIdentity | None:
     name = entry.get("PatientName") or DicomName("")
     sex = _text(entry, "PatientSex")
     return PatientIdentity(
-        name=PersonName(family=str(name.family_name), given=str(name.given_name)),
+        name=PersonName(
+            family=str(name.family_name),
+            given=str(name.given_name),
+            middle=str(name.middle_name),
+            prefix=str(name.name_prefix),
+            suffix=str(name.name_suffix),
+        ),
         patient_id=patient_id,
         issuer=_text(entry, "IssuerOfPatientID"),
         birth_date=_date(_text(entry, "PatientBirthDate"), "birth date", problems),
@@ -194,8 +204,28 @@ def _uid(entry: Dataset, problems: list[str]) -> str:
     return uid
 
 
-def _laterality(codes: Sequence[Dataset], described: Sequence[str]) -> OrderLaterality:
-    """What the order says of the side, by a code or by the one word for a side in its description; never guessed."""
+def _laterality(sides: Sequence[OrderLaterality]) -> OrderLaterality:
+    """The one side that is said; never guessed where there are none, or more."""
+    return sides[0] if len(sides) == 1 else "unknown"
+
+
+def _diagnosis_codes(entry: Dataset, problems: list[str]) -> Iterator[str]:
+    """Those of ICD-10; a code of another scheme, or what is no code, is left out and told."""
+    for item in entry.get("AdmittingDiagnosesCodeSequence") or ():
+        code = next((text for name in _CODE_VALUES if (text := _text(item, name))), "")
+        scheme = _text(item, "CodingSchemeDesignator")
+        if scheme.upper() not in _ICD_10:
+            problems.append(
+                f"its diagnosis {code!r} is of {scheme or 'no scheme'}, not of ICD-10, and is left out"
+            )
+        elif not _ICD_10_CODE.fullmatch(code):
+            problems.append(f"its diagnosis {code!r} is no code of ICD-10, and is left out")
+        else:
+            yield code
+
+
+def _sides(codes: Sequence[Dataset], described: Sequence[str]) -> tuple[OrderLaterality, ...]:
+    """Whatever the order says of the side, by codes or by words for a side in its descriptions, each once."""
     coded = {
         side
         for code in codes
@@ -205,8 +235,7 @@ def _laterality(codes: Sequence[Dataset], described: Sequence[str]) -> OrderLate
     words = {
         _WORDS[word] for text in described for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS
     }
-    said = coded | words
-    return said.pop() if len(said) == 1 else "unknown"
+    return tuple(sorted(coded | words))
 
 
 def _all_items(item: Dataset) -> list[Dataset]:

@@ -20,8 +20,14 @@ def patient(identity: PatientIdentity) -> Element:
     number: Element = {"value": identity.patient_id}
     if identity.issuer:
         number["assigner"] = {"display": identity.issuer}
+    said = identity.name
     name = without_nothing(
-        {"family": identity.name.family, "given": [identity.name.given] if identity.name.given else []}
+        {
+            "family": said.family,
+            "given": [part for part in (said.given, said.middle) if part],
+            "prefix": [said.prefix] if said.prefix else [],
+            "suffix": [said.suffix] if said.suffix else [],
+        }
     )
     return without_nothing(
         {

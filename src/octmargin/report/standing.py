@@ -57,9 +57,8 @@ def state_text(specimen: SpecimenRecord, zone: tzinfo) -> str:
 def alerts(snapshot: CaseSnapshot, specimen: SpecimenRecord, now: datetime) -> Iterator[str]:
     """What must be seen before anything else."""
     if snapshot.phase is CasePhase.CONFIRM:
-        for conflict in snapshot.conflicts:
-            if conflict.specimen_id in ("", specimen.specimen_id):
-                yield sentence(f"Confirm: {conflict.text}")
+        for conflict in snapshot.conflicts_about(specimen.specimen_id):
+            yield sentence(f"Confirm: {conflict.text}")
     if specimen.laterality == "unknown":
         yield "The side of the specimen is not known."
     if snapshot.patient is None:

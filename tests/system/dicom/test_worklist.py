@@ -24,7 +24,7 @@ from octmargin.dicom.performed_step import SOP_CLASS, Ending, beginning, ending,
 from octmargin.dicom.settings import DicomSection, Peer
 from octmargin.dicom.storing import Fate
 from octmargin.dicom.subject import Subject
-from octmargin.dicom.values import code_item
+from octmargin.dicom.values import code_item, pn
 from octmargin.dicom.worklist import Filters, chosen, query, read_entry
 from octmargin.errors import ConfigError, InputError, PeerUnreachableError
 
@@ -156,7 +156,9 @@ def test_a_code_for_the_side_counts_and_one_that_contradicts_the_words_makes_it_
     coded.RequestedProcedureCodeSequence = [code_item(Code("24028007", "SCT", "Right"))]
     assert read_entry(coded).order.laterality == "right"
     coded.RequestedProcedureDescription = "Lumpectomy, left breast"
-    assert read_entry(coded).order.laterality == "unknown"
+    read = read_entry(coded)
+    assert (read.order.laterality, read.order.sides) == ("unknown", ("left", "right"))
+    assert read.problems == ("it says left and right; find out which is right",)
 
 
 def test_an_entry_without_a_patient_id_has_no_patient_and_a_date_that_is_none_is_told() -> None:
@@ -171,6 +173,34 @@ def test_an_entry_without_a_patient_id_has_no_patient_and_a_date_that_is_none_is
     assert (without.order.study_uid, without.problems) == (
         "",
         ("its study UID '1.2.03' is none, and is left out",),
+    )
+
+
+@pytest.mark.parametrize("name", ["Doe^Jane^Mary^Dr^", "Doe^Jane^^^PhD", "Doe^"])
+def test_a_name_keeps_all_its_components(name: str) -> None:
+    patient = read_entry(entry(PatientName=name)).patient
+    assert patient is not None
+    assert pn(patient.name) == (name if name == "Doe^" else name.rstrip("^"))
+
+
+def test_a_diagnosis_that_is_not_of_icd_10_is_left_out_and_told() -> None:
+    mixed = entry()
+    mixed.AdmittingDiagnosesCodeSequence = [
+        code_item(Code(value, scheme, "-"))
+        for value, scheme in (
+            ("C50.912", "ICD-10-CM"),
+            ("N63", "I10"),
+            ("93796005", "SCT"),
+            ("C50", "99SITE"),
+            ("breast", "I10"),
+        )
+    ]
+    read = read_entry(mixed)
+    assert read.diagnosis_codes == ("C50.912", "N63")
+    assert read.problems == (
+        "its diagnosis '93796005' is of SCT, not of ICD-10, and is left out",
+        "its diagnosis 'C50' is of 99SITE, not of ICD-10, and is left out",
+        "its diagnosis 'breast' is no code of ICD-10, and is left out",
     )
 
 

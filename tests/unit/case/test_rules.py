@@ -152,6 +152,32 @@ def test_a_report_without_patient_or_indication_is_not_signed(
         tell(store, said["sign"])
 
 
+ANOTHER = PatientIdentity(name=PersonName(family="Other", given="Patient"), patient_id="0002")
+
+
+def test_another_patient_needs_a_reason_and_makes_a_final_interpretation_preliminary(
+    store: CaseStore,
+) -> None:
+    ready(store, "final")
+    with pytest.raises(CaseRefusedError, match=r"is recorded as of patient 0001, not 0002; .* --why"):
+        tell(store, events.Identified(patient=ANOTHER))
+    assert tell(store, bodies()["identify"]).specimens[0].phase == "final"
+    case = tell(store, events.Identified(patient=ANOTHER, why="the wrong wristband was read"))
+    interpreted = case.specimens[0].interpretation
+    assert interpreted is not None
+    assert (case.patient, case.specimens[0].phase, interpreted.state) == (
+        ANOTHER,
+        "preliminary",
+        "preliminary",
+    )
+
+
+def test_another_spelling_of_the_name_needs_no_reason_and_makes_it_preliminary(store: CaseStore) -> None:
+    ready(store, "final")
+    case = tell(store, events.Identified(patient=replace(ANOTHER, patient_id="0001")))
+    assert case.specimens[0].phase == "preliminary"
+
+
 def test_an_identifier_of_a_case_fits_the_bus(store: CaseStore) -> None:
     for wrong in ("", "Jane Doe", "a/b", "ä", "x" * 65):
         with pytest.raises(CaseRefusedError, match="goes on the bus"):

@@ -57,6 +57,10 @@ CONTRADICTIONS: dict[str, tuple[tuple[events.CaseBody, ...], str]] = {
         "the order says left, and C50.911 is of the right.*; correct the order",
     ),
     "code of an order of both sides": ((ordered("bilateral", RIGHT_CODE),), "C50.911 is of the right"),
+    "order that says two sides": (
+        (events.Ordered(order=Order(sides=("left", "right"))),),
+        "the order says left and right at once",
+    ),
     "orientation on the stage": (
         (confirmed(orientation="short superior, long lateral"), stated(orientation="short superior, long medial")),
         'the stage says "short superior, long medial"',
@@ -153,6 +157,14 @@ def test_no_confirmation_makes_a_code_of_the_other_side_right(store: CaseStore) 
     assert tell(store, diagnosed(RIGHT_CODE)).phase == "open"
 
 
+def test_an_order_that_says_two_sides_waits_for_a_person_who_confirms_each_specimen(store: CaseStore) -> None:
+    ready(store)
+    tell(store, events.Ordered(order=Order(sides=("left", "right"))), registered("other", laterality="right"))
+    case = tell(store, confirmed("left"))
+    assert [conflict.specimen_id for conflict in case.conflicts] == ["other"]
+    assert tell(store, confirmed("right", specimen_id="other")).phase == "open"
+
+
 def test_who_confirms_says_a_side_and_why(store: CaseStore) -> None:
     ready(store)
     with pytest.raises(CaseRefusedError, match="give the side"):
@@ -173,3 +185,9 @@ def test_a_confirmed_side_makes_a_final_interpretation_preliminary_again(store: 
     specimen = tell(store, confirmed("right")).specimens[0]
     assert specimen.interpretation is not None
     assert (specimen.phase, specimen.interpretation.state) == ("preliminary", "preliminary")
+
+
+def test_an_orientation_where_there_was_none_makes_it_preliminary_too(store: CaseStore) -> None:
+    ready(store, "final")
+    assert tell(store, stated("left")).specimens[0].phase == "final"
+    assert tell(store, stated("left", "short superior")).specimens[0].phase == "preliminary"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.example_case import case, specimen
+from tests.example_case import PATIENT, case, specimen
 from typer.testing import CliRunner
 
 from octmargin.case.pathology_fhir import read_fhir
@@ -53,7 +53,7 @@ def test_every_result_is_read_again_as_it_was_and_nothing_else_is_taken_for_one(
 ) -> None:
     file = tmp_path / "bundle.json"
     file.write_text(content, encoding="utf-8")
-    found = read_fhir(file, "case-31")
+    found = read_fhir(file, "case-31", PATIENT)
     assert {one.specimen_id for one in found.results} == {"lump-1"}
     assert sorted((one.result for one in found.results), key=lambda one: (one.face, one.finding)) == sorted(
         (msgspec.structs.replace(one, source="bundle.json") for one in RESULTS),

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from octmargin import terminology
 from octmargin.case.record import events
-from octmargin.case.record.model import Conflict, SpecimenRecord
+from octmargin.case.record.model import Conflict, PersonName, SpecimenRecord
 from octmargin.case.record.store import CaseStore
 from octmargin.cli import app
 from octmargin.errors import InputError
@@ -134,6 +134,15 @@ def test_every_reference_is_to_a_resource_of_the_bundle_of_the_kind_that_it_says
     assert len(kinds) == len(bundle["entry"])
     assert len(references) > 20
     assert all(kinds[one["reference"]] == one["type"] for one in references)
+
+
+def test_every_component_of_a_name_is_told() -> None:
+    whole = PersonName(family="Doe", given="Jane", middle="Mary", prefix="Dr", suffix="PhD")
+    hers = msgspec.structs.replace(PATIENT, name=whole)
+    (patient,) = of(json.loads(checked_json(bundle_of(case(patient=hers), "lump-1"))), "Patient")
+    assert patient["name"] == [
+        {"family": "Doe", "given": ["Jane", "Mary"], "prefix": ["Dr"], "suffix": ["PhD"]}
+    ]
 
 
 def test_it_is_about_the_patient_and_the_order(bundle: dict[str, Any]) -> None:
@@ -303,6 +312,11 @@ def test_the_code_system_is_valid_and_defines_every_code() -> None:
 def test_nothing_is_told_of_nobody_or_of_a_contradiction(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         bundle_of(case(**changes), "lump-1")
+
+
+def test_a_contradiction_of_another_specimen_holds_back_nothing_of_this_one(bundle: dict[str, Any]) -> None:
+    conflict = Conflict(specimen_id="lump-2", what="laterality", text="the order says right")
+    assert json.loads(checked_json(bundle_of(case(conflicts=(conflict,)), "lump-1"))) == bundle
 
 
 def test_what_would_not_be_valid_is_named_and_not_given_out() -> None:

@@ -282,6 +282,11 @@ def test_what_holds_up_the_case_is_warned_of() -> None:
     assert sheet_of(specimen(), conflicts=(conflict,)).warnings[0] == "order left, specimen right: confirm"
 
 
+def test_what_holds_up_another_specimen_is_no_warning_of_this_one() -> None:
+    conflict = Conflict(specimen_id="s-9", what="laterality", text="order left, specimen s-9 right")
+    assert sheet_of(signed_specimen(), conflicts=(conflict,)).warnings == sheet_of(signed_specimen()).warnings
+
+
 def test_an_interpreter_with_a_code_that_means_something_else_is_warned_of() -> None:
     by = msgspec.structs.replace(SURGEON, taxonomy="207L00000X")
     one = signed_specimen(interpretation=interpretation(by=by), signature=signature(by=by))

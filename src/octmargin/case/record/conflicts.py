@@ -38,8 +38,10 @@ def contradicted(
 ) -> tuple[str, ...]:
     """What said otherwise than this, and would be overruled by confirming it: named as in `Statement.despite`."""
     sources = _sources(order, specimen)
+    sides = _sides_key(order)
     return tuple(
-        [_side_key(source, side) for source, side, _ in sources if _differs_side(side, laterality)]
+        [sides] * bool(sides)
+        + [_side_key(source, side) for source, side, _ in sources if _differs_side(side, laterality)]
         + [_way_key(source, way) for source, _, way in sources if _differs_way(way, orientation)]
     )
 
@@ -74,6 +76,14 @@ def _of_specimen(order: Order | None, specimen: SpecimenRecord) -> Iterator[Conf
             specimen_id=name,
             what="laterality",
             text=f"nobody said of which side specimen {name} is; confirm its side",
+        )
+    sides = _sides_key(order)
+    if order is not None and sides and sides not in overruled:
+        yield Conflict(
+            specimen_id=name,
+            what="laterality",
+            text=f"the order says {' and '.join(order.sides)} at once; find out which is right, then confirm "
+            f"specimen {name} or correct the order",
         )
     for source, side, way in _sources(order, specimen):
         if _differs_side(side, specimen.laterality) and _side_key(source, side) not in overruled:
@@ -128,6 +138,11 @@ def _words(orientation: str) -> list[str]:
 
 def _side_key(source: str, side: OrderLaterality) -> str:
     return f"{source}, side: {side}"
+
+
+def _sides_key(order: Order | None) -> str:
+    """Empty where it says one side, or none."""
+    return f"order, sides: {', '.join(order.sides)}" if order is not None and len(order.sides) > 1 else ""
 
 
 def _way_key(source: str, way: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from octmargin.case.record.model import DiagnosisCode
 from octmargin.errors import CaseRefusedError
@@ -19,15 +19,22 @@ def as_ordered(codes: Iterable[str]) -> tuple[DiagnosisCode, ...]:
 
 def as_entered(codes: Iterable[str]) -> tuple[DiagnosisCode, ...]:
     """Codes that a person enters; CaseRefusedError where one does not exist or is not billable, with its children."""
+    codes = list(codes)
+    for trouble in troubles(codes):
+        raise CaseRefusedError(trouble)
+    return as_ordered(codes)
+
+
+def troubles(codes: Iterable[str]) -> Iterator[str]:
+    """What is wrong with codes, in words: they do not exist, or are not billable, with their children."""
     for code in codes:
         found = look_up(code)
         if not found.exists:
             nearest = nearest_existing(code)
             near = f"; {nearest.code} has {', '.join(nearest.children)}" if nearest is not None else ""
-            raise CaseRefusedError(f'diagnosis "{code}": is not in {release()}{near}')
-        if not found.billable:
-            raise CaseRefusedError(
+            yield f'diagnosis "{code}": is not in {release()}{near}'
+        elif not found.billable:
+            yield (
                 f"diagnosis {found.code} ({found.title}): is not billable; give one below it: "
                 f"{', '.join(found.children)}"
             )
-    return as_ordered(codes)

@@ -61,9 +61,10 @@ class Opened(CaseBody, frozen=True, kw_only=True):
 
 
 class Identified(CaseBody, frozen=True, kw_only=True):
-    """Who the patient is, or rather is."""
+    """Who the patient is, or rather is; `why` where it is another one than was recorded before."""
 
     patient: PatientIdentity
+    why: str = ""
 
 
 class Ordered(CaseBody, frozen=True, kw_only=True):

@@ -71,13 +71,22 @@ class _Part(Struct, frozen=True, kw_only=True):
 
 
 class PersonName(_Part, frozen=True, kw_only=True):
-    """As DICOM keeps it: `family` and `given`; either may be empty."""
+    """As DICOM keeps it, in five components; each may be empty."""
 
     family: str
     given: str = ""
+    middle: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    @property
+    def components(self) -> tuple[str, str, str, str, str]:
+        """In DICOM's order."""
+        return self.family, self.given, self.middle, self.prefix, self.suffix
 
     def __str__(self) -> str:
-        return ", ".join(part for part in (self.family, self.given) if part)
+        given = " ".join(part for part in (self.given, self.middle) if part)
+        return ", ".join(part for part in (self.family, given, self.prefix, self.suffix) if part)
 
 
 class PatientIdentity(_Part, frozen=True, kw_only=True):
@@ -111,6 +120,8 @@ class Order(_Part, frozen=True, kw_only=True):
     scheduled_step_id: str = ""
     study_uid: str = ""
     laterality: OrderLaterality = "unknown"
+    sides: tuple[OrderLaterality, ...] = ()
+    """Where it says more than one, each of them; `laterality` is unknown then."""
     orientation: str = ""
     """What the order says of the specimen's sutures or ink; mostly nothing."""
     procedure: str = ""
@@ -283,7 +294,8 @@ class FaceFinding(_Part, frozen=True, kw_only=True):
 class Interpretation(_Part, frozen=True, kw_only=True):
     """What the interpreter says of the specimen; a final one can still be replaced until it is signed.
 
-    One that was final is preliminary again where a sweep, a discontinuation or a confirmation came after it.
+    One that was final is preliminary again where a sweep, a discontinuation, a confirmation, an orientation where there
+    was none, or another patient came after it.
     """
 
     by: Interpreter
@@ -439,6 +451,10 @@ class CaseSnapshot(_Part, frozen=True, kw_only=True):
     log_seq: Count
     log_head: str
     """Hash of the newest event of this case: it stands for every event before it, of whatever case."""
+
+    def conflicts_about(self, specimen_id: str) -> list[Conflict]:
+        """Those of one specimen, and those of the order that it came with."""
+        return [one for one in self.conflicts if one.specimen_id in ("", specimen_id)]
 
     def specimen(self, specimen_id: str) -> SpecimenRecord | None:
         """The specimen of that id; None where there is none."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from octmargin.case.record import events
 from octmargin.case.record.conflicts import codes_of_other_side
 from octmargin.case.record.events import CaseBody, SpecimenBody
-from octmargin.case.record.model import CaseSnapshot, Interpretation, SpecimenRecord
+from octmargin.case.record.model import CaseSnapshot, Interpretation, PatientIdentity, SpecimenRecord
 from octmargin.errors import CaseRefusedError
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,9 +35,8 @@ def check_sayable(body: CaseBody) -> None:
         case events.Identified(patient=patient):
             _check_sayable("the patient's number", patient.patient_id, 64)
             _check_sayable("the issuer of the patient's number", patient.issuer, 64)
-            _check_sayable(
-                "the patient's name", " ".join(str(patient.name).translate(_SEPARATORS).split()), 64
-            )
+            parts = (" ".join(part.translate(_SEPARATORS).split()) for part in patient.name.components)
+            _check_sayable("the patient's name", "^".join(parts).rstrip("^"), 64)
         case events.Ordered(order=order):
             _check_sayable("the accession number", order.accession, 16)
             _check_sayable("the requested procedure's id", order.requested_procedure_id, 16)
@@ -46,6 +45,25 @@ def check_sayable(body: CaseBody) -> None:
             _check_sayable("the container", container or "", 64)
         case _:
             pass
+
+
+def check_identified(case: CaseSnapshot, body: events.Identified) -> None:
+    """CaseRefusedError where it is another patient than was recorded, and nobody says why."""
+    before, now = case.patient, body.patient
+    if (
+        before is None
+        or body.why.strip()
+        or (before.patient_id, before.issuer) == (now.patient_id, now.issuer)
+    ):
+        return
+    raise CaseRefusedError(
+        f"case {case.case_id}: is recorded as of patient {_numbered(before)}, not {_numbered(now)}; find out which is "
+        "right, and where this one is, `octmargin case identify` takes it with --why"
+    )
+
+
+def _numbered(patient: PatientIdentity) -> str:
+    return f"{patient.patient_id} of {patient.issuer}" if patient.issuer else patient.patient_id
 
 
 def _check_sayable(what: str, text: str, most: int) -> None:

@@ -60,7 +60,9 @@ def evolve(case: CaseSnapshot | None, event: Event, body: CaseBody) -> CaseSnaps
 def _of_case(case: CaseSnapshot, event: Event, body: CaseBody) -> CaseSnapshot:
     match body:
         case events.Identified(patient=patient):
-            return replace(case, patient=patient)
+            is_another = case.patient is not None and case.patient != patient
+            specimens = tuple(map(_outdated, case.specimens)) if is_another else case.specimens
+            return replace(case, patient=patient, specimens=specimens)
         case events.Ordered(order=order):
             return replace(case, order=order)
         case events.Indicated(indication=indication):
@@ -88,11 +90,24 @@ def _with_specimen(case: CaseSnapshot, event: Event, body: SpecimenBody) -> Case
         or _placed(case.order, before, event, body)
     )
     after = replace(after, phase=SPECIMEN_AFTER[before.phase].get(action, before.phase))
-    if action in _OUTDATE_INTERPRETATION and after.interpretation is not None:
-        after = replace(after, interpretation=replace(after.interpretation, state="preliminary"))
+    is_elsewhere = (after.laterality, after.orientation) != (before.laterality, before.orientation)
+    if action in _OUTDATE_INTERPRETATION or is_elsewhere:
+        after = _outdated(after)
     return replace(
         case,
         specimens=tuple(after if one.specimen_id == body.specimen_id else one for one in case.specimens),
+    )
+
+
+def _outdated(specimen: SpecimenRecord) -> SpecimenRecord:
+    """Its interpretation, where it has one, is no more than preliminary: it was about something else."""
+    if specimen.interpretation is None:
+        return specimen
+    is_final = specimen.phase is SpecimenPhase.FINAL
+    return replace(
+        specimen,
+        phase=SpecimenPhase.PRELIMINARY if is_final else specimen.phase,
+        interpretation=replace(specimen.interpretation, state="preliminary"),
     )
 
 

@@ -8,7 +8,13 @@ from datetime import datetime
 from octmargin.case.record import events
 from octmargin.case.record.events import CaseBody, SpecimenBody
 from octmargin.case.record.model import CasePhase, CaseSnapshot
-from octmargin.case.record.needs import check_identifier, check_needs, check_registered, check_sayable
+from octmargin.case.record.needs import (
+    check_identified,
+    check_identifier,
+    check_needs,
+    check_registered,
+    check_sayable,
+)
 from octmargin.case.record.transitions import (
     CASE_ALLOWS,
     OF_EVERY_SPECIMEN,
@@ -25,6 +31,8 @@ def check(case: CaseSnapshot | None, case_id: str, body: CaseBody, now: datetime
     check_sayable(body)
     if case is None:
         check_identifier("case", case_id)
+    elif isinstance(body, events.Identified):
+        check_identified(case, body)
     elif isinstance(body, events.Registered):
         check_registered(body, now)
     elif isinstance(body, SpecimenBody):

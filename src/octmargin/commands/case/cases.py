@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from octmargin.case.record import events
-from octmargin.case.record.diagnosis import as_ordered
+from octmargin.case.record.diagnosis import as_entered
 from octmargin.case.record.model import Order, PatientIdentity, PersonName
 from octmargin.commands.case.common import CaseId, RecordFile, tell
 from octmargin.errors import InputError
@@ -57,6 +57,9 @@ def identify(
     issuer: Annotated[str, typer.Option(help="Who gave the number.")] = "",
     birth_date: Annotated[str, typer.Option(help="Such as 1970-01-31.")] = "",
     sex: Annotated[Sex, typer.Option(help="As DICOM has it.")] = Sex.UNKNOWN,
+    why: Annotated[
+        str, typer.Option(help="Why it is another patient than was recorded before; needed then.")
+    ] = "",
 ) -> None:
     """Say who the patient is. It stays in the record, and goes into reports and DICOM, never on the bus."""
     patient = PatientIdentity(
@@ -66,7 +69,7 @@ def identify(
         birth_date=_day(birth_date) if birth_date else None,
         sex=sex.value,
     )
-    tell(record, case_id, events.Identified(patient=patient))
+    tell(record, case_id, events.Identified(patient=patient, why=why))
 
 
 def order(
@@ -86,7 +89,7 @@ def order(
         laterality=laterality.value,
         orientation=orientation,
         procedure=procedure,
-        diagnoses=as_ordered(diagnosis or ()),
+        diagnoses=as_entered(diagnosis or ()),
     )
     tell(record, case_id, events.Ordered(order=ordered))
 

@@ -65,7 +65,7 @@ def import_pathology(
 ) -> None:
     """Enter what pathology found from a file; results that the record has already are passed over."""
     by_specimen: dict[tuple[str, str], list[ResultOf]] = {}
-    for one in _read(file, case_id):
+    for one in _read(file, case_id, record):
         by_specimen.setdefault((one.case_id, one.specimen_id), []).append(one)
     new = known = 0
     refusals: list[str] = []
@@ -85,7 +85,7 @@ def import_pathology(
         sys.exit(EXIT_REFUSED)
 
 
-def _read(file: Path, case_id: str) -> list[ResultOf]:
+def _read(file: Path, case_id: str, record: Path) -> list[ResultOf]:
     if file.suffix.lower() != ".json":
         if case_id:
             raise InputError(f"{file}: names its cases itself; leave out --case, or give FHIR as .json")
@@ -96,7 +96,14 @@ def _read(file: Path, case_id: str) -> list[ResultOf]:
         raise ConfigError(f"{file}: the package fhir.resources is missing; pip install 'octmargin[fhir]'")
     from octmargin.case.pathology_fhir import read_fhir  # noqa: PLC0415 - an extra: only this file needs it
 
-    found = read_fhir(file, case_id)
+    with CaseStore.open(record) as store:
+        patient = store.case(case_id).patient
+    if patient is None:
+        raise InputError(
+            f"{file}: nobody said who the patient of case {case_id} is, so it cannot be compared; "
+            "`octmargin case identify` says it"
+        )
+    found = read_fhir(file, case_id, patient)
     for text in found.left_out:
         typer.echo(f"{file}: left out {text}", err=True)
     return found.results

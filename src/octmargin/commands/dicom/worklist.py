@@ -10,9 +10,9 @@ import msgspec
 import typer
 
 from octmargin.case.record import events
-from octmargin.case.record.diagnosis import as_ordered
+from octmargin.case.record.diagnosis import as_ordered, troubles
 from octmargin.case.record.store import CaseStore
-from octmargin.commands.case.common import RECORD_VARIABLE, tell
+from octmargin.commands.case.common import RECORD_VARIABLE, echo, tell
 from octmargin.commands.dicom.common import ConfigFile, load_settings
 from octmargin.errors import InputError
 from octmargin.words import counted
@@ -77,7 +77,9 @@ def _take(scheduled: Scheduled, case_id: str, record: Path) -> None:
     bodies: list[events.CaseBody] = [events.Opened()] if is_new else []
     tell(record, case_id, *bodies, events.Identified(patient=scheduled.patient), events.Ordered(order=order))
     for problem in scheduled.problems:
-        typer.echo(f"  ! {problem}; put it right by hand")
+        echo(f"  ! {problem}; put it right by hand")
+    for trouble in troubles(scheduled.diagnosis_codes):
+        echo(f"  ! {trouble}")
 
 
 def _line(one: Scheduled) -> str:

@@ -175,7 +175,7 @@ def coding_sheet(
         sites_of_service=tuple(site.sites_of_service),
         site_of_service=site.site_of_service,
         conflicts=tuple(tables.conflicts),
-        warnings=tuple(_warnings(snapshot, suggestions, diagnoses, providers, tables)),
+        warnings=tuple(_warnings(snapshot, specimen, suggestions, diagnoses, providers, tables)),
         software=f"octmargin {__version__}",
         sets={table.set: f"compared {table.as_of}" for table in tables} | {"diagnoses checked in": release()},
     )
@@ -205,12 +205,13 @@ def _provider(person: Interpreter, tables: Tables) -> ProviderLine:
 
 def _warnings(
     snapshot: CaseSnapshot,
+    specimen: SpecimenRecord,
     suggestions: tuple[Suggestion, ...],
     diagnoses: tuple[DiagnosisCheck, ...],
     providers: tuple[ProviderLine, ...],
     tables: Tables,
 ) -> Iterator[str]:
-    for conflict in snapshot.conflicts:
+    for conflict in snapshot.conflicts_about(specimen.specimen_id):
         yield conflict.text
     for one in suggestions:
         found = tables.find(one.code)
