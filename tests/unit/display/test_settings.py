@@ -62,7 +62,12 @@ def test_from_a_page_of_this_machine_too_no_password_goes_to_a_broker_elsewhere_
         with pytest.raises(ConfigError, match="passwords would cross the network") as failed:
             check_display(DisplaySection(broker_websocket=websocket), broker)
         assert "\n" not in str(failed.value)
-    for secure in ("wss://broker.example:9001", "ws://127.0.0.1:9001", "ws://[::1]:9001", "ws://localhost:9001"):
+    for secure in (
+        "wss://broker.example:9001",
+        "ws://127.0.0.1:9001",
+        "ws://[::1]:9001",
+        "ws://localhost:9001",
+    ):
         check_display(DisplaySection(broker_websocket=secure), USERS)
     # Where the broker knows no users nobody has a password.
     check_display(DisplaySection(broker_websocket=websocket), BrokerSettings())
