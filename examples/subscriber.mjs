@@ -28,7 +28,8 @@ export function follow(url, base, options, tell) {
     if (unreadable) return tell([`nothing is known: ${unreadable[0]} ${unreadable[1].unreadable}`]);
     if (performance.now() - heardAt > 5000) return tell(["nothing is known: the daemon is silent"]);
     const isCurrent = (v) => $state === "ready" && stage && health.session === stage.session &&
-      ["session", "case_id", "specimen_id"].every((key) => v[key] === stage[key]) && Date.now() < Date.parse(v.valid_until);
+      ["session", "case_id", "specimen_id"].every((key) => v[key] === stage[key]) &&
+      v.sweep >= (stage.sweeps?.[v.face] ?? 0) && Date.now() < Date.parse(v.valid_until);
     const words = (v) => `${v.verdict}, coverage ${Math.floor(100 * v.coverage)}%, ${v.visualised_depth_mm} mm deep`;
     const lines = Object.entries(others).filter(([, v]) => v.schema).map(([part, v]) =>
       `${part}: ${isCurrent(v) ? words(v) : "not to be relied on"}${v.synthetic ? " (SYNTHETIC)" : ""}`);

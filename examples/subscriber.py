@@ -24,7 +24,8 @@ def lines_of(said):
     is_live = said.get("$state") == "ready" and case.get("session") == said.get("health", {}).get("session")
     for topic, v in said.items():
         if topic.startswith("verdict/") and v:
-            is_current = all(v[key] == case.get(key) for key in ("session", "case_id", "specimen_id"))
+            is_of_this = all(v[key] == case.get(key) for key in ("session", "case_id", "specimen_id"))
+            is_current = is_of_this and v["sweep"] >= case.get("sweeps", {}).get(v["face"], 0)
             good = is_live and is_current and datetime.now(UTC) < datetime.fromisoformat(v["valid_until"])
             words = (
                 f"{v['verdict']}, coverage {int(100 * v['coverage'])}%, {v['visualised_depth_mm']} mm deep"

@@ -20,12 +20,12 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
 from tests.conftest import needs_program
 from tests.ports import free_port
 
@@ -300,10 +300,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def screen(browser: Browser, name: str = "wide") -> AsyncIterator[BrowserContext]:
+async def screen(
+    browser: Browser, name: str = "wide", *, reduced_motion: Literal["reduce"] | None = None
+) -> AsyncIterator[BrowserContext]:
     """A browser's context of one of `SCREENS`: nothing of another one is in it."""
     width, height = SCREENS[name]
-    context = await browser.new_context(viewport={"width": width, "height": height})
+    size: ViewportSize = {"width": width, "height": height}
+    context = await browser.new_context(viewport=size, reduced_motion=reduced_motion)
     try:
         yield context
     finally:

@@ -68,7 +68,7 @@ async def test_the_live_b_scan_follows_the_scan(page: Page, room: Room) -> None:
     label = page.locator(".frame-label")
     first = await label.inner_text()
     await expect(label).not_to_have_text(first)
-    await expect(page.locator(".live")).to_have_text("Live")
+    await expect(page.locator(".live[data-moving]:visible")).to_have_text("Live")
 
 
 async def test_a_b_scan_that_was_chosen_stays_while_the_scan_goes_on(page: Page, room: Room) -> None:
@@ -86,8 +86,8 @@ async def test_a_b_scan_that_was_chosen_stays_while_the_scan_goes_on(page: Page,
     await page.wait_for_function(_BSCAN_IS_DRAWN, timeout=COMES_MS)
     await judged(page, "lateral")
     await expect(label).to_contain_text("Superior · B-scan 12 of 12")
-    await page.locator(".live").click()
-    await expect(page.locator(".live")).to_have_text("Live")
+    await page.get_by_role("button", name="Back to live").click()
+    await expect(page.locator(".live[data-moving]:visible")).to_have_text("Live")
 
 
 async def test_a_place_on_the_map_is_a_b_scan(page: Page, room: Room) -> None:

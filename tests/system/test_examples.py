@@ -195,6 +195,19 @@ async def test_it_says_what_holds_now_and_nothing_of_another_specimen(
         await example.until(STALE)
 
 
+async def test_what_was_said_of_a_face_is_not_relied_on_once_it_is_scanned_anew(
+    broker_of_the_example: Prepared, command, process
+) -> None:
+    async with running(*command) as example, speaking(broker_of_the_example) as speaker:
+        await example.until(GOOD)
+        sweep = verdict().sweep
+        speaker.say(sweeps={"superior": sweep + 1, "medial": sweep + 2})
+        await example.until(STALE)
+        # A newer sweep over another face takes nothing away from this one.
+        speaker.say(sweeps={"superior": sweep, "medial": sweep + 2})
+        await example.until(GOOD)
+
+
 async def test_it_says_what_has_changed_and_nothing_twice(
     broker_of_the_example: Prepared, command, process
 ) -> None:

@@ -95,6 +95,12 @@ def check_display(section: DisplaySection, broker: BrokerSettings) -> None:
             f'display.broker_websocket is "{section.broker_websocket}", and no browser goes there in the clear from a '
             "page that came over TLS; give wss://HOST:PORT, or leave it out"
         )
+    websocket = urlsplit(section.broker_websocket)
+    if has_users(broker) and websocket.scheme == "ws" and not is_loopback(websocket.hostname or ""):
+        raise ConfigError(
+            f'display.broker_websocket is "{section.broker_websocket}", and passwords would cross the network to it in '
+            "the clear; give wss://HOST:PORT, or leave it out"
+        )
     if broker.tls is not None and broker.tls.cert_file and not section.broker_websocket:
         raise ConfigError(
             "the broker knows its clients by certificates, and a browser has a password; set "

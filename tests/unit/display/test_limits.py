@@ -42,9 +42,9 @@ def from_address(display: Display, address: str) -> httpx.AsyncClient:
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side has hung up, or does so now."""
+    """Whether the other side has hung up, or does so before long; a guard, where it does not."""
     try:
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(30):
             return await reader.read(1) == b""
     except TimeoutError:
         return False

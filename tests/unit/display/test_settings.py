@@ -54,6 +54,25 @@ def test_a_page_over_tls_does_not_go_to_the_broker_in_the_clear(host: str, webso
     check_display(DisplaySection(broker_websocket="ws://127.0.0.1:9001"), USERS)
 
 
+@pytest.mark.parametrize("websocket", ["ws://broker.example:9001", "WS://10.0.0.7:9001"])
+def test_from_a_page_of_this_machine_too_no_password_goes_to_a_broker_elsewhere_in_the_clear(
+    websocket: str,
+) -> None:
+    for broker in (USERS, CERTIFICATES):
+        with pytest.raises(ConfigError, match="passwords would cross the network") as failed:
+            check_display(DisplaySection(broker_websocket=websocket), broker)
+        assert "\n" not in str(failed.value)
+    for secure in (
+        "wss://broker.example:9001",
+        "ws://127.0.0.1:9001",
+        "ws://[::1]:9001",
+        "ws://localhost:9001",
+    ):
+        check_display(DisplaySection(broker_websocket=secure), USERS)
+    # Where the broker knows no users nobody has a password.
+    check_display(DisplaySection(broker_websocket=websocket), BrokerSettings())
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_on_this_machine_it_needs_neither(host: str) -> None:
     check_display(DisplaySection(host=host), BrokerSettings())

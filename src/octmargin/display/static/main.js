@@ -25,10 +25,9 @@ import { HeaderView, StatusView, TrustStrip } from "./status.js";
 import { SoundView } from "./sound_view.js";
 import { PART, Store } from "./store.js";
 import { KIND } from "./topics.js";
-import { Trust } from "./trust.js";
+import { LOOK_EVERY_MS, Trust } from "./trust.js";
 import { VerdictView } from "./verdict.js";
 
-const TICK_MS = 250;
 const SITE_RETRY_MS = 1000;
 const BSCANS_MS = 2000;
 
@@ -59,7 +58,7 @@ class Page {
 
   start() {
     this.link.start();
-    setInterval(() => this.#tick(), TICK_MS);
+    setInterval(() => this.#tick(), LOOK_EVERY_MS);
     document.addEventListener("visibilitychange", () => this.#tick());
     document.addEventListener("keydown", (event) => this.#pedal(event));
     void this.#keepListingSweeps();

@@ -6,6 +6,7 @@ import { KIND } from "./topics.js";
 
 // Health comes twice a second, and everything must be grey within 2 s, looked at every 250 ms.
 export const SILENCE_LIMIT_S = 1.5;
+export const LOOK_EVERY_MS = 250;
 export const CLOCK_LIMIT_S = 2;
 const OFFSETS_FROM_MS = 1300;
 
