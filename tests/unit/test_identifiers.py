@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import needs_program
 
 import octmargin.display
 from octmargin.identifiers import number_of_a_person, why_not_opaque
@@ -91,9 +91,6 @@ def test_what_a_surgeon_writes_of_a_specimen_is_taken(text: str) -> None:
 
 
 def test_the_page_finds_what_the_daemon_finds() -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("needs node")
     texts = (*OF_A_PERSON, *OF_A_SPECIMEN)
     script = (
         f"import {{ whyNotSaid }} from {json.dumps(PAGE.as_uri())};"
@@ -101,7 +98,10 @@ def test_the_page_finds_what_the_daemon_finds() -> None:
         "console.log(JSON.stringify(found));"
     )
     done = subprocess.run(
-        [node, "--input-type=module", "-e", script], capture_output=True, check=True, timeout=60
+        [needs_program("node"), "--input-type=module", "-e", script],
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     assert json.loads(done.stdout) == [bool(number_of_a_person(text)) for text in texts]
 
