@@ -560,7 +560,7 @@ async def test_while_the_console_is_away_nothing_begins_and_a_pause_holds(theatr
         await theatre.until(lambda tally: CONSOLE_ALARM in tally.alarms)
         await otto.does("acknowledge", alarm_id=CONSOLE_ALARM)
         await theatre.until(lambda tally: tally.alarms[CONSOLE_ALARM].acknowledged_by == "otto")
-        assert "there is no alarm 'laser'; active: console" in await otto.is_refused(
+        assert "there is no alarm of this id; active: console" in await otto.is_refused(
             "acknowledge", alarm_id="laser"
         )
         await otto.does("pause")

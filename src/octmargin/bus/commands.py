@@ -156,7 +156,7 @@ class CommandDoor:
             if past.digest == digest:
                 reply = msgspec.structs.replace(past.reply, repeated=True)
             else:
-                why = f"the id {command.id!r} was used for another command; give each an id of its own"
+                why = "the id was used for another command; give each an id of its own"
                 reply = self._reply(address, command.id, "refused", why)
             log.info("command came again", command=address.command, user=sender.user, id=command.id)
             self._answer(sender, reply)

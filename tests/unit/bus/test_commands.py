@@ -134,7 +134,7 @@ def test_an_id_that_was_used_for_something_else_is_refused_and_not_taken_for_it(
     first = desk.give()
     reply = desk.give(**other)
     assert (reply.outcome, reply.repeated) == ("refused", False)
-    assert "was used for another command" in reply.reason
+    assert reply.reason == "the id was used for another command; give each an id of its own"
     assert desk.give() == msgspec.structs.replace(first, repeated=True), (
         "the first one is not forgotten for that"
     )
