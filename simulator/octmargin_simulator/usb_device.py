@@ -135,6 +135,10 @@ class UsbConsole:
             except OSError:
                 continue  # it was closing by itself
 
+    def plug_in(self) -> None:
+        """Let the device be attached again, however long it was to be away."""
+        self._away_until_s = 0.0
+
     def stall(self) -> None:
         """Halt the stream's endpoint, until the host clears it."""
         self._pipe.halted = True

@@ -223,28 +223,26 @@ class CaseDesk:
         case = self.case
         kept = case.decide(order, sender, at) if isinstance(order, Decide) else case.mark(order, sender, at)
         self._say_readings(order.face)
+        done, in_file = f"kept as {kept.id} on {order.face}", None
         if self._decisions is not None:
             stage = case.stage
-            self._decisions.put(
-                KeptReading(
-                    case_id=stage.case_id,
-                    specimen_id=stage.specimen_id,
-                    face=order.face,
-                    synthetic=self._synthetic,
-                    decision=kept if isinstance(kept, Decision) else None,
-                    mark=kept if isinstance(kept, Mark) else None,
-                )
+            reading = KeptReading(
+                case_id=stage.case_id,
+                specimen_id=stage.specimen_id,
+                face=order.face,
+                synthetic=self._synthetic,
+                decision=kept if isinstance(kept, Decision) else None,
+                mark=kept if isinstance(kept, Mark) else None,
             )
-        return self._promised(
-            f"kept as {kept.id} on {order.face}{self._how_long()}",
-            lambda record, by: record.read(case.stage, order.face, kept, by),
-            sender,
-        )
+            in_file = self._decisions.keep(reading, self._how_long())
+        if self._record is not None:
+            return self._promised(
+                done, lambda record, by: record.read(case.stage, order.face, kept, by), sender
+            )
+        return done + self._how_long() if in_file is None else Promise(done, in_file)
 
     def _how_long(self) -> str:
         """What is to be said beside "kept" where it is not on the disk for the next run."""
-        if self._record is not None or (self._decisions is not None and not self._decisions.failure):
-            return ""
         left = ", then in the recording alone" if self.recordings is not None else ""
         return f" until the daemon ends{left}"
 

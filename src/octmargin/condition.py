@@ -102,7 +102,7 @@ class ConditionDesk:
         """Somebody knows of an alarm, which stays; `OrderRefusedError` where there is none of this id."""
         if alarm_id not in self.lifecycle.fault_ids or not self._publisher.acknowledge_alarm(alarm_id, by):
             active = ", ".join(sorted(self.lifecycle.fault_ids - {_BROKER_FAULT})) or "none"
-            raise OrderRefusedError(f"there is no alarm {alarm_id!r}; active: {active}")
+            raise OrderRefusedError(f"there is no alarm of this id; active: {active}")
 
     def stopping(self, *, is_told: bool = True) -> None:
         """The end begins, be it for an error; told once, in the log only where `is_told`."""

@@ -7,10 +7,24 @@ from dataclasses import dataclass
 
 from octmargin.errors import ConfigError
 
-_DIGITS_OF_A_NUMBER = 6
-"""From so many digits in a row on it may be a hospital's number of a patient, or a date."""
-_NUMBER = re.compile(rf"\d{{{_DIGITS_OF_A_NUMBER},}}")
-_DATE = re.compile(r"(?<!\d)(\d{1,2}([-./])\d{1,2}\2(\d{4}|\d{2})|\d{4}([-./])\d{1,2}\4\d{1,2})(?!\d)")
+# Six digits in a row, or eight in groups, may be a hospital's number of a patient; fewer in groups are sizes or frames.
+_NUMBER = re.compile(r"\d{6,}|\d(?:[-./ ]?\d){7,}")
+_MONTH = (
+    "(?:jan(?:uary?|vier)?|feb(?:ruary?)?|février|mar(?:ch|s)?|märz|mrz|apr(?:il)?|avril|may|mai|june?|juni|juin"
+    "|july?|juli|juillet|aug(?:ust)?|août|sept?(?:emb(?:er|re))?|o[ck]t(?:ob(?:er|re))?|nov(?:emb(?:er|re))?"
+    "|de[cz](?:ember)?|décembre)"
+)
+_DATES = (
+    r"\d{1,2}([-./])\d{1,2}\1(?:\d{4}|\d{2})",
+    r"\d{4}([-./])\d{1,2}\2\d{1,2}",
+    # With spaces a year must look like one: three numbers in a row may be frames.
+    r"\d{1,2} ?[-./ ] ?\d{1,2} ?[-./ ] ?(?:19|20)\d{2}",
+    r"(?:19|20)\d{2} ?[-./ ] ?\d{1,2} ?[-./ ] ?\d{1,2}",
+    rf"\d{{1,2}}(?:st|nd|rd|th)?[-., /]{{0,2}}{_MONTH}[-., /]{{0,2}}(?:\d{{4}}|\d{{2}})",
+    rf"{_MONTH}[-., /]{{0,2}}\d{{1,2}}(?:st|nd|rd|th)?[-., /]{{1,2}}\d{{4}}",
+    rf"\d{{4}}[-., /]{{0,2}}{_MONTH}[-., /]{{0,2}}\d{{1,2}}",
+)
+_DATE = re.compile(rf"(?<!\d)(?:{'|'.join(_DATES)})(?!\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

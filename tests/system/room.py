@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from numpy.typing import NDArray
+
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.bus.events import Event, FlagReceived, VerdictReceived
 from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ModelSection, ScanSection
+from octmargin.frames import FrameFlags, ScanPlan
+from octmargin.link.registers import ScanState
 from octmargin_simulator.console import Console
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.source import FrameSource
@@ -17,6 +22,38 @@ from octmargin_simulator.usb_device import UsbConsole
 
 FACES = ("superior", "medial")
 FRAMES = 10
+
+
+class HeldConsole(Console):
+    """A console that stands still in a sweep until it is told to go on: what is asked for meanwhile comes in time."""
+
+    _held: tuple[str, int] | None = None
+
+    def hold(self, face: str, frame: int) -> None:
+        """Stand still at this frame of `face`, and at each one behind it; nothing else is held."""
+        with self._lock:
+            self._held = face, frame
+            self._wake.notify_all()
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self._held = None
+            self._wake.notify_all()
+
+    def _expose(self, plan: ScanPlan, sweep: int, index: int) -> tuple[NDArray[Any], FrameFlags] | None:
+        def may_go_on() -> bool:
+            is_held = self._held is not None and self._held[0] == plan.face and index >= self._held[1]
+            # What was begun comes when the sweep is stopped.
+            return not is_held or self._state is ScanState.IDLE or self._sweep != sweep
+
+        with self._lock:
+            since_s = time.monotonic()
+            self._wake.wait_for(may_go_on)
+            if self._sweep == sweep:
+                # The frames to come keep their pace.
+                self._stood_still_s += time.monotonic() - since_s
+        return super()._expose(plan, sweep, index)
 
 
 class Room:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from tests.system.room import Room, balanced
+from tests.system.room import HeldConsole, Room, balanced
 from tests.unit.bus.conftest import running_mosquitto
 from tests.unit.site.conftest import USERS, Prepared, prepared
 
@@ -34,15 +35,13 @@ from octmargin.config import Config, OrientationSection, RecordingSection
 from octmargin.daemon import Daemon
 from octmargin.errors import BrokerError
 from octmargin.frames import FACES
-from octmargin_simulator.faults import FaultScript, FaultyConsole
-from octmargin_simulator.faults.script import Unplug
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 
 FRAMES = 12
+HELD = 4
+"""The frame at which a sweep stands still until a test lets it go on."""
 SUSPICIOUS = "inferior"
-SLOW_HZ = 400.0
-"""Six frames a second: a face takes long enough to be paused in its middle, also on a busy machine."""
 NORTH = Topics("north", "or-1")
 
 
@@ -59,6 +58,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
         yield broker
 
 
+def held_console(phantom: LayeredPhantom, **personality: Any) -> HeldConsole:
+    return HeldConsole(phantom, Personality(serial="ROOM-1", **personality))
+
+
 @pytest.fixture
 def embedded() -> Iterator[BrokerSettings]:
     with EmbeddedBroker() as running:
@@ -66,10 +69,18 @@ def embedded() -> Iterator[BrokerSettings]:
 
 
 class Theatre(Room):
-    """A room whose daemon is commanded."""
+    """A room whose daemon is commanded, and whose console can be held."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    console: HeldConsole
+
+    def __init__(
+        self,
+        phantom: LayeredPhantom,
+        broker: BrokerSettings,
+        console: HeldConsole | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(phantom, broker, console or held_console(phantom), **options)
         self.cases: list[CaseMessage] = []
         self.verdicts: list[VerdictMessage] = []
 
@@ -181,11 +192,9 @@ RITA = Sender(Role.READER, "rita")
 
 @asynccontextmanager
 async def in_theatre(
-    phantom: LayeredPhantom, broker: BrokerSettings, console: FaultyConsole | None = None, **options: Any
+    phantom: LayeredPhantom, broker: BrokerSettings, console: HeldConsole | None = None, **options: Any
 ) -> AsyncIterator[Theatre]:
     theatre = Theatre(phantom, broker, console, **options)
-    if console is not None:
-        console.plug_into(theatre.served)
     yield theatre
     await asyncio.to_thread(theatre.close)
 
@@ -210,8 +219,8 @@ def opened(folder: Path) -> list[Recording]:
 
 
 def is_finished_in_time(folder: Path) -> bool:
-    """Whether the recording is finished before the console is back; only the disk tells."""
-    until_s = time.monotonic() + 15
+    """Whether the recording is finished though the console does not come back; only the disk tells."""
+    until_s = time.monotonic() + 60
     while not (is_finished := opened(folder)[0].complete) and time.monotonic() < until_s:
         time.sleep(0.05)
     return is_finished
@@ -244,9 +253,11 @@ async def test_the_whole_story_of_a_specimen(north: Theatre, site: Prepared, tmp
         await otto.does("select", face="superior")
         await otto.does("start")
         await north.until(lambda tally: "superior" in tally.faces and tally.case.phase == "idle")
+        north.console.hold("superior", HELD)
         await otto.does("start", all=True)
         await north.phase("scanning")
         assert "is being scanned" in await otto.is_refused("close")
+        north.console.let_go()
         done = await north.phase("idle")
         assert done.sweeps == {face: number for number, face in enumerate(FACES, start=1)}
         assert [face for face in FACES if north.verdict(face).verdict == "suspicious"] == [SUSPICIOUS]
@@ -359,15 +370,14 @@ async def frames_seen(theatre: Theatre, face: str, frames: int) -> None:
 
 
 async def test_a_sweep_is_held_and_goes_on_behind_the_last_frame(theatre: Theatre) -> None:
-    async with (
-        theatre.running(theatre.commanded(line_rate_hz=SLOW_HZ)),
-        person(theatre.settings, theatre, OTTO) as otto,
-    ):
+    async with theatre.running(theatre.commanded()), person(theatre.settings, theatre, OTTO) as otto:
         await register(otto)
+        theatre.console.hold("superior", HELD)
         await otto.does("start", face="superior")
-        await frames_seen(theatre, "superior", 3)
+        await frames_seen(theatre, "superior", HELD)
         await otto.does("pause")
         held = await theatre.phase("paused")
+        theatre.console.let_go()
         assert (held.face, held.sweeps) == ("superior", {"superior": 1})
         assert "superior is paused; stop it, or wait" in await otto.is_refused("select", face="medial")
         numbered = theatre.console.frames_ever_numbered
@@ -384,17 +394,16 @@ async def test_a_sweep_is_held_and_goes_on_behind_the_last_frame(theatre: Theatr
 
 
 async def test_a_pause_that_is_taken_back_at_once_costs_nothing(theatre: Theatre) -> None:
-    async with (
-        theatre.running(theatre.commanded(line_rate_hz=SLOW_HZ)),
-        person(theatre.settings, theatre, OTTO) as otto,
-    ):
+    async with theatre.running(theatre.commanded()), person(theatre.settings, theatre, OTTO) as otto:
         await register(otto)
+        theatre.console.hold("superior", HELD)
         await otto.does("start", face="superior")
-        await frames_seen(theatre, "superior", 2)
+        await frames_seen(theatre, "superior", HELD)
         for _ in range(3):
             await otto.send("pause", otto.command())
             await otto.send("resume", otto.command())
         assert {(await otto.reply()).outcome for _ in range(6)} == {"done"}
+        theatre.console.let_go()
         await theatre.phase("idle")
         verdict = theatre.verdict("superior")
         assert (verdict.counts.not_scanned, verdict.counts.lost, verdict.sweep) == (0, 0, 1)
@@ -405,13 +414,13 @@ async def test_a_console_that_cannot_go_on_scans_a_paused_face_anew_as_another_s
     phantom: LayeredPhantom, embedded: BrokerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("octmargin.scan_loop.PAUSE_S", 0.01)
-    console = FaultyConsole(phantom, FaultScript(), Personality(serial="ROOM-1", protocol_minor=0))
     async with (
-        in_theatre(phantom, embedded, console) as theatre,
-        theatre.running(theatre.commanded(line_rate_hz=SLOW_HZ)),
+        in_theatre(phantom, embedded, held_console(phantom, protocol_minor=0)) as theatre,
+        theatre.running(theatre.commanded()),
         person(theatre.settings, theatre, OTTO) as otto,
     ):
         await register(otto)
+        theatre.console.hold("superior", HELD)
         await otto.does("start", face="superior")
         for sweep in range(1, 5):
             await theatre.until(
@@ -420,6 +429,7 @@ async def test_a_console_that_cannot_go_on_scans_a_paused_face_anew_as_another_s
             await otto.does("pause")
             await theatre.phase("paused")
             await otto.does("resume")
+        theatre.console.let_go()
         await theatre.phase("idle")
         verdict = theatre.verdict("superior")
         assert (verdict.sweep, verdict.counts.not_scanned) == (5, 0), "a pause is no failure of the console"
@@ -427,13 +437,11 @@ async def test_a_console_that_cannot_go_on_scans_a_paused_face_anew_as_another_s
 
 @pytest.mark.parametrize("is_paused", [False, True])
 async def test_a_stop_ends_the_face_as_it_is_and_the_faces_to_come(theatre: Theatre, is_paused: bool) -> None:
-    async with (
-        theatre.running(theatre.commanded(line_rate_hz=SLOW_HZ)),
-        person(theatre.settings, theatre, OTTO) as otto,
-    ):
+    async with theatre.running(theatre.commanded()), person(theatre.settings, theatre, OTTO) as otto:
         await register(otto)
+        theatre.console.hold("superior", HELD)
         await otto.does("start", all=True)
-        await frames_seen(theatre, "superior", 2)
+        await frames_seen(theatre, "superior", HELD)
         if is_paused:
             await otto.does("pause")
             await theatre.phase("paused")
@@ -444,6 +452,7 @@ async def test_a_stop_ends_the_face_as_it_is_and_the_faces_to_come(theatre: Thea
         assert (verdict.provisional, verdict.verdict) == (False, "indeterminate")
         assert "the sweep is not complete" in verdict.reasons
         assert "inferior was not scanned yet" in await otto.is_refused("rescan", face="inferior")
+        theatre.console.let_go()
         await otto.does("start", face="superior")
         await theatre.until(lambda tally: tally.case.phase == "idle" and tally.case.sweeps == {"superior": 2})
         assert theatre.verdict("superior").counts.not_scanned == 0
@@ -541,33 +550,27 @@ async def test_what_was_meant_for_something_else_or_another_time_does_nothing(
         assert theatre.tally.case.phase == "idle"
 
 
-async def test_while_the_console_is_away_nothing_begins_and_a_pause_holds(
-    phantom: LayeredPhantom, embedded: BrokerSettings
-) -> None:
-    console = FaultyConsole(
-        phantom,
-        FaultScript(fault=(Unplug(seconds=2.0, sweeps=(1,), frames=(5,)),)),
-        Personality(serial="ROOM-1"),
-    )
-    async with (
-        in_theatre(phantom, embedded, console) as theatre,
-        theatre.running(theatre.commanded(line_rate_hz=SLOW_HZ)),
-        person(theatre.settings, theatre, OTTO) as otto,
-    ):
+async def test_while_the_console_is_away_nothing_begins_and_a_pause_holds(theatre: Theatre) -> None:
+    async with theatre.running(theatre.commanded()), person(theatre.settings, theatre, OTTO) as otto:
         await register(otto)
+        theatre.console.hold("superior", HELD)
         await otto.does("start", face="superior")
+        await frames_seen(theatre, "superior", HELD)
+        theatre.served.unplug(math.inf)
         await theatre.until(lambda tally: CONSOLE_ALARM in tally.alarms)
         await otto.does("acknowledge", alarm_id=CONSOLE_ALARM)
         await theatre.until(lambda tally: tally.alarms[CONSOLE_ALARM].acknowledged_by == "otto")
-        assert "there is no alarm 'laser'; active: console" in await otto.is_refused(
+        assert "there is no alarm of this id; active: console" in await otto.is_refused(
             "acknowledge", alarm_id="laser"
         )
         await otto.does("pause")
         await theatre.phase("paused")
         assert "the console is away" in await otto.is_refused("resume")
+        theatre.served.plug_in()
         await theatre.until(lambda tally: tally.state == "ready" and CONSOLE_ALARM not in tally.alarms)
         assert theatre.tally.case is not None
         assert theatre.tally.case.phase == "paused", "that it is back is no reason to go on"
+        theatre.console.let_go()
         await otto.does("resume")
         await theatre.phase("idle")
         assert theatre.verdict("superior").counts.not_scanned == 0
@@ -578,10 +581,11 @@ async def test_while_the_console_is_away_nothing_begins_and_a_pause_holds(
 async def test_a_console_that_goes_away_while_nothing_is_scanned_comes_back(theatre: Theatre) -> None:
     async with theatre.running(theatre.commanded()), person(theatre.settings, theatre, OTTO) as otto:
         await register(otto)
-        theatre.served.unplug(1.0)
+        theatre.served.unplug(math.inf)
         await theatre.until(lambda tally: tally.state == "alert")
         assert "the console is away" in await otto.is_refused("start", face="superior")
         await otto.does("select", face="medial")
+        theatre.served.plug_in()
         await theatre.until(lambda tally: tally.state == "ready")
         await otto.does("start")
         await theatre.until(lambda tally: tally.case.sweeps == {"medial": 1} and tally.case.phase == "idle")
@@ -591,13 +595,12 @@ async def test_a_console_that_goes_away_while_nothing_is_scanned_comes_back(thea
 async def test_a_daemon_that_is_ended_in_a_paused_sweep_says_what_it_has(
     theatre: Theatre, tmp_path: Path
 ) -> None:
-    config = msgspec.structs.replace(
-        theatre.commanded(line_rate_hz=SLOW_HZ), recording=RecordingSection(folder=str(tmp_path))
-    )
+    config = msgspec.structs.replace(theatre.commanded(), recording=RecordingSection(folder=str(tmp_path)))
     async with person(theatre.settings, theatre, OTTO) as otto, theatre.running(config) as daemon:
         await register(otto)
+        theatre.console.hold("superior", HELD)
         await otto.does("start", all=True)
-        await frames_seen(theatre, "superior", 3)
+        await frames_seen(theatre, "superior", HELD)
         await otto.does("pause")
         await theatre.phase("paused")
         daemon.stop()
@@ -619,7 +622,7 @@ async def test_a_specimen_that_is_closed_while_the_console_is_away_has_its_recor
         await register(otto)
         await otto.does("start", face="superior")
         await theatre.until(lambda tally: tally.case.phase == "idle" and bool(tally.case.sweeps))
-        theatre.served.unplug(30.0)
+        theatre.served.unplug(math.inf)
         await theatre.until(lambda tally: CONSOLE_ALARM in tally.alarms)
         [recording] = opened(tmp_path)
         assert not recording.complete
@@ -697,19 +700,21 @@ async def test_what_may_name_a_patient_is_neither_repeated_in_the_answer_nor_kep
 
 
 async def test_a_daemon_that_scans_at_once_takes_commands_too(theatre: Theatre) -> None:
-    config = theatre.config(line_rate_hz=SLOW_HZ, passes=0)
-    async with theatre.running(config), person(theatre.settings, theatre, OTTO) as otto:
+    theatre.console.hold("superior", HELD)
+    async with theatre.running(theatre.config(passes=0)), person(theatre.settings, theatre, OTTO) as otto:
         scanning = await theatre.phase("scanning")
         assert scanning.specimen is not None
         assert (scanning.specimen_id, scanning.specimen.laterality) == ("s-1", "unknown")
         assert "is being scanned" in await otto.is_refused("register", kind="node", laterality="left")
-        await frames_seen(theatre, "superior", 2)
+        await frames_seen(theatre, "superior", HELD)
         await otto.does("pause")
         await theatre.phase("paused")
+        theatre.console.hold("medial", HELD)
         await otto.does("resume")
-        await frames_seen(theatre, "medial", 2)
+        await frames_seen(theatre, "medial", HELD)
         await otto.does("stop")
         idle = await theatre.phase("idle")
+        theatre.console.let_go()
         assert idle.sweeps == {"superior": 1, "medial": 2}
         await otto.does("rescan", face="superior")
         await theatre.until(lambda tally: tally.case.phase == "idle" and tally.case.sweeps["superior"] == 3)
@@ -729,15 +734,17 @@ async def test_a_daemon_that_scans_at_once_ends_with_its_last_pass_unless_somebo
 async def test_the_pedal_starts_pauses_and_goes_on(theatre: Theatre) -> None:
     with structlog.testing.capture_logs() as logs:
         async with (
-            theatre.running(theatre.commanded(line_rate_hz=640.0)),
+            theatre.running(theatre.commanded()),
             person(theatre.settings, theatre, OTTO) as otto,
         ):
             await register(otto)
             await otto.does("select", face="medial")
-            for phase in ("scanning", "paused", "scanning", "idle"):
-                if phase != "idle":
-                    theatre.console.press_pedal()
+            theatre.console.hold("medial", HELD)
+            for phase in ("scanning", "paused", "scanning"):
+                theatre.console.press_pedal()
                 await theatre.phase(phase)
+            theatre.console.let_go()
+            await theatre.phase("idle")
             assert theatre.verdict("medial").counts.not_scanned == 0
             theatre.console.press_pedal()
             await otto.does("close")

@@ -247,7 +247,13 @@ async def assert_is_interpreted_later(record: Path) -> None:
 async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen(
     tmp_path: Path, record: Path
 ) -> None:
+    faults = tmp_path / "faults.toml"
+    # It stands still in the sweep in which the daemon is killed, until another daemon takes it over.
+    faults.write_text(
+        tomli_w.dumps({"fault": [{"kind": "hang", "seconds": 600, "sweeps": [2], "frames": [20]}]})
+    )
     options = ["--console", "usb", "--port", "0", "--alines", "64", "--samples", "1024", "--frames", "40"]
+    options += ["--faults", str(faults)]
     sender, reader = Sender(Role.OPERATOR, "otto"), Sender(Role.READER, "rita")
     topics = Topics("k", "c")
     with EmbeddedBroker() as broker:

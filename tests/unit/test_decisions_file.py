@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import threading
 from datetime import UTC, datetime
@@ -80,6 +81,57 @@ def test_a_half_line_of_a_killed_daemon_spoils_neither_what_was_before_nor_what_
     assert again.unreadable == 1
 
 
+def test_a_first_line_that_was_torn_keeps_no_daemon_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    written(path, DISAGREES)
+    whole = path.read_bytes()
+    for length in (1, len(whole) // 2, len(whole) - 2):
+        path.write_bytes(whole[:length])
+        for _ in range(2):
+            # The second start finds a line that the first one has ended.
+            assert read(path).unreadable == 1
+        written(path, DISAGREES)
+        assert read(path).of("case-7", "s-1")[-1] == DISAGREES
+
+
+class StandingDisk:
+    """A disk that does not answer until it is let go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes_on = threading.Event()
+        monkeypatch.setattr("octmargin.decisions_file.os.fsync", lambda _: self.goes_on.wait(60))
+
+
+async def test_a_reader_is_told_when_it_is_on_the_disk_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = StandingDisk(monkeypatch)
+    file = DecisionsFile(tmp_path / "decisions.jsonl", on_fault=ignore)
+    answer = file.keep(DISAGREES, " until the daemon ends")
+    await asyncio.sleep(0)
+    assert not answer.done()
+    disk.goes_on.set()
+    assert await answer == ""
+    file.close()
+
+
+async def test_a_disk_that_does_not_answer_is_told_and_keeps_no_reader_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octmargin.decisions_file.KEPT_WITHIN_S", 0.05)
+    monkeypatch.setattr("octmargin.decisions_file.MOST_WAITING", 3)
+    disk, told = StandingDisk(monkeypatch), list[str]()
+    file = DecisionsFile(tmp_path / "decisions.jsonl", on_fault=told.append)
+    for _ in range(2):
+        said = await file.keep(DISAGREES, " until the daemon ends")
+        assert said == " until the daemon ends; NOT on the disk yet, which does not answer"
+    assert len(told) == 1
+    beyond = [file.put(DISAGREES) for _ in range(3)][-1]
+    assert beyond.result(20) == "3 wait for the disk already"
+    disk.goes_on.set()
+    file.close()
+
+
 def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("milk, eggs")
@@ -106,9 +158,8 @@ def test_a_disk_that_is_full_is_told_once_and_known_when_the_next_is_kept(
 
     file = DecisionsFile(tmp_path / "decisions.jsonl", on_fault=on_fault)
     monkeypatch.setattr("octmargin.decisions_file.os.fsync", full)
-    file.put(DISAGREES)
+    assert file.put(DISAGREES).result(20) == "No space left on device"
     assert was_told.wait(20)
-    assert file.failure
-    file.put(DISAGREES)
+    assert file.put(DISAGREES).result(20) == "No space left on device"
     file.close()
     assert told == ["case.decisions_file cannot be written (No space left on device)"]

@@ -156,7 +156,7 @@ class CommandDoor:
             if past.digest == digest:
                 reply = msgspec.structs.replace(past.reply, repeated=True)
             else:
-                why = f"the id {command.id!r} was used for another command; give each an id of its own"
+                why = "the id was used for another command; give each an id of its own"
                 reply = self._reply(address, command.id, "refused", why)
             log.info("command came again", command=address.command, user=sender.user, id=command.id)
             self._answer(sender, reply)
@@ -171,15 +171,22 @@ class CommandDoor:
         until = min(command.holds_until, now + LONGEST_VALIDITY + MOST_AHEAD)
         past = _Past(reply, beside is None, digest, now, until)
         self._memory.keep(sender, past)
-        self._note(sender, address.command, command, reply)
-        if beside is None:
-            self._answer(sender, reply)
-        else:
+        if beside is not None:
             beside.add_done_callback(partial(self._keep_promise, sender, past))
+        try:
+            self._note(sender, address.command, command, reply)
+        finally:
+            # It was carried out, whatever becomes of the note.
+            if beside is None:
+                self._answer(sender, reply)
 
     def _keep_promise(self, sender: Sender, past: _Past, beside: asyncio.Future[str]) -> None:
         # Cancelled: the daemon ends, and nobody knows.
-        more = "; whether it was kept is not known" if beside.cancelled() else beside.result()
+        failure = None if beside.cancelled() else beside.exception()
+        if failure is not None:
+            log.error("whether a command was kept is not known", id=past.reply.id, exc_info=failure)
+        is_known = not beside.cancelled() and failure is None
+        more = beside.result() if is_known else "; whether it was kept is not known"
         past.reply = msgspec.structs.replace(
             past.reply, reason=_short(past.reply.reason + more), at=self._clock()
         )

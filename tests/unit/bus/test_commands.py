@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octmargin.bus.commands import LONGEST_VALIDITY, MOST_AHEAD, CommandDoor, Request
+from octmargin.bus.commands import LONGEST_VALIDITY, MOST_AHEAD, CommandDoor, Promise, Request
 from octmargin.bus.orders import ORDERS, Command, Decide, Reply, Select
 from octmargin.bus.rights import Role, Sender, command_topic
 from octmargin.bus.topics import Topics
@@ -34,30 +35,42 @@ class Desk:
         self.noted: list[tuple[str, str]] = []
         self.refuse_because = ""
         self.fails: Exception | None = None
+        self.promise: Promise | None = None
+        self.cannot_note: Exception | None = None
         self.door = CommandDoor(
             TOPICS,
             "this-run",
             carry_out=self.carry_out,
             answer=lambda sender, reply: self.answers.append((sender, reply)),
-            note=lambda _sender, name, _command, reply: self.noted.append((name, reply.outcome)),
+            note=self.note,
             clock=lambda: self.now,
             most_remembered=most_remembered,
         )
 
-    def carry_out(self, request: Request) -> str:
+    def note(self, _sender: Sender, name: str, _command: Command, reply: Reply) -> None:
+        if self.cannot_note is not None:
+            raise self.cannot_note
+        self.noted.append((name, reply.outcome))
+
+    def carry_out(self, request: Request) -> str | Promise:
         if self.fails is not None:
             raise self.fails
         if self.refuse_because:
             raise OrderRefusedError(self.refuse_because)
         self.done.append(request)
-        return "as you wish"
+        return self.promise or "as you wish"
+
+    def send(
+        self, name: str = "select", sender: Sender = OTTO, *, retained: bool = False, **changes: Any
+    ) -> None:
+        payload = msgspec.json.encode(command(**({"issued_at": self.now} | changes)))
+        self.door.take(command_topic(TOPICS, sender, name), payload, retained=retained)
 
     def give(
         self, name: str = "select", sender: Sender = OTTO, *, retained: bool = False, **changes: Any
     ) -> Reply:
         before = len(self.answers)
-        payload = msgspec.json.encode(command(**({"issued_at": self.now} | changes)))
-        self.door.take(command_topic(TOPICS, sender, name), payload, retained=retained)
+        self.send(name, sender, retained=retained, **changes)
         [(to, reply)] = self.answers[before:]
         assert to == sender
         return reply
@@ -121,7 +134,7 @@ def test_an_id_that_was_used_for_something_else_is_refused_and_not_taken_for_it(
     first = desk.give()
     reply = desk.give(**other)
     assert (reply.outcome, reply.repeated) == ("refused", False)
-    assert "was used for another command" in reply.reason
+    assert reply.reason == "the id was used for another command; give each an id of its own"
     assert desk.give() == msgspec.structs.replace(first, repeated=True), (
         "the first one is not forgotten for that"
     )
@@ -220,6 +233,33 @@ def test_a_failure_of_ours_is_an_answer_and_the_next_command_is_taken(desk: Desk
     assert "KeyError" in reply.reason
     desk.fails = None
     assert desk.give(id="c-2").outcome == "done"
+
+
+@pytest.mark.parametrize("outcome", ["fails", "is cancelled"])
+async def test_a_promise_of_which_nothing_is_known_is_answered_and_says_so(desk: Desk, outcome: str) -> None:
+    beside = asyncio.get_running_loop().create_future()
+    desk.promise = Promise("kept as d1", beside)
+    desk.send()
+    assert desk.answers == [], "nothing is known yet"
+    if outcome == "fails":
+        beside.set_exception(OSError("the disk is gone"))
+    else:
+        beside.cancel()
+    await asyncio.sleep(0)
+    [(to, reply)] = desk.answers
+    assert (to, reply.outcome) == (OTTO, "done")
+    assert reply.reason == "kept as d1; whether it was kept is not known"
+
+
+async def test_what_cannot_be_noted_is_answered_all_the_same(desk: Desk) -> None:
+    desk.cannot_note = OSError("no space left")
+    assert desk.give().outcome == "done"
+    beside = asyncio.get_running_loop().create_future()
+    desk.promise = Promise("kept as d1", beside)
+    desk.send(id="c-2")
+    beside.set_result("")
+    await asyncio.sleep(0)
+    assert [reply.reason for _, reply in desk.answers] == ["as you wish", "kept as d1"]
 
 
 def test_what_could_still_be_carried_out_again_is_never_forgotten() -> None:

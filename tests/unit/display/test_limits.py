@@ -42,9 +42,9 @@ def from_address(display: Display, address: str) -> httpx.AsyncClient:
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side has hung up, or does so before long; a guard, where it does not."""
+    """Whether the other side has hung up, or does so soon; it would keep one that it lets in for longer than this."""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(protocols.REQUEST_S / 2):
             return await reader.read(1) == b""
     except TimeoutError:
         return False
@@ -86,14 +86,23 @@ async def test_a_browser_that_takes_no_answer_is_let_go(
     async with display.http() as browser:
         whole = len((await browser.get("/api/bscans/1/0")).content)
     monkeypatch.setattr(protocols, "TAKING_S", 0.2)
+    given_up, connection_lost = asyncio.Event(), protocols.Http.connection_lost
+
+    def tell_of_the_end(connection: protocols.Http, error: Exception | None) -> None:
+        if connection.transport.get_extra_info("peername") == sluggish.getsockname():
+            given_up.set()
+        connection_lost(connection, error)
+
+    monkeypatch.setattr(protocols.Http, "connection_lost", tell_of_the_end)
     with socket.socket() as sluggish:
         sluggish.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sluggish.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(sluggish, (display.host, display.port))
         await loop.sock_sendall(sluggish, b"GET /api/bscans/1/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        # Longer than the server waits: that it has given up cannot be heard before what it had sent was taken.
-        await asyncio.sleep(1.0)
+        # Told by the server: here it cannot be heard before what was sent is taken.
+        async with asyncio.timeout(60):
+            await given_up.wait()
         came = 0
         with contextlib.suppress(ConnectionResetError):
             while data := await loop.sock_recv(sluggish, 1 << 20):

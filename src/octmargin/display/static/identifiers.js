@@ -1,8 +1,22 @@
 // What may not go on the bus, as `octmargin.identifiers` has it: nothing by which a person could be found. Looked at
 // before anything is sent; the daemon looks again. Pure.
 
-const NUMBER = /\p{Nd}{6,}/u;
-const DATE = /(?<!\p{Nd})(\p{Nd}{1,2}([-./])\p{Nd}{1,2}\2(\p{Nd}{4}|\p{Nd}{2})|\p{Nd}{4}([-./])\p{Nd}{1,2}\4\p{Nd}{1,2})(?!\p{Nd})/u;
+const NUMBER = /\p{Nd}{6,}|\p{Nd}(?:[-./ ]?\p{Nd}){7,}/u;
+const MONTH =
+  "(?:jan(?:uary?|vier)?|feb(?:ruary?)?|février|mar(?:ch|s)?|märz|mrz|apr(?:il)?|avril|may|mai|june?|juni|juin" +
+  "|july?|juli|juillet|aug(?:ust)?|août|sept?(?:emb(?:er|re))?|o[ck]t(?:ob(?:er|re))?|nov(?:emb(?:er|re))?" +
+  "|de[cz](?:ember)?|décembre)";
+const DATES = [
+  String.raw`\d{1,2}([-./])\d{1,2}\1(?:\d{4}|\d{2})`,
+  String.raw`\d{4}([-./])\d{1,2}\2\d{1,2}`,
+  // With spaces a year must look like one: three numbers in a row may be frames.
+  String.raw`\d{1,2} ?[-./ ] ?\d{1,2} ?[-./ ] ?(?:19|20)\d{2}`,
+  String.raw`(?:19|20)\d{2} ?[-./ ] ?\d{1,2} ?[-./ ] ?\d{1,2}`,
+  String.raw`\d{1,2}(?:st|nd|rd|th)?[-., /]{0,2}${MONTH}[-., /]{0,2}(?:\d{4}|\d{2})`,
+  String.raw`${MONTH}[-., /]{0,2}\d{1,2}(?:st|nd|rd|th)?[-., /]{1,2}\d{4}`,
+  String.raw`\d{4}[-., /]{0,2}${MONTH}[-., /]{0,2}\d{1,2}`,
+];
+const DATE = new RegExp(String.raw`(?<!\d)(?:${DATES.join("|")})(?!\d)`.replaceAll(String.raw`\d`, String.raw`\p{Nd}`), "iu");
 // What people type.
 const LABELS = { orientation: "the orientation", label: "the label", note: "the note" };
 
