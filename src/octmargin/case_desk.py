@@ -29,7 +29,6 @@ from octmargin.bus.orders import (
     Stop,
 )
 from octmargin.bus.rights import Role, Sender
-from octmargin.case.record.model import SpecimenRecord
 from octmargin.case_recordings import CaseRecordings
 from octmargin.condition import ConditionDesk
 from octmargin.config import OrientationSection
@@ -38,7 +37,7 @@ from octmargin.errors import OrderRefusedError
 from octmargin.lifecycle import Lifecycle
 from octmargin.live_record import LiveRecord, OnStage
 from octmargin.log import on_stage
-from octmargin.record_entries import newest_again, said_again, swept_of
+from octmargin.record_entries import newest_again, said_again, swept_of, versions_of
 from octmargin.stage import CaseSession, Stage
 
 PEDAL = Sender(Role.OPERATOR, "pedal")
@@ -75,7 +74,7 @@ class CaseDesk:
         self.recordings = recordings
         self._decisions = decisions
         self._record = record
-        self._resumed: SpecimenRecord | None = None
+        self._resumed: OnStage | None = None
         """Of an earlier run, where the record had it on the stage."""
         self.on_change: Callable[[], None] = lambda: None
         self.case = case
@@ -98,14 +97,15 @@ class CaseDesk:
             orientation=staging.orientation,
             label=staging.label,
         )
-        self._resumed = specimen
+        self._resumed = was
         self._record.goes_on(specimen)
         self.case.go_on(
             Stage(was.case_id, specimen.specimen_id, what, staging.faces), map(swept_of, specimen.sweeps)
         )
         about = {"case_id": was.case_id, "specimen_id": specimen.specimen_id}
-        faces = []
-        for face_map, verdict in newest_again(specimen, **about):
+        assert self._condition.description is not None  # noqa: S101 - said before anything is on the stage
+        faces, judge = [], versions_of(self._condition.description)
+        for face_map, verdict in newest_again(specimen, judge, **about):
             self._publisher.publish_map(face_map)
             self._publisher.publish_verdict(verdict)
             faces.append(verdict.face)
@@ -270,10 +270,12 @@ class CaseDesk:
 
     def _of_earlier_runs(self) -> Iterator[tuple[str, Decision | Mark]]:
         stage, resumed = self.case.stage, self._resumed
-        if resumed is not None and resumed.specimen_id == stage.specimen_id:
-            for decision in resumed.decisions:
+        specimen = None if resumed is None or resumed.case_id != stage.case_id else resumed.specimen
+        # Specimens of different cases may have the same name.
+        if specimen is not None and specimen.specimen_id == stage.specimen_id:
+            for decision in specimen.decisions:
                 yield decision.face, said_again(decision)
-            for mark in resumed.marks:
+            for mark in specimen.marks:
                 yield mark.face, said_again(mark)
         elif self._decisions is not None:
             for kept in self._decisions.of(stage.case_id, stage.specimen_id):

@@ -18,6 +18,9 @@ from octmargin.stage import Stage, Swept
 from octmargin.sweeps import SweepBook
 
 BEING_SCANNED = "the sweep was begun, and its end was never told; it has no final verdict"
+OTHERWISE_JUDGED = (
+    "judged before the model, the calibration or the configuration was changed; scan the face anew"
+)
 CUT_SHORT = "the daemon ended during this sweep, and an older one does not count any more; scan the face anew"
 
 
@@ -187,15 +190,23 @@ def said_again(said: kept.Decision | kept.Mark) -> Decision | Mark:
     return msgspec.convert(content, Mark)
 
 
-def newest_again(specimen: kept.SpecimenRecord, **about: Any) -> Iterator[tuple[MapMessage, VerdictMessage]]:
+def newest_again(
+    specimen: kept.SpecimenRecord, now: kept.Versions, **about: Any
+) -> Iterator[tuple[MapMessage, VerdictMessage]]:
     """Of each face that was scanned the newest sweep, and no older one, as it goes on the bus.
 
-    Where the newest has no final verdict, nothing is known of the face: an older sweep was followed by it.
+    Where the newest has no final verdict, nothing is known of the face: an older sweep was followed by it. Nor where
+    something else judged it than what judges `now`, under whose description it would stand.
     """
     for face in dict.fromkeys(sweep.face for sweep in specimen.sweeps):
         sweep = specimen.newest_sweep(face)
         if sweep is not None:
-            yield _map_again(sweep, **about), _verdict_again(sweep, **about)
+            yield _map_again(sweep, **about), _verdict_again(sweep, now, **about)
+
+
+def _judge(versions: kept.Versions) -> tuple[str, ...]:
+    """What a verdict hangs on, beside the spectra."""
+    return (versions.model_hash, versions.calibration_hash, versions.configuration_hash)
 
 
 def _map_again(sweep: kept.SweepRecord, **about: Any) -> MapMessage:
@@ -213,9 +224,11 @@ def _map_again(sweep: kept.SweepRecord, **about: Any) -> MapMessage:
     )
 
 
-def _verdict_again(sweep: kept.SweepRecord, **about: Any) -> VerdictMessage:
-    stands = _stands(sweep)
-    why = () if stands else (sweep.trouble or CUT_SHORT,)
+def _verdict_again(sweep: kept.SweepRecord, now: kept.Versions, **about: Any) -> VerdictMessage:
+    why = () if _stands(sweep) else (sweep.trouble or CUT_SHORT,)
+    if _judge(sweep.versions) != _judge(now):
+        why = (*why, OTHERWISE_JUDGED)
+    stands = not why
     return VerdictMessage(
         acquired_at=sweep.ended_at or sweep.started_at,
         synthetic=sweep.synthetic,

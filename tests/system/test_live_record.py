@@ -305,6 +305,13 @@ async def test_killed_in_the_middle_of_a_sweep_it_goes_on_with_the_same_specimen
                         lambda tally: tally.case.phase == "idle" and tally.case.sweeps["superior"] == 3
                     )
                     assert (await give(settings, topics, sender, "close", {})).outcome == "done"
+                    # The next case has a specimen of the same name: what was said of this one is none of its.
+                    register["case_id"] = "case-8"
+                    assert (await give(settings, topics, sender, "register", register)).outcome == "done"
+                    await give(settings, topics, sender, "select", {"face": "superior"})
+                    await heard.until(lambda tally: tally.case.face == "superior")
+                    assert heard.tally.case.case_id == register["case_id"]
+                    assert heard.tally.decision_of("superior") is None
                     await daemon.stop()
     assert verify(record).troubles == ()
     specimen = in_record(record)
