@@ -69,8 +69,17 @@ def signed(desk: Desk, tmp_path: Path) -> str:
     desk(
         f"interpret case-7 s-1 {SURGEON} {findings} --final --taxonomy 2086X0206X --text 'More at the medial face.'"
     )
+    stale = head_of(desk)
     desk("re-excise case-7 s-1 medial --by 'Dr. Reyes' --why 'suspicious in OCT'")
-    return desk(f"sign case-7 s-1 {SURGEON}")
+    assert "something was added" in desk(f"sign case-7 s-1 {SURGEON} --head {stale}", expect=CaseRefusedError)
+    assert "--head" in desk(f"sign case-7 s-1 {SURGEON}", expect=InputError), "nobody can be asked here"
+    return desk(f"sign case-7 s-1 {SURGEON} --head {head_of(desk)}")
+
+
+def head_of(desk: Desk) -> str:
+    """As somebody sees it who looks at the case."""
+    [head] = [line for line in desk("show case-7").splitlines() if line.startswith("head: ")]
+    return head.removeprefix("head: ")
 
 
 def test_a_case_from_registration_to_the_closed_report(desk: Desk, tmp_path: Path) -> None:
@@ -124,7 +133,7 @@ def test_nothing_that_is_signed_is_changed_by_any_command(desk: Desk, tmp_path: 
         f"interpret case-7 s-1 {SURGEON} --finding medial=nothing_suspicious",
         f"interpret case-7 s-1 {SURGEON} --finding medial=suspicious --finding lateral=suspicious --final",
         "re-excise case-7 s-1 lateral --by x --why y",
-        f"sign case-7 s-1 {SURGEON}",
+        f"sign case-7 s-1 {SURGEON} --head {head_of(desk)}",
     )
     for line in refused:
         desk(line, expect=CaseRefusedError)
