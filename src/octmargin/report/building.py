@@ -31,7 +31,7 @@ from octmargin.words import NOTICE
 
 TITLE = "Intraoperative OCT margin assessment"
 NOT_SIGNED = (
-    "No part of what was signed: it is made anew with each file, of the tables, the release of diagnosis codes and the "
+    "No part of what was signed: each file has it made again, of the tables, the release of diagnosis codes and the "
     "site's data of then."
 )
 SYNTHETIC_NOTICE = "SYNTHETIC spectra: computed, not measured. Nothing here was seen in tissue."
