@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 
+import msgspec
+
 from octmargin import __version__
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
 from octmargin.errors import InputError
@@ -28,6 +30,10 @@ from octmargin.report.wording import NOT_RECORDED, cleaned, printable, when
 from octmargin.words import NOTICE
 
 TITLE = "Intraoperative OCT margin assessment"
+NOT_SIGNED = (
+    "No part of what was signed: each file has it made again, of the tables, the release of diagnosis codes and the "
+    "site's data of then."
+)
 SYNTHETIC_NOTICE = "SYNTHETIC spectra: computed, not measured. Nothing here was seen in tissue."
 
 
@@ -59,6 +65,8 @@ def build_report(
     newest = _specimen_of(snapshot, specimen_id)
     original = as_signed(snapshot, newest, signed)
     coding = coding_sheet(snapshot, original, site or load_site(None, tables), tables, zone=zone)
+    if original.signature is not None:
+        coding = msgspec.structs.replace(coding, notice=f"{coding.notice} {NOT_SIGNED}")
     snapshot, specimen = cleaned(snapshot), cleaned(original)
     state = state_of(specimen)
     created = now or datetime.now(UTC)

@@ -34,7 +34,8 @@ def signing_of(specimen: SpecimenRecord, zone: tzinfo) -> Signing:
         ),
         statement=(
             "Signed by name in the record of the case; this is no cryptographic signature. What was signed is never "
-            "changed: what is said later stands as an addendum."
+            "changed: what is said later stands as an addendum. Coding sheet, words and layout are of the octmargin "
+            "that made this file, and were not signed."
         ),
     )
 

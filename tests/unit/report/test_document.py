@@ -70,6 +70,11 @@ def test_a_report_has_every_element_that_a_report_of_0352t_must_hold() -> None:
     assert [(row.face, row.pathology) for row in d.pathology] == [("inferior", "positive")]
 
 
+def test_the_coding_sheet_beside_a_signature_says_that_it_was_not_signed() -> None:
+    assert "No part of what was signed" in report(signed_specimen()).coding.notice
+    assert "No part of what was signed" not in report(specimen()).coding.notice
+
+
 def test_it_says_side_orientation_times_and_versions() -> None:
     d = report(signed_specimen())
     assert value(d.specimen, "Side") == "RIGHT"

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from octmargin.case.record import events
-from octmargin.case.record.model import FaceFinding, Interpretation, ReExcision
+from octmargin.case.record.events import CaseBody
+from octmargin.case.record.lock import user
+from octmargin.case.record.model import CaseSnapshot, FaceFinding, Interpretation, ReExcision
+from octmargin.case.record.store import Head
+from octmargin.case.record.verification import parse_head
 from octmargin.commands.case.common import (
     By,
     CaseId,
     RecordFile,
     Role,
     SpecimenId,
+    echo,
     interpreter,
     moment,
     pairs,
+    say,
     tell,
 )
 from octmargin.commands.case.common import record as open_record
-from octmargin.errors import InputError
+from octmargin.errors import CaseRefusedError, InputError
 
 _FINDINGS = ("suspicious", "nothing_suspicious", "indeterminate", "not_assessed")
 
@@ -88,16 +95,59 @@ def re_excise(
     tell(record, case_id, events.ReExcised(specimen_id=specimen_id, re_excision=taken))
 
 
-def sign(record: RecordFile, case_id: CaseId, specimen_id: SpecimenId, by: By, role: InRole) -> None:
+def sign(
+    record: RecordFile,
+    case_id: CaseId,
+    specimen_id: SpecimenId,
+    by: By,
+    role: InRole,
+    head: Annotated[
+        str,
+        typer.Option(
+            help="SEQ:HASH of the case as you saw it (`case show`, the report). [default: shown, and asked]"
+        ),
+    ] = "",
+) -> None:
     """Sign the report of a specimen, as the one whose final interpretation it is; nothing changes it afterwards."""
     signing = interpreter(by, role, "")
+    seen = parse_head(head) if head else None
     with open_record(record) as store:
-        specimen = store.case(case_id).specimen(specimen_id)
+        before = store.case(case_id)
+    specimen = before.specimen(specimen_id)
     said = specimen.interpretation if specimen is not None else None
     if said is not None and (said.by.name, said.by.role) == (signing.name, signing.role):
         signing = said.by
-    case = tell(record, case_id, events.Signed(specimen_id=specimen_id, by=signing))
+    if seen is None:
+        _ask(before, specimen_id, said)
+        seen = Head(before.log_seq, before.log_head)
+
+    def as_seen(case: CaseSnapshot | None) -> list[CaseBody]:
+        if case is not None and (case.log_seq, case.log_head) != (seen.seq, seen.hash):
+            raise CaseRefusedError(
+                f"case {case_id}: is not as it was at {seen.seq}, something was added to it since; look at it again "
+                "(`octmargin case show`), and give its head"
+            )
+        return [events.Signed(specimen_id=specimen_id, by=signing)]
+
+    with open_record(record) as store:
+        case = store.append_made(case_id, as_seen, actor=user())
+    say(case)
     typer.echo(f"head of the record: {case.log_seq}:{case.log_head}; keep it elsewhere")
+
+
+def _ask(case: CaseSnapshot, specimen_id: str, said: Interpretation | None) -> None:
+    """Show what is to be signed, and ask; InputError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise InputError(
+            "--head: give the head of the case as you saw it, which `octmargin case show` and the report have; "
+            "nothing is to be signed that nobody saw"
+        )
+    say(case)
+    if said is not None:
+        for one in said.faces:
+            echo(f"  {one.face}: {one.finding}" + (f", {one.action}" if one.action else ""))
+        echo(f"  {said.text}")
+    typer.confirm(f"Sign the report of {specimen_id}? It is never changed afterwards", abort=True)
 
 
 def addend(
