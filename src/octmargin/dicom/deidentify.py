@@ -24,6 +24,7 @@ from octmargin.dicom.objects import objects_of
 from octmargin.dicom.pseudonym import Identities, pseudonym_of_specimen, without_identity
 from octmargin.dicom.settings import DicomSection
 from octmargin.dicom.values import code_item, exactly, pn
+from octmargin.dicom.vocabulary import VOCABULARY
 from octmargin.errors import InputError
 
 EDITION = "2026c"
@@ -63,7 +64,8 @@ def deidentified_objects(
     _check_pseudonym(case, pseudonym)
     anonymous = without_identity(case, pseudonym)
     renamed = pseudonym_of_specimen(case, specimen_id)
-    identities = Identities(case, pseudonym)
+    # A pseudonym is looked at with the whole record: here, what every export says tells nothing of anybody.
+    identities = Identities(case, VOCABULARY.union(pseudonym.lower().split()))
     for made in objects_of(anonymous, renamed, DicomSection(), depth=depth, on_left_out=on_left_out):
         dataset = deidentify(dcmread(BytesIO(encoded(made))), pseudonym)
         left = {found for text in _texts_of(dataset) for found in identities.found_in(text)}
@@ -101,7 +103,7 @@ def _check_pseudonym(case: CaseSnapshot, pseudonym: str) -> None:
             "the pseudonym is empty; name the patient by something that says nothing of who it is"
         )
     exactly(pseudonym, 64, "pseudonym")
-    told = Identities(case, "").found_in(pseudonym)
+    told = Identities(case, ()).found_in(pseudonym)
     if told:
         raise InputError(
             f"the pseudonym {pseudonym!r} has {', '.join(sorted(told))} in it, which the record has as somebody's name "

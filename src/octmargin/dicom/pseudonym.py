@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -49,12 +49,13 @@ def pseudonym_of_specimen(case: CaseSnapshot, specimen_id: str) -> str:
 class Identities:
     """What of a record tells who or what somebody or something is: none of it may be in a de-identified file.
 
-    Of names each word counts, of identifiers the whole; what is in `allowed`, such as a pseudonym, does not.
+    Of names each word counts, of identifiers the whole; the words of `allowed`, such as those of a pseudonym and those
+    that are in every such file, do not.
     """
 
-    def __init__(self, case: CaseSnapshot, allowed: str) -> None:
+    def __init__(self, case: CaseSnapshot, allowed: Collection[str]) -> None:
         known = {word for name in _names(case) for word in re.findall(r"\w+", name)} | set(_identifiers(case))
-        kept = {text.lower() for text in known if len(text) >= _SHORTEST} - set(allowed.lower().split())
+        kept = {text.lower() for text in known if len(text) >= _SHORTEST} - set(allowed)
         self._pattern = re.compile(
             "|".join(rf"(?<!\w){re.escape(text)}(?!\w)" for text in sorted(kept)) or "(?!)"
         )

@@ -54,8 +54,11 @@ class About:
     is_final: bool
 
     def begin(self, face: str, code: Element, *, is_final: bool) -> Element:
-        """The frame of an observation of a face."""
-        return {
+        """The frame of an observation of a face, which says where what was looked at was computed."""
+        sweep = self.specimen.newest_sweep(face)
+        is_synthetic = self.specimen.is_synthetic if sweep is None else sweep.synthetic
+        notes = {"note": [{"text": terminology.SYNTHETIC.display}]} if is_synthetic else {}
+        return notes | {
             "resourceType": "Observation",
             "status": "final" if is_final else "preliminary",
             "category": [_IMAGING],
@@ -110,14 +113,16 @@ def reading(about: About, finding: FaceFinding, interpretation: Interpretation, 
 def opinion(about: About, decision: Decision, verdict_url: str) -> Element:
     """What a reader says of the verdict, while the patient was on the table."""
     code = own(terminology.OPINION, f"OCT of the {decision.face} face, reader's opinion of the verdict")
+    observation = about.begin(decision.face, code, is_final=True)
+    notes = [*observation.get("note", ()), *([{"text": decision.note}] if decision.note else [])]
     return without_nothing(
-        about.begin(decision.face, code, is_final=True)
+        observation
         | {
             "valueCodeableConcept": own(terminology.OF_DECISION[decision.word]),
             "effectiveDateTime": instant(decision.at),
             "performer": [{"display": f"{decision.role} {decision.by}"}],
             "derivedFrom": [reference(verdict_url, "Observation")],
-            "note": [{"text": decision.note}] if decision.note else [],
+            "note": notes,
         }
     )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from octmargin import __version__
 from octmargin.case.record.model import Interpreter, PatientIdentity, SpecimenRecord, Versions
 from octmargin.fhir.elements import NUCC, SNOMED, Element, coded, instant, reference, site, without_nothing
+from octmargin.report.coding import check_taxonomy, load_tables
 
 _GENDERS = {"F": "female", "M": "male", "O": "other", "U": "unknown"}
 _SPECIMEN_TYPES = {
@@ -41,15 +42,15 @@ def patient(identity: PatientIdentity) -> Element:
 
 
 def practitioner(interpreter: Interpreter) -> Element:
-    """Who interprets."""
-    qualification = (
-        [{"code": coded(NUCC, interpreter.taxonomy, text=interpreter.role)}] if interpreter.taxonomy else []
-    )
+    """Who interprets; a taxonomy code of which there is a warning is left out: it would say another profession."""
+    checked = check_taxonomy(interpreter.taxonomy, interpreter.role, load_tables())
+    is_sound = bool(checked.code) and not checked.warning
+    code = coded(NUCC, checked.code, text=interpreter.role) if is_sound else {"text": interpreter.role}
     return without_nothing(
         {
             "resourceType": "Practitioner",
             "name": [{"text": interpreter.name}],
-            "qualification": qualification,
+            "qualification": [{"code": code}],
         }
     )
 

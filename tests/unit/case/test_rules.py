@@ -198,6 +198,18 @@ def test_a_provisional_sweep_gives_way_to_what_came_of_it(store: CaseStore) -> N
     assert [(one.provisional, one.coverage) for one in specimen.sweeps] == [(False, 0.98)]
 
 
+def test_a_whole_sweep_that_is_begun_after_it_was_given_up_ends_that(store: CaseStore) -> None:
+    ready(store, "discontinued")
+    later = NOW + timedelta(minutes=1)
+    for body, is_given_up in (
+        (sweep(number=2, started_at=NOW - timedelta(minutes=1)), True),
+        (sweep(number=3, started_at=later, provisional=True, ended_at=None), True),
+        (sweep(number=3, started_at=later), False),
+    ):
+        case = tell(store, events.Swept(specimen_id=SPECIMEN, sweep=body))
+        assert (case.specimens[0].discontinued is not None) == is_given_up
+
+
 def test_a_sweep_over_a_face_that_was_not_planned_is_kept(store: CaseStore) -> None:
     ready(store)
     specimen = tell(store, events.Swept(specimen_id=SPECIMEN, sweep=sweep("cavity"))).specimens[0]
@@ -232,6 +244,16 @@ def test_addenda_are_numbered(store: CaseStore) -> None:
     ready(store, "signed")
     case = tell(store, bodies()["addend"], bodies()["addend"])
     assert [addendum.number for addendum in case.specimens[0].addenda] == [1, 2]
+
+
+def test_nobody_interprets_or_adds_without_a_name(store: CaseStore) -> None:
+    ready(store, "signed")
+    blank = Interpreter(name=" ", role="radiologist")
+    with pytest.raises(CaseRefusedError, match="say by name who adds it"):
+        tell(store, events.Addended(specimen_id=SPECIMEN, by=blank, text="seen"))
+    tell(store, registered("other"), events.Swept(specimen_id="other", sweep=sweep(number=7)))
+    with pytest.raises(CaseRefusedError, match="say by name who interprets"):
+        tell(store, events.Interpreted(specimen_id="other", interpretation=interpretation(by=blank)))
 
 
 def test_of_two_interpreters_the_last_one_signs(store: CaseStore) -> None:

@@ -20,6 +20,7 @@ from tests.example_case import ADDENDUM, PATIENT, SESSION, START, case, specimen
 from octmargin.case.record.model import (
     DiagnosisCode,
     Discontinuation,
+    Interpreter,
     Mark,
     PathologyResult,
     PersonName,
@@ -30,6 +31,7 @@ from octmargin.dicom.deidentify import deidentified_objects, deidentify
 from octmargin.dicom.finishing import encoded
 from octmargin.dicom.objects import objects_of
 from octmargin.dicom.settings import DicomSection
+from octmargin.dicom.vocabulary import VOCABULARY
 from octmargin.errors import InputError
 from octmargin.terminology import UID
 
@@ -136,6 +138,33 @@ def test_no_text_of_the_record_is_left_but_what_no_person_writes(recording: Path
     assert {name for mark, name in marks.items() if mark.encode() in content} <= KEPT
 
 
+def test_who_is_called_like_a_word_of_every_export_is_exported(recording: Path) -> None:
+    one = specimen(recording)
+    assert one.interpretation is not None
+    called = Interpreter(name="Dr. Synthetic Left (simulated surgeon)", role="operating surgeon")
+    said = msgspec.structs.replace(one.interpretation, by=called)
+    patient = msgspec.structs.replace(PATIENT, name=PersonName(family="SYNTHETIC", given="Demonstration"))
+    demo = case(msgspec.structs.replace(one, interpretation=said), patient=patient)
+    assert len(list(deidentified_objects(demo, "lump-1", "TRIAL-007"))) > 3
+    with pytest.raises(InputError, match="the pseudonym 'Left-1' has left in it"):
+        next(deidentified_objects(demo, "lump-1", "Left-1"))
+
+
+def test_every_word_of_an_export_but_what_the_record_names_is_of_its_vocabulary(
+    exported: list[Dataset],
+) -> None:
+    texts = [
+        str(element.value)
+        for one in exported
+        for element in one.iterall()
+        if element.VR in ("CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT")
+    ]
+    words = {word for text in texts for word in re.findall(r"[^\W\d_]{3,}", text.lower())}
+    # Pseudonym, model of the console, and how its model was hashed.
+    assert words - VOCABULARY <= {"trial", "sim", "sha"}
+    assert not VOCABULARY & {text.lower() for text in IDENTITIES}
+
+
 def test_private_attributes_are_removed(recording: Path) -> None:
     made = next(objects_of(case(named(recording)), "lump-1", DicomSection()))
     for dataset in (made, made.SpecimenDescriptionSequence[0]):
@@ -212,9 +241,9 @@ def test_every_de_identified_object_passes_dciodvfy(recording: Path, tmp_path: P
 
 
 def test_a_name_that_is_found_all_the_same_is_not_given_out(recording: Path) -> None:
-    # A patient whose name is a word of the model's.
-    patient = msgspec.structs.replace(PATIENT, name=PersonName(family="Octmargin"))
-    with pytest.raises(InputError, match="would hold octmargin"):
+    # A patient whose name is a word of the console's model.
+    patient = msgspec.structs.replace(PATIENT, name=PersonName(family="Sim"))
+    with pytest.raises(InputError, match="would hold sim"):
         list(deidentified_objects(case(specimen(recording), patient=patient), "lump-1", "TRIAL-007"))
 
 

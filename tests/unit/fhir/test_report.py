@@ -284,6 +284,28 @@ def test_the_code_of_the_procedure_has_no_descriptor_of_its_owner(bundle: dict[s
     assert cpt == {"system": "http://www.ama-assn.org/go/cpt", "code": "0352T"}
 
 
+def test_every_observation_of_synthetic_spectra_says_so(bundle: dict[str, Any]) -> None:
+    found = of(bundle, "Observation")
+    assert {code_of(one["code"]) for one in found} == {"verdict", "reading", "opinion"}
+    for one in found:
+        assert {"text": terminology.SYNTHETIC.display} in one["note"]
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "codes"),
+    [("2086X0206X", ["2086X0206X"]), ("2084P0800X", []), ("208X00000X", []), ("", [])],
+)
+def test_a_taxonomy_code_of_another_profession_is_left_out(taxonomy: str, codes: list[str]) -> None:
+    said = specimen().interpretation
+    assert said is not None
+    by = msgspec.structs.replace(said.by, taxonomy=taxonomy)
+    changed = report_of(interpretation=msgspec.structs.replace(said, by=by))
+    (person,) = of(changed, "Practitioner")
+    (qualification,) = person["qualification"]
+    assert [one["code"] for one in qualification["code"].get("coding", ())] == codes
+    assert qualification["code"]["text"] == "operating surgeon"
+
+
 def test_measured_data_is_nowhere_called_synthetic() -> None:
     measured = report_of(sweeps=(sweep("superior", 1, None, synthetic=False),), decisions=())
     assert "SYNTHETIC" not in json.dumps(measured)

@@ -414,6 +414,7 @@ class SpecimenRecord(_Part, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
     re_excisions: tuple[ReExcision, ...] = ()
     discontinued: Discontinuation | None = None
+    """None also where a whole sweep was begun after it: the acquisition went on."""
     interpretation: Interpretation | None = None
     """The newest; outdated where `phase` is before `preliminary`: a sweep came after it."""
     signature: Signature | None = None

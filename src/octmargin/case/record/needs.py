@@ -135,6 +135,7 @@ def _check_report(case: CaseSnapshot, specimen: SpecimenRecord, body: SpecimenBo
         case events.Signed():
             _check_signature(case, specimen, body)
         case events.Addended():
+            _need(name, "by name who adds it", body.by.name)
             _need(name, "the text of the addendum", body.text)
         case events.Correlated(results=results):
             _check_faces(specimen, [result.face for result in results])
@@ -172,6 +173,7 @@ def _check_faces(specimen: SpecimenRecord, faces: Iterable[str]) -> None:
 
 def _check_interpretation(specimen: SpecimenRecord, interpretation: Interpretation) -> None:
     name = specimen.specimen_id
+    _need(name, "by name who interprets", interpretation.by.name)
     named = [finding.face for finding in interpretation.faces]
     _check_faces(specimen, named)
     for face, count in Counter(named).items():

@@ -163,7 +163,14 @@ def _scanned(specimen: SpecimenRecord, body: SpecimenBody) -> SpecimenRecord | N
             return replace(specimen, staging=staging)
         case events.Swept(sweep=sweep):
             faces = specimen.faces if sweep.face in specimen.faces else (*specimen.faces, sweep.face)
-            return replace(specimen, faces=faces, sweeps=_with_sweep(specimen.sweeps, sweep))
+            given_up = specimen.discontinued
+            is_resumed = given_up is not None and not sweep.provisional and sweep.started_at >= given_up.at
+            return replace(
+                specimen,
+                faces=faces,
+                sweeps=_with_sweep(specimen.sweeps, sweep),
+                discontinued=None if is_resumed else given_up,
+            )
         case events.Decided(decision=decision):
             return replace(specimen, decisions=(*specimen.decisions, decision))
         case events.Marked(mark=mark):
