@@ -7,13 +7,14 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import aiomqtt
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
-from tests.browser.conftest import Room, blank_page
+from tests.browser.conftest import Room, blank_page, room_of
 from tests.browser.looking import COMES_MS, judged, opened, picture
 from tests.unit.bus.examples import alarm as example_alarm
 
@@ -23,6 +24,19 @@ from octmargin.bus.publisher import utc_now
 # Notes when the browser is asked to sound what; it sounds it all the same.
 _LISTEN = """
     window.pulses = [];
+    window.silenced = 0;
+    const { disconnect } = GainNode.prototype;
+    GainNode.prototype.disconnect = function () {
+        window.silenced += 1;
+        return disconnect.call(this);
+    };
+    const Socket = window.WebSocket;
+    window.WebSocket = class extends Socket {
+        constructor(...how) {
+            super(...how);
+            window.socket = this;
+        }
+    };
     const { start, stop } = OscillatorNode.prototype;
     OscillatorNode.prototype.start = function (at) {
         this.noted = { fromS: at, hz: this.frequency.value, context: this.context };
@@ -45,6 +59,26 @@ _AS_AT_FIRST = """count => {
     const lengthsS = window.pulses.map(({ fromS, toS }) => toS - fromS);
     return lengthsS.slice(count).some((lengthS) => Math.abs(lengthS - lengthsS[0]) < 1e-6);
 }"""
+# The connection breaks; what is heard behind the next one is noted.
+_CONNECT_ANEW = """() => {
+    const { store } = window.octmargin;
+    const add = store.add.bind(store);
+    window.toldAnew = new Set();
+    let isBack = false;
+    store.add = (event) => {
+        add(event);
+        isBack ||= event.type === "connected";
+        if (isBack) window.toldAnew.add(event.type);
+    };
+    window.socket.close();
+}"""
+# Alarms, and that the scanner lives, after which no alarm is missing any more; and that the page was drawn since.
+_IS_TOLD_ANEW = """() => {
+    if (!window.toldAnew.has("alarm") || !window.toldAnew.has("health")) return false;
+    window.drawings = (window.drawings ?? 0) + 1;
+    return window.drawings > 3;
+}"""
+PAUSED = re.compile(r"^Alarm sound paused, [12]:\d\d$")
 PULSES = {"high": 10, "medium": 3, "low": 2}
 
 
@@ -179,13 +213,60 @@ async def test_a_pause_says_how_long_it_is_and_ends_with_another_alarm(listening
     async with alarm(room, "medium"):
         await first_burst(listening, PULSES["medium"])
         await pause(listening).click()
-        await expect(sound(listening)).to_have_text(re.compile(r"^Alarm sound paused, [12]:\d\d$"))
+        await expect(sound(listening)).to_have_text(PAUSED)
         await picture(listening, "sound-paused")
         async with alarm(room, "medium", "outbox"):
             await expect(sound(listening)).to_have_text("Alarm sound on")
             await first_burst(listening, 2 * PULSES["medium"])
             await sound(listening).click()
             await expect(sound(listening)).to_have_text("Alarm sound off")
+
+
+async def test_a_pause_ends_with_a_graver_state_of_the_same_alarm(listening: Page, room: Room) -> None:
+    await switched_on(listening)
+    async with alarm(room, "low") as say:
+        await first_burst(listening, PULSES["low"])
+        await pause(listening).click()
+        await expect(sound(listening)).to_have_text(PAUSED)
+        await say(priority="high")
+        await expect(sound(listening)).to_have_text("Alarm sound on")
+        await first_burst(listening, PULSES["low"] + PULSES["high"])
+
+
+async def test_a_pause_outlasts_a_connection_that_is_made_anew(browser: Browser, tmp_path: Path) -> None:
+    # Nothing is scanned, so that there is no other alarm than that of the console.
+    async with (
+        room_of(tmp_path, scan={"begin": "on-command"}) as room,
+        blank_page(browser) as page,
+    ):
+        await page.add_init_script(_LISTEN)
+        await opened(page, room)
+        await switched_on(page)
+        # Of this alarm the broker keeps what the daemon said.
+        await room.unplug_console()
+        await first_burst(page, PULSES["medium"])
+        await pause(page).click()
+        await expect(sound(page)).to_have_text(PAUSED)
+        heard = await pulses(page)
+        await page.evaluate(_CONNECT_ANEW)
+        await page.wait_for_function(_IS_TOLD_ANEW, timeout=COMES_MS)
+        await expect(sound(page)).to_have_text(PAUSED)
+        assert await pulses(page) == heard
+
+
+async def test_alarms_are_followed_where_nobody_sees_the_page(listening: Page, room: Room) -> None:
+    await switched_on(listening)
+    # A tab in the background is not drawn.
+    await listening.evaluate("() => { window.requestAnimationFrame = () => 0; }")
+    async with alarm(room, "medium") as say:
+        await listening.wait_for_function(
+            "(count) => window.pulses.length >= count", arg=PULSES["medium"], polling=100, timeout=COMES_MS
+        )
+        assert await listening.evaluate("window.silenced") == 0
+        await say(acknowledged_by="rita")
+        await listening.wait_for_function(
+            "(count) => window.silenced >= count", arg=PULSES["medium"], polling=100, timeout=COMES_MS
+        )
 
 
 async def test_a_suspicious_margin_makes_no_sound(listening: Page, room: Room) -> None:

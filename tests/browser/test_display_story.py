@@ -355,6 +355,10 @@ async def test_a_photo_shows_where_the_faces_were_scanned_on_every_display(
         await expect(other.locator(".area")).to_have_text("Medial")
         verdict = await verdict_of(room, "medial")
         await expect(other.locator(".area")).to_have_attribute("data-verdict", verdict.verdict)
+        # By its sign too, as on the tile.
+        sign = await tile(other, "medial").locator(".tile-sign").get_attribute("data-icon")
+        assert sign == verdict.verdict
+        await expect(other.locator(".area-sign")).to_have_attribute("data-icon", sign)
     await page.get_by_label("Upload photo").set_input_files(
         {"name": "no.png", "mimeType": "image/png", "buffer": b"no picture"}
     )

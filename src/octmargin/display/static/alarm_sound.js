@@ -12,7 +12,8 @@ export class AlarmSound {
   #nowMs;
   #context = null;
   #pausedUntilMs = 0;
-  #known = new Set();
+  // Place in PRIORITIES of each alarm that was heard of.
+  #known = new Map();
   #wanted = null;
   #sounding = null;
   #gains = [];
@@ -65,11 +66,14 @@ export class AlarmSound {
     this.#follow();
   }
 
-  // Takes the alarms as they are; to be called as often as one likes.
-  hear(alarms) {
+  // Takes the alarms as they are; to be called as often as one likes. One that is missing while they are not all known,
+  // as behind a connection that was made anew, is none that is over.
+  hear(alarms, { isWhole = true } = {}) {
     const open = alarms.filter((alarm) => alarm.acknowledged_by === "");
-    if (open.some(({ id }) => !this.#known.has(id))) this.#pausedUntilMs = 0;
-    this.#known = new Set(open.map(({ id }) => id));
+    const heard = new Map(open.map(({ id, priority }) => [id, PRIORITIES.indexOf(priority)]));
+    const isNews = ([id, place]) => !(this.#known.get(id) <= place);
+    if ([...heard].some(isNews)) this.#pausedUntilMs = 0;
+    this.#known = isWhole ? heard : new Map([...this.#known, ...heard]);
     this.#wanted = PRIORITIES.find((priority) => open.some((alarm) => alarm.priority === priority)) ?? null;
     this.#follow();
   }

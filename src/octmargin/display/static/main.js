@@ -67,6 +67,7 @@ class Page {
 
   #makeViews() {
     const { store, commands, marking } = this;
+    this.sound = new SoundView(byId("sound"), store);
     this.controls = new ControlsView(byId("controls"), store, commands, this.asking);
     this.#views = [
       new TrustStrip(byId("trust"), store),
@@ -81,7 +82,7 @@ class Page {
       new DecisionsView(byId("decisions"), store, commands, marking),
       new PhotoView(byId("photo"), store, api, commands),
       new StatusView(byId("status"), store, this.metrics),
-      new SoundView(byId("sound"), store),
+      this.sound,
       new ReportLink(byId("report"), store),
       this.controls,
       this.asking,
@@ -90,6 +91,7 @@ class Page {
 
   #take(event) {
     this.store.add(event);
+    this.sound.hear();
     if (event.type === "lost") this.commands.connectionLost();
     if (event.type === "state") this.commands.daemonSays(event.state);
     if (event.type === KIND.FLAG) this.metrics.flagCame(event.message.published_at);
@@ -111,6 +113,7 @@ class Page {
   #tick() {
     if (this.store.clock.jumped()) this.store.trust.clockWasSet();
     this.store.touch(PART.TRUST);
+    this.sound.hear();
   }
 
   #pedal(event) {

@@ -1,6 +1,6 @@
 // A photo of the specimen, and on it where each face was scanned. Placed by hand: nobody measures it.
 
-import { el, icon, setAttribute, setText, show, syncChildren } from "./dom.js";
+import { el, icon, setAttribute, setIcon, setText, show, syncChildren } from "./dom.js";
 import { Saving } from "./saving.js";
 import { PART } from "./store.js";
 import { VERDICTS, capitalised } from "./words.js";
@@ -96,7 +96,8 @@ export class PhotoView {
         const verdict = store.verdictOf(face);
         const isCurrent = verdict !== null && store.trust.whyNotFace(face, store.now()) === null;
         setAttribute(area, "data-verdict", isCurrent ? verdict.verdict : "");
-        setText(area.firstChild, capitalised(face));
+        setIcon(area.firstChild, isCurrent ? verdict.verdict : "stale");
+        setText(area.lastChild, capitalised(face));
         setAttribute(area, "aria-label", `${face}: ${isCurrent ? VERDICTS[verdict.verdict] : "not current"}`);
         area.style.left = `${100 * place.x}%`;
         area.style.top = `${100 * place.y}%`;
@@ -111,7 +112,7 @@ export class PhotoView {
   }
 
   #makeArea(face) {
-    const area = el("button", { type: "button", class: "area", data: { face } }, el("span"));
+    const area = el("button", { type: "button", class: "area", data: { face } }, icon("stale", "area-sign"), el("span"));
     area.addEventListener("click", () => this.#store.lookAt(face));
     if (!this.isMine) return area;
     area.addEventListener("pointerdown", (event) => {

@@ -27,8 +27,15 @@ export class SoundView {
     root.append(this.#toggle, this.#pause);
   }
 
+  // To be called as alarms come: a page that nobody sees is not drawn, and is heard all the same.
+  hear() {
+    const { tally, trust } = this.#store;
+    // What the broker remembers comes before the first sign of life: until then alarms may be missing.
+    this.#sound.hear([...tally.alarms.values()], { isWhole: trust.isHeard });
+  }
+
   update() {
-    this.#sound.hear([...this.#store.tally.alarms.values()]);
+    this.hear();
     const { state } = this.#sound;
     setAttribute(this.#toggle, "data-state", state);
     setAttribute(this.#toggle, "aria-pressed", String(state === "on"));

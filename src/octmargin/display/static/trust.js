@@ -37,6 +37,11 @@ export class Trust {
     return counts;
   }
 
+  // Whether there was a sign of life since the connection, or since the clock was set.
+  get isHeard() {
+    return this.#heardMonoMs !== null;
+  }
+
   // Why nothing on the page may be shown as current; null where all is well.
   whyNotLive(now) {
     const { tally } = this;

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { load } from "./examples.mjs";
 
 const { FREQUENCY_HZ, HARMONICS, burstOf } = await load("alarm_bursts.js");
+const { AlarmSound } = await load("alarm_sound.js");
 
 // IEC 60601-1-8, tables 3 and 4, in ms: what is measured is between nine tenths of the height.
 const X = [50, 125];
@@ -65,4 +66,41 @@ test("a pulse is a tone with harmonics that small loudspeakers give too", () => 
     return hz >= 300 && hz <= 4000 && Math.abs(20 * Math.log10(share / HARMONICS[0])) <= 15;
   });
   assert.ok(heard.length >= 5, "the pulse and four harmonics");
+});
+
+const alarm = (changes = {}) => ({ id: "console", priority: "medium", acknowledged_by: "", ...changes });
+
+function paused(...alarms) {
+  const sound = new AlarmSound(() => 0);
+  sound.hear(alarms);
+  sound.pause();
+  return sound;
+}
+
+const endings = {
+  "another alarm": [[alarm(), alarm({ id: "outbox" })]],
+  "a graver state of the same": [[alarm({ priority: "high" })]],
+  "the same one, once it was over": [[], [alarm()]],
+};
+for (const [what, courses] of Object.entries(endings)) {
+  test(`a pause ends with ${what}`, () => {
+    const sound = paused(alarm());
+    for (const alarms of courses) sound.hear(alarms);
+    assert.equal(sound.pausedForMs, 0);
+  });
+}
+
+test("a pause is ended by no alarm that was known, nor by a lesser state of it", () => {
+  const sound = paused(alarm(), alarm({ id: "outbox" }));
+  sound.hear([alarm()]);
+  sound.hear([alarm({ priority: "low" })]);
+  assert.ok(sound.pausedForMs > 0);
+});
+
+test("an alarm that is missing behind a new connection is not over", () => {
+  const sound = paused(alarm());
+  sound.hear([], { isWhole: false });
+  sound.hear([alarm()], { isWhole: false });
+  sound.hear([alarm()]);
+  assert.ok(sound.pausedForMs > 0);
 });
