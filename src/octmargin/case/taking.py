@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from msgspec import structs
 
 from octmargin.case.record.events import Decided, Marked, SpecimenBody, Stated, Swept
-from octmargin.case.record.model import Decision, Mark, SpecimenRecord, Statement
+from octmargin.case.record.model import Decision, Mark, SpecimenPhase, SpecimenRecord, Statement, SweepRecord
 from octmargin.case.record.store import CaseStore
 from octmargin.case.recorded import Recorded
 from octmargin.errors import CaseRefusedError
@@ -19,20 +21,60 @@ class Taken:
     left_out: tuple[Decision | Mark, ...]
 
 
-def take(store: CaseStore, recorded: Recorded, *, case_id: str, specimen_id: str, actor: str) -> Taken:
+def take(
+    store: CaseStore, recorded: Recorded, *, case_id: str, specimen_id: str, actor: str, although: str = ""
+) -> Taken:
     """Enter what the record does not know yet, all of it or nothing.
 
-    CaseRefusedError where there is no such specimen, or where it takes nothing more.
+    CaseRefusedError where there is no such specimen, where it takes nothing more, or where another specimen has one of
+    the sweeps: unless somebody says why it is to be here `although` it is there, which each such sweep then tells.
     """
     specimen = store.case(case_id).specimen(specimen_id)
     if specimen is None:
         raise CaseRefusedError(
             f"case {case_id}, specimen {specimen_id}: is not registered; register it, or name another with --specimen"
         )
-    taken = _new_to(specimen, recorded)
+    taken = _of_one_specimen(store, case_id, _new_to(specimen, recorded), although.strip())
     if taken.entered:
         store.append(case_id, *taken.entered, actor=actor)
     return taken
+
+
+def _of_one_specimen(store: CaseStore, case_id: str, taken: Taken, although: str) -> Taken:
+    """As `taken`, with the trouble of each sweep that is another specimen's; CaseRefusedError where nobody said why."""
+    new = [body for body in taken.entered if isinstance(body, Swept)]
+    if not new:
+        return taken
+    keys = {body.sweep.key for body in new}
+    there = {
+        sweep.key: f"case {case.case_id}, specimen {other.specimen_id}"
+        for case in store.cases()
+        for other in case.specimens
+        if (case.case_id, other.specimen_id) != (case_id, new[0].specimen_id)
+        and other.phase is not SpecimenPhase.WITHDRAWN
+        for sweep in other.sweeps
+        if sweep.key in keys
+    }
+    if there and not although:
+        places = "; ".join(dict.fromkeys(there.values()))
+        raise CaseRefusedError(
+            f"case {case_id}, specimen {new[0].specimen_id}: the record has sweeps of this recording under {places}; "
+            "withdraw that specimen where it is the wrong one, or say with --although why they are to be here too"
+        )
+    return replace(
+        taken,
+        entered=tuple(
+            Swept(specimen_id=body.specimen_id, sweep=_shared(body.sweep, there[body.sweep.key], although))
+            if isinstance(body, Swept) and body.sweep.key in there
+            else body
+            for body in taken.entered
+        ),
+    )
+
+
+def _shared(sweep: SweepRecord, place: str, although: str) -> SweepRecord:
+    text = f"it is in the record under {place} too; taken here because: {although}"
+    return structs.replace(sweep, trouble="; ".join(filter(None, (sweep.trouble, text))))
 
 
 def _new_to(known: SpecimenRecord, recorded: Recorded) -> Taken:

@@ -316,6 +316,40 @@ def test_entries_that_found_no_place_in_the_log_are_told(store: CaseStore, tmp_p
     assert store.case(CASE).specimens[0].sweeps[0].trouble == "3 entries found no place in the log"
 
 
+def taken_into_another(store: CaseStore, path: Path, although: str = "") -> int:
+    recorded = read_recorded(Recording.open(path))
+    taken = take(store, recorded, case_id="case-8", specimen_id=SPECIMEN, actor="anna", although=although)
+    return len(taken.entered)
+
+
+def test_a_recording_is_of_one_specimen_unless_somebody_says_why(store: CaseStore, tmp_path: Path) -> None:
+    path = crafted(tmp_path, (face("medial"), verdict("medial", 1)))
+    ready(store)
+    ready(store, case_id="case-8")
+    taken_into(store, path)
+    with pytest.raises(CaseRefusedError, match=r"under case case-7, specimen specimen-1; .*--although"):
+        taken_into_another(store, path)
+    assert store.case("case-8").specimens[0].sweeps == ()
+    assert taken_into_another(store, path, "one specimen, registered in both by the hospital") == 1
+    (sweep,) = store.case("case-8").specimens[0].sweeps
+    assert sweep.trouble == (
+        "it is in the record under case case-7, specimen specimen-1 too; "
+        "taken here because: one specimen, registered in both by the hospital"
+    )
+    assert taken_into_another(store, path) == 0
+
+
+def test_what_a_withdrawn_specimen_had_may_be_taken_by_the_right_one(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    path = crafted(tmp_path, (face("medial"), verdict("medial", 1)))
+    ready(store)
+    ready(store, case_id="case-8")
+    taken_into(store, path)
+    store.append(CASE, bodies()["withdraw"], actor="anna", at=NOW)
+    assert taken_into_another(store, path) == 1
+
+
 def test_only_a_registered_specimen_that_is_not_signed_takes_it(store: CaseStore, tmp_path: Path) -> None:
     path = crafted(tmp_path)
     opened(store)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,49 @@ def test_a_changed_byte_is_found_in_every_column_of_every_event(
 
     changed = change(record, tmp_path_factory.mktemp("changed"), change_one)
     assert verify(changed).troubles
+
+
+FORGERIES: dict[str, str] = {
+    "what was said": "UPDATE events SET payload = replace(payload, 'suspicious', 'nothing_suspicious') WHERE seq = 5",
+    "a time": "UPDATE events SET at = replace(at, '2031', '2032') WHERE seq = 4",
+    "of which case it is": "UPDATE events SET case_id = 'case-8' WHERE seq = 10",
+    "an event was taken out": "DELETE FROM events WHERE seq = 4",
+}
+
+
+@pytest.mark.parametrize("forged", FORGERIES)
+def test_nothing_is_read_of_a_case_that_was_changed(record: Path, tmp_path: Path, forged: str) -> None:
+    changed = change(record, tmp_path, lambda connection: connection.execute(FORGERIES[forged]))
+    with CaseStore.open(changed, writable=True) as store:
+        with pytest.raises(RecordError, match=r"not as it was written.*`octmargin case verify`"):
+            store.consult(CASE, actor="anna", what="report")
+        if "which case" not in forged:
+            for read in (store.case, lambda case_id: store.case_at(case_id, 99)):
+                with pytest.raises(RecordError, match="not as it was written"):
+                    read(CASE)
+            with pytest.raises(RecordError, match="not as it was written"):
+                store.append(CASE, bodies()["correlate"], actor="anna", at=NOW)
+        assert list(store.accesses()) == []
+
+
+def test_an_event_whose_own_hashes_were_made_anew_is_not_read_either(record: Path, tmp_path: Path) -> None:
+    def forge(connection: sqlite3.Connection) -> None:
+        with CaseStore.open(record) as store:
+            event = next(one for one in store.events(CASE) if one.kind == "swept")
+        assert event.payload is not None
+        payload = event.payload.replace(b'"suspicious"', b'"nothing_suspicious"')
+        sha256 = hashlib.sha256(payload).hexdigest()
+        made = replace(event, payload=payload, payload_sha256=sha256).hash_of_content
+        connection.execute(
+            "UPDATE events SET payload = ?, payload_sha256 = ?, hash = ? WHERE seq = ?",
+            (payload.decode(), sha256, made, event.seq),
+        )
+
+    with (
+        CaseStore.open(change(record, tmp_path, forge)) as store,
+        pytest.raises(RecordError, match="not as it was written"),
+    ):
+        store.case(CASE)
 
 
 @pytest.mark.parametrize("byte", [0x00, 0x80, 0xFF])

@@ -248,6 +248,19 @@ class Event:
     hash: str
 
     @property
+    def hash_of_content(self) -> str:
+        """What `hash` is as long as nobody changed anything."""
+        return event_hash(
+            seq=self.seq,
+            at=self.at,
+            actor=self.actor,
+            case_id=self.case_id,
+            kind=self.kind,
+            payload_sha256=self.payload_sha256,
+            previous=self.previous,
+        )
+
+    @property
     def instant(self) -> datetime:
         """When it was recorded; RecordError where the text is no time."""
         try:

@@ -13,6 +13,7 @@ from typing import Self
 
 from octmargin.case.record.access import Access, note_access, read_accesses
 from octmargin.case.record.events import FIRST_PREVIOUS, CaseBody, Erased, Event, as_read_back, make_event
+from octmargin.case.record.intact import SELECT, check_chain, read_intact
 from octmargin.case.record.lock import LOCK_WAIT_S, writing
 from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.reducer import evolve, fold
@@ -20,11 +21,10 @@ from octmargin.case.record.rules import check
 from octmargin.case.record.tables import connect, create, explained
 from octmargin.errors import CaseRefusedError
 
-_SELECT = "SELECT seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash FROM events"
-_ALL = f"{_SELECT} ORDER BY seq"
-_OF_CASE = f"{_SELECT} WHERE case_id = ? ORDER BY seq"
-_FROM = f"{_SELECT} WHERE seq >= ? ORDER BY seq"
-_NEWEST_OF_KIND = f"{_SELECT} WHERE kind = ? ORDER BY seq DESC"
+_ALL = f"{SELECT} ORDER BY events.seq"
+_OF_CASE = f"{SELECT} WHERE events.case_id = ? ORDER BY events.seq"
+_FROM = f"{SELECT} WHERE events.seq >= ? ORDER BY events.seq"
+_NEWEST_OF_KIND = f"{SELECT} WHERE events.kind = ? ORDER BY events.seq DESC"
 _INSERT = (
     "INSERT INTO events (seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -120,9 +120,10 @@ class CaseStore:
     def consult(self, case_id: str, *, actor: str, what: str, at: datetime | None = None) -> CaseSnapshot:
         """A case for somebody who reads it, with the access noted before it is given.
 
-        CaseRefusedError where there is no such case; otherwise as `append`.
+        CaseRefusedError where there is no such case; RecordError also where the log was changed; otherwise as `append`.
         """
         with self._writing():
+            check_chain(self.path, self._connection)
             case = self.case(case_id)
             note_access(
                 self._connection,
@@ -180,23 +181,20 @@ class CaseStore:
                 yield case
 
     def events(self, case_id: str | None = None) -> Iterator[Event]:
-        """The log, or that of one case, in its order."""
+        """The log, or that of one case, in its order; RecordError at an event that is not as it was written."""
         query, values = (_ALL, ()) if case_id is None else (_OF_CASE, (case_id,))
         with explained(self.path):
-            for row in self._connection.execute(query, values):
-                yield _event(row)
+            yield from read_intact(self.path, self._connection.execute(query, values))
 
     def events_from(self, seq: int) -> Iterator[Event]:
         """The log from event `seq` on, in its order."""
         with explained(self.path):
-            for row in self._connection.execute(_FROM, (seq,)):
-                yield _event(row)
+            yield from read_intact(self.path, self._connection.execute(_FROM, (seq,)))
 
     def newest_of_kind(self, kind: str) -> Iterator[Event]:
-        """Events of one kind, over all cases, the newest first; those that were erased have no payload."""
+        """Events of one kind, over all cases, the newest first; those that were erased have no payload; as `events`."""
         with explained(self.path):
-            for row in self._connection.execute(_NEWEST_OF_KIND, (kind,)):
-                yield _event(row)
+            yield from read_intact(self.path, self._connection.execute(_NEWEST_OF_KIND, (kind,)))
 
     def head(self) -> Head:
         """The newest event; number 0 and no hash where there is none."""
@@ -270,18 +268,3 @@ class CaseStore:
         with explained(self.path):
             found = self._connection.execute("SELECT 1 FROM events WHERE case_id = ? LIMIT 1", (case_id,))
             return found.fetchone() is not None
-
-
-def _event(row: tuple[int, str, str, str, str, str | None, str, str, str]) -> Event:
-    seq, at, actor, case_id, kind, payload, payload_sha256, previous, hash_ = row
-    return Event(
-        seq=seq,
-        at=at,
-        actor=actor,
-        case_id=case_id,
-        kind=kind,
-        payload=payload.encode() if payload is not None else None,
-        payload_sha256=payload_sha256,
-        previous=previous,
-        hash=hash_,
-    )

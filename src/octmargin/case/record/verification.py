@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octmargin.case.record.access import access_troubles
-from octmargin.case.record.events import FIRST_PREVIOUS, Event, event_hash
+from octmargin.case.record.events import FIRST_PREVIOUS, Event
 from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.reducer import evolve
 from octmargin.case.record.rules import check_transition
@@ -104,7 +104,7 @@ class _Walk:
             )
         elif event.previous != self._head.hash:
             self.troubles.append(f"event {event.seq}: does not follow from event {self._head.seq}")
-        if event.hash != _hash_of(event):
+        if event.hash != event.hash_of_content:
             self.troubles.append(f"event {event.seq}: was changed; its hash is another one")
         if event.payload is not None and hashlib.sha256(event.payload).hexdigest() != event.payload_sha256:
             self.troubles.append(f"event {event.seq}: what it says was changed")
@@ -191,15 +191,3 @@ def _text(value: int | bytes | None) -> str:
     if not isinstance(value, bytes):
         raise ValueError("no text")  # noqa: TRY004 - as wrong as any other content
     return value.decode()
-
-
-def _hash_of(event: Event) -> str:
-    return event_hash(
-        seq=event.seq,
-        at=event.at,
-        actor=event.actor,
-        case_id=event.case_id,
-        kind=event.kind,
-        payload_sha256=event.payload_sha256,
-        previous=event.previous,
-    )

@@ -15,7 +15,7 @@ from octmargin.case.record.lock import user
 from octmargin.case.record.model import Discontinuation
 from octmargin.case.recorded import read_recorded
 from octmargin.case.taking import take as take_recorded
-from octmargin.commands.case.common import By, CaseId, RecordFile, Side, SpecimenId, moment, say, tell
+from octmargin.commands.case.common import By, CaseId, RecordFile, Side, SpecimenId, echo, moment, say, tell
 from octmargin.commands.case.common import record as open_record
 from octmargin.errors import InputError
 from octmargin.frames import FACES
@@ -127,13 +127,21 @@ def take(
     recording: Annotated[Path, typer.Argument(help="A recording that `octmargin run` made.")],
     case_id: Annotated[str, typer.Option("--case", help="Of this case, whatever it was scanned as.")] = "",
     specimen_id: Annotated[str, typer.Option("--specimen", help="Of this specimen.")] = "",
+    although: Annotated[
+        str, typer.Option(help="Why sweeps that another specimen has are to be in this one too.")
+    ] = "",
 ) -> None:
     """Take sweeps, verdicts and readers' decisions from a recording into the record; what it knows is passed over."""
     found = read_recorded(Recording.open(recording))
     with open_record(record) as store:
         into = {"case_id": case_id or found.case_id, "specimen_id": specimen_id or found.specimen_id}
-        taken = take_recorded(store, found, actor=user(), **into)
+        taken = take_recorded(store, found, actor=user(), although=although, **into)
         case = store.case(into["case_id"])
+    if tuple(into.values()) != (found.case_id, found.specimen_id):
+        echo(
+            f"{recording}: was scanned as specimen {found.specimen_id} of case {found.case_id}, "
+            f"and is taken as specimen {into['specimen_id']} of case {into['case_id']}"
+        )
     swept = sum(isinstance(body, events.Swept) for body in taken.entered)
     rest = len(taken.entered) - swept
     typer.echo(f"{recording}: {counted(swept, 'sweep')} and {counted(rest, 'other event')} are new")
