@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, tzinfo
 
 import msgspec
@@ -194,7 +194,7 @@ def _diagnoses(
 
 def _others(tables: Tables, used: set[str]) -> dict[str, tuple[CodeRow, ...]]:
     # Of what the source document does not name, only octmargin's own procedures are among them.
-    named = {
+    named: dict[str, Sequence[CodeRow]] = {
         "procedure": tables.procedures.rows,
         "related": [row for row in tables.related.rows if row.source],
         "diagnosis": [row for row in tables.diagnoses.rows if row.source],
