@@ -96,6 +96,18 @@ class DemoPlan:
         return not self.headless and not self.passes and self.is_simulated
 
     @property
+    def is_recording(self) -> bool:
+        """Whether recordings are kept: a quarter of a gigabyte a pass would fill the disk where passes have no end."""
+        return self.is_on_command or self.passes == 1
+
+    @property
+    def kept(self) -> str:
+        """What stays in its folder, in words."""
+        if self.is_recording:
+            return "record, recordings and log"
+        return "record and log, no recordings (one pass is recorded: --passes 1)"
+
+    @property
     def has_nominal_scale(self) -> bool:
         """Whether nobody said how deep a pixel is, so that a nominal one is taken."""
         return not self.is_simulated and self.axial_um is None
@@ -147,8 +159,7 @@ def write_config(
     }
     if calibration:
         config["calibration"] = calibration
-    if plan.is_on_command or plan.passes == 1:
-        # A quarter of a gigabyte a pass: what goes on until it is stopped would fill the disk.
+    if plan.is_recording:
         config["recording"] = {"folder": str(folder / RECORDINGS)}
     if plan.source == "phantom":
         # Its layers are what rule-1 was set on; margin-1 has never seen the like.

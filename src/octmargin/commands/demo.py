@@ -60,7 +60,7 @@ def demo(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Keep the record of the case, its recordings and its report in this new folder. "
+            help="Keep the record of the case, its report and, of one pass alone, recordings in this new folder. "
             "[default: one of its own among the system's temporary files]"
         ),
     ] = None,
@@ -101,7 +101,7 @@ def demo(
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     for line in summary.lines():
         typer.echo(line)
-    typer.echo(f"{'case':<10} record, recordings and log: {kept}")
+    typer.echo(f"{'case':<10} {plan.kept}: {kept}")
     for line in demonstration.reports:
         typer.echo(f"{'report':<10} {line}")
     if not summary.adds_up:

@@ -12,6 +12,7 @@ from octmargin.bus import rounded
 from octmargin.display.answers import NO_STORE, as_json, problem
 from octmargin.display.bscan_pictures import BscanPictures
 from octmargin.display.bscan_store import BscanStore, KeptFrame, KeptSweep, ranges
+from octmargin.frames import ALINES_PER_BLOCK
 
 _MOST_DIGITS = 9
 
@@ -61,6 +62,9 @@ def bscan_routes(store: BscanStore, pictures: BscanPictures) -> list[BaseRoute]:
                 "session": sweep.about.session,
                 "face": sweep.about.face,
                 "synthetic": sweep.about.synthetic,
+                "width_mm": round(sweep.about.alines * sweep.about.aline_um / 1000, 3),
+                "axial_um": sweep.about.axial_um,
+                "alines_per_block": ALINES_PER_BLOCK,
                 "surface_px": rounded(frame.surface_px.tolist(), 1),
                 "state": frame.state.tolist(),
                 "suspicion": rounded(frame.suspicion.tolist(), 3),

@@ -30,6 +30,7 @@ from octmargin.display.sessions import Session
 from octmargin.errors import CaseRefusedError, OctMarginError
 from octmargin.interruptible import StandstillError, within
 from octmargin.record_settings import RecordSection, Signer
+from octmargin.report.identity import patient_line
 from octmargin.report.wanted import Form, Wanted
 
 MOST_BODY_BYTES = 65_536
@@ -229,6 +230,8 @@ class ReportDesk:
         return {
             "case_id": case.case_id,
             "specimen_id": specimen.specimen_id,
+            "patient": patient_line(case),
+            "laterality": specimen.laterality,
             "specimens": [one.specimen_id for one in case.specimens],
             "log_seq": case.log_seq,
             "case_phase": case.phase,

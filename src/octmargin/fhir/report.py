@@ -23,6 +23,7 @@ from octmargin.fhir.observations import About, opinion, reading, verdict
 from octmargin.fhir.pathology import add_pathology
 from octmargin.fhir.people import device, patient, practitioner, specimen
 from octmargin.report.document import FacePictures, Picture
+from octmargin.report.outcome import margin_status, status_by
 from octmargin.words import NOTICE
 
 _STATUS = {
@@ -213,7 +214,7 @@ def _study(uid: str) -> Element:
 
 
 def _conclusion(case: CaseSnapshot, found: SpecimenRecord) -> str:
-    """What a person reads first: what must be said, then the interpretation and what was added."""
+    """What a person reads first: what must be said, the margins, then the interpretation and what was added."""
     said = found.interpretation
     parts = [f"{terminology.SYNTHETIC.display}."] if found.is_synthetic else []
     parts.append(NOTICE)
@@ -221,6 +222,8 @@ def _conclusion(case: CaseSnapshot, found: SpecimenRecord) -> str:
         parts.append(f"Indication: {case.indication}.")
     if found.discontinued is not None:
         parts.append(f"The acquisition was discontinued: {found.discontinued.why}.")
+    parts.append(f"Margin status, {status_by(found)}:")
+    parts += [f"{one.label}: {one.value}." for one in margin_status(found)]
     if said is not None:
         parts.append(f"Interpretation ({said.mode}, {said.by.role}): {said.text or 'see the faces'}")
     else:

@@ -119,6 +119,8 @@ class PathologyRow(_Part, frozen=True, kw_only=True):
     detail: str
     reader: Word
     algorithm: Word
+    missed: str = ""
+    """Who had found nothing suspicious where pathology found a positive margin; empty where nobody had."""
 
 
 class Signing(_Part, frozen=True, kw_only=True):

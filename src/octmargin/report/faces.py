@@ -50,7 +50,7 @@ def face_section(
         reader=reader_word(finding),
         algorithm=algorithm_word(sweep),
         differs=_differs(sweep, finding),
-        action=finding.action if finding is not None else "",
+        action=_action(specimen, face, finding),
         coverage=percent(sweep.coverage) if sweep is not None else "0%",
         depth=millimetres(sweep.visualised_depth_mm, "nothing") if sweep is not None else "nothing",
         distance=_distance(sweep),
@@ -64,6 +64,16 @@ def face_section(
         key_views=tuple(_figure(view, sweep, drawn) for view in shown if sweep is not None),
         more_key_views=_more(key_views[KEY_VIEWS_SHOWN:]),
     )
+
+
+def _action(specimen: SpecimenRecord, face: str, finding: FaceFinding | None) -> str:
+    """What the interpreter says was done, and the re-excisions that the record has."""
+    taken = [
+        f"re-excised{f', shave {one.specimen_id}' if one.specimen_id else ''}"
+        for one in specimen.re_excisions
+        if one.face == face
+    ]
+    return "; ".join(filter(None, dict.fromkeys((finding.action if finding is not None else "", *taken))))
 
 
 def not_seen(sweep: SweepRecord | None) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import tzinfo
 
-from octmargin.case.record.model import SpecimenRecord
+from octmargin.case.record.model import FaceFinding, SpecimenRecord, SweepRecord
 from octmargin.report.coding.suggest import NOT_INTERPRETED
 from octmargin.report.document import AddendumText, Field, PathologyRow, Tone
 from octmargin.report.faces import algorithm_word, face_names, findings_of, reader_word
 from octmargin.report.wording import millimetres, sentence, when
+from octmargin.words import percent
 
 _PATHOLOGY = {
     "positive": "positive",
@@ -40,9 +41,13 @@ def margin_status(specimen: SpecimenRecord) -> Iterator[Field]:
         sweep = specimen.newest_sweep(face)
         if specimen.interpretation is None:
             # By its mark: what is provisional or in doubt is not listed as nothing suspicious.
-            by_status[_STATUS_OF[algorithm_word(sweep).tone]].append(face)
+            status = _STATUS_OF[algorithm_word(sweep).tone]
+            part = _part_seen(specimen, face) if status == "nothing_suspicious" else ""
+            by_status[status].append(f"{face}{part}")
         elif face in findings:
-            by_status[findings[face].finding].append(face)
+            finding = findings[face].finding
+            part = _part_seen(specimen, face) if finding == "nothing_suspicious" else ""
+            by_status[finding].append(f"{face}{part}")
         else:
             silent.append(face)
     for status, label in _STATUS:
@@ -50,6 +55,14 @@ def margin_status(specimen: SpecimenRecord) -> Iterator[Field]:
             yield Field(label=label, value=", ".join(by_status[status]), alert=status == "suspicious")
     if silent:
         yield Field(label="Nothing stated by the interpreter", value=", ".join(silent), alert=True)
+
+
+def _part_seen(specimen: SpecimenRecord, face: str) -> str:
+    """How much of a face was seen, where it was not all."""
+    sweep = specimen.newest_sweep(face)
+    if sweep is None:
+        return " (not scanned)"
+    return f" ({percent(sweep.coverage)} seen)" if sweep.coverage < 1 else ""
 
 
 def status_by(specimen: SpecimenRecord) -> str:
@@ -94,11 +107,24 @@ def pathology_rows(specimen: SpecimenRecord, zone: tzinfo) -> Iterator[Pathology
         distance = f"{millimetres(one.distance_mm)} from ink" if one.distance_mm is not None else ""
         reported = f"reported {when(one.reported_at, zone)}" if one.reported_at is not None else ""
         by = f"by {one.by}" if one.by else ""
+        finding, sweep = findings.get(one.face), specimen.newest_sweep(one.face)
         parts = (one.entity, distance, one.text, one.accession, reported, by)
         yield PathologyRow(
             face=one.face,
             pathology=_PATHOLOGY[one.finding],
             detail=", ".join(filter(None, parts)),
-            reader=reader_word(findings.get(one.face)),
-            algorithm=algorithm_word(specimen.newest_sweep(one.face)),
+            reader=reader_word(finding),
+            algorithm=algorithm_word(sweep),
+            missed=_missed(finding, sweep) if one.finding == "positive" else "",
         )
+
+
+def _missed(finding: FaceFinding | None, sweep: SweepRecord | None) -> str:
+    said = {
+        "reader": finding.finding if finding is not None else "",
+        "algorithm": sweep.verdict if sweep is not None else "",
+    }
+    cleared = [who for who, word in said.items() if word == "nothing_suspicious"]
+    return (
+        f"Not seen by the {' and the '.join(cleared)}: nothing suspicious was said of it." if cleared else ""
+    )

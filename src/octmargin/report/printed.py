@@ -91,7 +91,7 @@ def _sheet(sheet: CodingSheet) -> dict[str, Any]:
         "coverage_note": sheet.coverage_note,
         "payers": [{"name": one.name, "coverage": one.shown_coverage} for one in sheet.payers],
         "sites": [{"name": one.name, "code": one.shown_code} for one in sheet.sites_of_service],
-        "others": [_other(row) for row in (*sheet.related, *sheet.modifiers, *_conflicts(sheet))],
+        "others": [_other(row) for rows in sheet.others.values() for row in rows],
         "sets": "; ".join(f"{name}: {what}" for name, what in sheet.sets.items()),
     }
 
@@ -104,12 +104,6 @@ def _diagnosis(one: DiagnosisCheck) -> dict[str, Any]:
     offered = ", ".join(f"{code.code} ({code.title})" for code in one.offered)
     reasons = [*one.reasons, *([f"offered instead: {offered}"] if offered else [])]
     return {"code": one.code, "state": one.state, "title": one.title or "no such code", "reasons": reasons}
-
-
-def _conflicts(sheet: CodingSheet) -> list[CodeRow]:
-    """Conflicts of codes that stand nowhere else on the sheet."""
-    shown = {row.code for row in (*sheet.related, *sheet.modifiers)} | {one.code for one in sheet.suggestions}
-    return [row for row in sheet.conflicts if row.code not in shown]
 
 
 def _other(row: CodeRow) -> dict[str, Any]:

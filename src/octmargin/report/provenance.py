@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from octmargin import __version__
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord, Versions
@@ -52,7 +53,10 @@ def record_fields(
         signature = specimen.signature
         yield Field(label="Signed on", value=f"{signature.log_seq}:{signature.log_head}")
     yield Field(label="Made from", value=source)
-    recordings = list(dict.fromkeys(sweep.recording for sweep in specimen.sweeps if sweep.recording))
+    # By its own name: where it lies on this machine is nobody's business who reads the report.
+    recordings = list(
+        dict.fromkeys(PurePath(sweep.recording).name for sweep in specimen.sweeps if sweep.recording)
+    )
     yield Field(label="Recordings", value=", ".join(recordings) or "none were kept")
     yield Field(label="Report", value=f"octmargin {__version__}")
     yield Field(label="Diagnoses", value=coding.sets["diagnoses checked in"])

@@ -56,9 +56,10 @@ def _lines(d: ReportDocument) -> Iterator[str]:
         yield from wrapped(limit, indent=_INDENT, hanging=_INDENT)
     yield from _heading("Correlation with pathology")
     for row in d.pathology:
-        text = f"{row.face}: {row.pathology}" + (f", {row.detail}" if row.detail else "")
+        text = f"{row.face}: {row.pathology.upper() if row.missed else row.pathology}"
+        text += f", {row.detail}" if row.detail else ""
         yield from wrapped(
-            f"{text}. Reader: {_said(row.reader)}; algorithm: {_said(row.algorithm)}.",
+            f"{text}. Reader: {_said(row.reader)}; algorithm: {_said(row.algorithm)}. {row.missed}",
             indent=_INDENT,
             hanging=_INDENT,
         )

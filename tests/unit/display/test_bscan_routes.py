@@ -122,6 +122,17 @@ async def test_the_lines_are_those_of_the_frame(display: Display) -> None:
     assert (lines["face"], lines["session"]) == ("superior", "session-1")
 
 
+async def test_the_lines_say_the_scale_by_which_they_are_measured(
+    display: Display, store: BscanStore
+) -> None:
+    about = next(iter(store.sweeps)).about
+    async with display.http() as browser:
+        lines = (await browser.get("/api/bscans/1/0/lines")).json()
+    assert lines["axial_um"] == about.axial_um
+    assert lines["width_mm"] == pytest.approx(about.aline_um * ALINES / 1000, abs=1e-3)
+    assert -(-ALINES // lines["alines_per_block"]) == len(lines["state"])
+
+
 @pytest.mark.parametrize("path", ["1/2", "2/0", "x/0", "1/-1", "1/0.5", "1/" + "9" * 5000, "¹/0", "1/٣"])
 async def test_what_is_not_kept_is_told_with_the_reason(display: Display, path: str) -> None:
     async with display.http() as browser:

@@ -23,6 +23,7 @@ from octmargin.cli import app
 from octmargin.errors import InputError
 from octmargin.fhir.checking import checked_json
 from octmargin.fhir.report import bundle_of, code_system
+from octmargin.report.outcome import margin_status, status_by
 from octmargin.report.pictures import draw_pictures
 
 PDF = b"%PDF-1.7 the report"
@@ -180,6 +181,15 @@ def test_it_is_about_the_patient_and_the_order(bundle: dict[str, Any]) -> None:
 )
 def test_the_status_is_final_when_it_is_signed_and_not_before(changes: dict[str, Any], status: str) -> None:
     assert the_report(report_of(**changes))["status"] == status
+
+
+def test_the_conclusion_says_the_margin_status_as_the_report_does() -> None:
+    found = specimen()
+    conclusion = the_report(report_of())["conclusion"].splitlines()
+    first = conclusion.index(f"Margin status, {status_by(found)}:") + 1
+    told = [f"{one.label}: {one.value}." for one in margin_status(found)]
+    assert conclusion[first : first + len(told)] == told
+    assert any(line.startswith("Suspicious: ") for line in told)
 
 
 def test_an_addendum_is_in_the_conclusion_after_what_was_signed() -> None:

@@ -30,6 +30,7 @@ from octmargin.case.record.model import (
     Decision,
     Discontinuation,
     FaceFinding,
+    PathologyResult,
     PatientIdentity,
     PersonName,
     SpecimenRecord,
@@ -38,6 +39,7 @@ from octmargin.case.record.model import (
 from octmargin.errors import InputError
 from octmargin.report.building import build_report
 from octmargin.report.document import FaceSection, Field, ReportDocument
+from octmargin.report.text import render_text
 from octmargin.report.wording import printable
 
 NOW = datetime(2026, 11, 12, 10, 5, tzinfo=UTC)
@@ -101,7 +103,55 @@ def test_every_face_has_status_coverage_depth_and_distance() -> None:
     section = face(report(signed_specimen()), "inferior")
     assert (section.reader.text, section.algorithm.text) == ("suspicious", "suspicious")
     assert (section.coverage, section.depth, section.distance) == ("99.7%", "0.84 mm", "0.18 mm")
-    assert section.action == "shave of the inferior margin taken"
+    assert section.action == "shave of the inferior margin taken; re-excised, shave s-9m1q"
+
+
+def test_a_re_excision_of_the_record_stands_as_the_action_where_the_interpreter_named_none() -> None:
+    plain = interpretation(faces=(FaceFinding(face="inferior", finding="suspicious"),))
+    d = report(signed_specimen(interpretation=plain))
+    assert face(d, "inferior").action == "re-excised, shave s-9m1q"
+    assert face(d, "superior").action == ""
+
+
+def test_nothing_suspicious_says_of_how_much_of_the_face() -> None:
+    cleared = interpretation(
+        faces=tuple(
+            FaceFinding(face=name, finding="nothing_suspicious") for name in ("superior", "lateral", "deep")
+        )
+    )
+    whole = msgspec.structs.replace(WHOLE[0], coverage=1.0)
+    half_seen = msgspec.structs.replace(WHOLE[3], coverage=0.4)
+    d = report(signed_specimen(interpretation=cleared, sweeps=(whole, half_seen)))
+    status = value(d.margin_status, "Nothing suspicious within what was seen")
+    assert status == "superior, lateral (40% seen), deep (not scanned)"
+
+
+def test_a_recording_is_named_without_the_folders_above_it() -> None:
+    elsewhere = msgspec.structs.replace(WHOLE[0], recording="/srv/theatre-2/recordings/c1-s1")
+    d = report(signed_specimen(sweeps=(elsewhere,)))
+    assert value(d.record, "Recordings") == "c1-s1"
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "missed"),
+    [
+        (
+            "medial",
+            "positive",
+            "Not seen by the reader and the algorithm: nothing suspicious was said of it.",
+        ),
+        ("anterior", "positive", "Not seen by the algorithm: nothing suspicious was said of it."),
+        ("inferior", "positive", ""),
+        ("medial", "negative", ""),
+    ],
+)
+def test_a_positive_margin_where_nothing_suspicious_was_said_is_marked(
+    name: str, result: Any, missed: str
+) -> None:
+    found = PathologyResult(face=name, finding=result, by="Dr. Lee")
+    (row,) = report(signed_specimen(pathology=(found,))).pathology
+    assert row.missed == missed
+    assert missed in " ".join(render_text(report(signed_specimen(pathology=(found,)))).split())
 
 
 # ---- what was not seen

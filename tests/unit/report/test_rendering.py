@@ -276,6 +276,14 @@ def test_why_there_are_no_pictures_of_the_tissue_is_said() -> None:
 # ---- HTML
 
 
+def test_the_caption_says_what_dark_blue_is_in_an_en_face_picture() -> None:
+    one = signed_specimen()
+    drawn = draw_pictures(one, key_views=0, from_recordings=False)["inferior"]
+    seen = {"inferior": msgspec.structs.replace(drawn, enface=drawn.map)}
+    html = render_html(build_report(case(one), one.specimen_id, pictures=seen, now=NOW))
+    assert html.count("dark blue: no surface found") == 1
+
+
 class Reader(HTMLParser):
     """What a browser would make of it, as far as it matters."""
 

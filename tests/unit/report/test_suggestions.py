@@ -26,6 +26,7 @@ from tests.unit.report.cases import (
 
 from octmargin.case.record.model import CaseSnapshot, Conflict, DiagnosisCode, Discontinuation, SpecimenRecord
 from octmargin.errors import ConfigError, InputError
+from octmargin.report.building import build_report
 from octmargin.report.coding import (
     NOT_AVAILABLE,
     CodingSheet,
@@ -36,6 +37,7 @@ from octmargin.report.coding import (
     load_tables,
     suggest,
 )
+from octmargin.report.printed import plain
 
 
 def suggested(
@@ -55,7 +57,7 @@ def test_acquisition_and_signed_report_are_each_one_unit_for_the_specimen() -> N
     found = suggested(signed_specimen(sweeps=WHOLE))
     assert list(found) == ["0351T", "0352T"]
     assert [(one.state, one.units, one.modifiers) for one in found.values()] == [("suggested", 1, ())] * 2
-    assert "6 sweeps, 6 of 6 planned faces seen" in found["0351T"].reasons
+    assert "6 sweeps, 6 of 6 planned faces scanned" in found["0351T"].reasons
     assert "signed by Dr. Amina Okafor (operating surgeon), real-time" in found["0352T"].reasons[0]
 
 
@@ -259,6 +261,29 @@ def test_every_conflict_is_on_the_sheet_and_no_wrong_meaning_stands_as_the_meani
     meanings = {line["code"]: line["meaning"] for line in lines}
     assert "infusion" in meanings["SH"]
     assert "right" in meanings["C50.911"]
+
+
+OF_THE_SOURCE = {
+    "0351T", "0352T", "0353T", "0354T", "C50.912", "C50.911", "D05.90", "C77.3", "N63",
+    "22", "23", "52", "53", "62", "AS", "CO", "CQ", "QK", "QX", "QY", "SH", "SJ",
+    "207Q00000X", "207XS0100X", "207K00000X", "207L00000X", "2084P0800X",
+    "19301", "38525", "88305", "88342", "76942", "77046",
+}  # fmt: skip
+
+
+def test_every_code_of_the_source_document_is_in_every_form_of_the_sheet_once() -> None:
+    one = signed_specimen(sweeps=WHOLE)
+    sheet = sheet_of(one)
+    used = {"0351T", "0352T", "C50.911", "208600000X"}
+    cells = [line["code"] for line in csv.DictReader(io.StringIO(sheet.to_csv()))]
+    printed = plain(build_report(case(one), one.specimen_id))["coding"]
+    listed = [row["code"] for row in printed["others"]]
+    told = [row["code"] for rows in json.loads(sheet.to_json())["others"].values() for row in rows]
+    assert sorted(listed) == sorted(told) == sorted(OF_THE_SOURCE - used)
+    assert {code: cells.count(code) for code in OF_THE_SOURCE} == dict.fromkeys(OF_THE_SOURCE, 1)
+    (wide,) = [row for row in csv.DictReader(io.StringIO(sheet.to_csv())) if row["code"] == "D05.90"]
+    assert wide["source"] == "carcinoma in situ of breast"
+    assert "names neither type nor side" in wide["reason"]
 
 
 def test_a_contradicting_diagnosis_is_refused_on_the_sheet_and_warned_of() -> None:

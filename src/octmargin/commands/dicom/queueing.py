@@ -56,7 +56,7 @@ def deliver_once(settings: DicomSection, outgoing: Outgoing) -> None:
 
 
 def show(outgoing: Outgoing, *, json_output: bool = False) -> bool:
-    """Print what is open and how many objects are in each state; whether anything is open."""
+    """Print what is open, a line for each fate, and how many objects are in each state; whether anything is open."""
     open_ = [parcel for parcel in outgoing.all() if parcel.state in _OPEN]
     counts = {state.value: count for state, count in outgoing.counts().items()}
     if json_output:
@@ -67,8 +67,14 @@ def show(outgoing: Outgoing, *, json_output: bool = False) -> bool:
         }
         typer.echo(msgspec.json.encode(content).decode())
         return bool(open_)
+    alike: dict[tuple[object, ...], list[Parcel]] = {}
     for parcel in open_:
-        typer.echo(_line(parcel))
+        fate = (parcel.destination, parcel.action, parcel.state, parcel.tries, parcel.said)
+        alike.setdefault(fate, []).append(parcel)
+    for parcels in alike.values():
+        typer.echo(_line(parcels))
+    if len(alike) < len(open_):
+        typer.echo("--json of `octmargin dicom queue` names each object")
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     turned_away = f", {outgoing.turned_away} turned away for lack of room" if outgoing.turned_away else ""
     typer.echo(f"{told}{turned_away}")
@@ -101,12 +107,15 @@ def _deliver_forever(settings: DicomSection, outgoing: Outgoing) -> None:
         typer.echo(f"an object was still under way after {_END_S:g} s; it waits in the queue", err=True)
 
 
-def _line(parcel: Parcel) -> str:
+def _line(parcels: list[Parcel]) -> str:
+    """One line for objects of the same fate; their UIDs say little to a person."""
+    parcel = parcels[0]
+    what = parcel.uid if len(parcels) == 1 else counted(len(parcels), "object")
     said = f": {parcel.said}" if parcel.said else ""
     tries = f" after {counted(parcel.tries, 'try', 'tries')}" if parcel.tries else ""
     return (
-        f"{parcel.put_at:%Y-%m-%d %H:%M}  {parcel.destination}  {parcel.action}  {parcel.uid}  "
-        f"{size(parcel.size_bytes)}  {parcel.state}{tries}{said}"
+        f"{parcel.put_at:%Y-%m-%d %H:%M}  {parcel.destination}  {parcel.action}  {what}  "
+        f"{size(sum(one.size_bytes for one in parcels))}  {parcel.state}{tries}{said}"
     )
 
 

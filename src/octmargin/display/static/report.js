@@ -49,7 +49,6 @@ class ReportPage {
   async load() {
     try {
       this.#show(await (await ask(this.path, RECORD_MS)).json());
-      this.#showPaper();
     } catch (error) {
       this.#problem(error.message);
     }
@@ -70,23 +69,31 @@ class ReportPage {
     state.dataset.phase = told.phase;
     const synthetic = told.synthetic ? "SYNTHETIC. " : "";
     setText(state, synthetic + (PHASES[told.phase] ?? told.phase));
+    const side = `side ${told.laterality.toUpperCase()}`;
+    setText(byId("title"), `Report: ${told.patient} · ${side} · specimen ${told.specimen_id} of case ${told.case_id}`);
     this.scans.show(told);
     this.form.show(told);
+    this.#showPaper(told.log_seq);
     this.#problem(told.conflicts.length ? `To be confirmed before anything is final: ${told.conflicts.join("; ")}` : "");
   }
 
   // Made anew: with pictures in it, it is a document of its own.
-  #showPaper() {
+  #showPaper(logSeq) {
     const paper = byId("paper");
+    const path = `${this.path}/html?of=${logSeq}`;
+    this.form.read(null);
     setText(byId("making"), "The report is being made …");
     show(byId("making"), true);
     paper.onload = () => {
       const inside = paper.contentDocument;
+      // One that was on its way already says nothing of what was added since.
+      if (inside !== null && !inside.URL.endsWith(path)) return;
       const isReport = inside?.contentType === "text/html";
       show(byId("making"), !isReport);
+      this.form.read(isReport ? logSeq : null);
       if (!isReport) setText(byId("making"), `No report: ${inside?.body?.textContent ?? "it could not be made"}`);
     };
-    paper.src = `${this.path}/html`;
+    paper.src = path;
   }
 
   async #add(what, body) {
@@ -95,9 +102,7 @@ class ReportPage {
       this.#show(await (await ask(`${this.path}/${what}`, RECORD_MS, options)).json());
     } catch (error) {
       this.#problem(error.message);
-      return;
     }
-    this.#showPaper();
   }
 
   #problem(text) {

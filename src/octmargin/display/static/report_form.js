@@ -3,7 +3,7 @@
 import { el, setText, show } from "./dom.js";
 
 const FINDINGS = {
-  "": "– say what you find –",
+  "": "– finding –",
   suspicious: "suspicious",
   nothing_suspicious: "nothing suspicious",
   indeterminate: "indeterminate",
@@ -15,6 +15,8 @@ export class ReportForm {
   #told = null;
   #fields = new Map();
   #isBusy = false;
+  // Of the record as the report that is on the page has it; null while one is being made.
+  #readSeq = null;
 
   constructor(node, add) {
     this.add = add;
@@ -38,6 +40,12 @@ export class ReportForm {
     this.#enable();
   }
 
+  // The report of the record at this place is on the page, or none (null): what was not shown is not signed.
+  read(logSeq) {
+    this.#readSeq = logSeq;
+    this.#enable();
+  }
+
   #about(told) {
     if (told.signature !== null) return `Signed by ${told.signature.by.name}, ${told.signature.by.role}. Nothing changes it; add an addendum with "octmargin case addend".`;
     if (told.signer === null) return 'You may read it. Who interprets and signs here stands in record.signers of the configuration; "octmargin case" does it too.';
@@ -53,7 +61,7 @@ export class ReportForm {
       if (outdated) before.delete(face);
       const options = Object.entries(FINDINGS).map(([value, text]) => el("option", { value, text }));
       const finding = el("select", { "aria-label": `Finding, ${face}` }, ...options);
-      const action = el("input", { type: "text", maxlength: 200, "aria-label": `Action, ${face}`, placeholder: "action taken, if any" });
+      const action = el("input", { type: "text", maxlength: 200, "aria-label": `Action, ${face}`, placeholder: "action taken" });
       finding.value = before.get(face)?.finding ?? "";
       action.value = before.get(face)?.action ?? "";
       this.#fields.set(face, { finding, action });
@@ -67,8 +75,10 @@ export class ReportForm {
   #enable() {
     const isFinal = this.#told?.phase === "final";
     this.preliminary.disabled = this.final.disabled = this.#isBusy;
-    this.sign.disabled = this.#isBusy || !isFinal;
-    setText(this.sign, isFinal ? "Sign: it is never changed afterwards" : "Sign (make it final first)");
+    const isRead = this.#told !== null && this.#readSeq === this.#told.log_seq;
+    this.sign.disabled = this.#isBusy || !isFinal || !isRead;
+    const signing = isRead ? "Sign: it is never changed afterwards" : "Sign (when the report is shown)";
+    setText(this.sign, isFinal ? signing : "Sign (make it final first)");
   }
 
   async #interpret(state) {
@@ -80,8 +90,9 @@ export class ReportForm {
   }
 
   async #sign() {
-    const { signer, specimen_id: specimen } = this.#told;
-    if (!confirm(`Sign the report of specimen ${specimen} as ${signer.name}? It is never changed afterwards.`)) return;
+    const { signer, patient, laterality, specimen_id: specimen } = this.#told;
+    const whose = `${patient}, side ${laterality.toUpperCase()}, specimen ${specimen}`;
+    if (!confirm(`Sign the report of ${whose}, as ${signer.name}? It is never changed afterwards.`)) return;
     await this.#give("signature", { log_seq: this.#told.log_seq });
   }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, tzinfo
 
 import msgspec
@@ -25,7 +25,7 @@ NOTICE = (
     "descriptions are paraphrases, a coder looks up the official ones."
 )
 SYNTHETIC_NOTICE = "SYNTHETIC spectra: no service was given, and nothing may be claimed."
-_COLUMNS = ("kind", "code", "modifiers", "units", "state", "meaning", "reason", "warning")
+_COLUMNS = ("kind", "code", "modifiers", "units", "state", "meaning", "reason", "warning", "source")
 
 
 class ProviderLine(Struct, frozen=True, kw_only=True):
@@ -53,9 +53,8 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
     """Effective and sunset dates by suggested code, in words."""
     diagnoses: tuple[DiagnosisCheck, ...]
     providers: tuple[ProviderLine, ...]
-    related: tuple[CodeRow, ...]
-    """Other procedures of such an operation: none is suggested."""
-    modifiers: tuple[CodeRow, ...]
+    others: dict[str, tuple[CodeRow, ...]]
+    """By kind, all other codes of the source document: none of them is suggested, and none stands elsewhere here."""
     payers: tuple[Payer, ...]
     coverage_note: str
     sites_of_service: tuple[SiteOfService, ...]
@@ -123,10 +122,10 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
                 "meaning": f"{provider.taxonomy.label}: {provider.name}, {provider.role}",
                 "warning": provider.taxonomy.warning,
             }
-        for kind, rows in (("related", self.related), ("modifier", self.modifiers)):
+        for kind, rows in self.others.items():
             for row in rows:
                 yield {"kind": kind, "code": row.code, "state": "not suggested", "meaning": row.official,
-                       "reason": row.explanation, "warning": row.warning}  # fmt: skip
+                       "reason": row.explanation, "warning": row.warning, "source": row.source}  # fmt: skip
         for payer in self.payers:
             yield {
                 "kind": "payer",
@@ -151,7 +150,11 @@ def coding_sheet(
     suggestions = suggest(snapshot, specimen, site, tables, zone=zone)
     diagnoses = _diagnoses(snapshot, specimen, tables)
     providers = tuple(_provider(person, tables) for person in _interpreters(specimen))
-    suggested_modifiers = {modifier for one in suggestions for modifier in one.modifiers}
+    used = {
+        *(code for one in suggestions for code in (one.code, *one.modifiers)),
+        *(one.code for one in diagnoses),
+        *(one.taxonomy.code for one in providers),
+    }
     return CodingSheet(
         synthetic=specimen.is_synthetic,
         case_id=snapshot.case_id,
@@ -168,8 +171,7 @@ def coding_sheet(
         },
         diagnoses=diagnoses,
         providers=providers,
-        related=tuple(tables.related.rows),
-        modifiers=tuple(row for row in tables.modifiers.rows if row.code not in suggested_modifiers),
+        others=_others(tables, used),
         payers=tuple(site.payers),
         coverage_note=site.coverage_note,
         sites_of_service=tuple(site.sites_of_service),
@@ -188,6 +190,18 @@ def _diagnoses(
     ordered = snapshot.order.diagnosis_codes if snapshot.order is not None else []
     codes = dict.fromkeys(specimen.diagnosis_codes or ordered)
     return tuple(check_diagnosis(code, specimen.laterality, tables) for code in codes)
+
+
+def _others(tables: Tables, used: set[str]) -> dict[str, tuple[CodeRow, ...]]:
+    # Of what the source document does not name, only octmargin's own procedures are among them.
+    named: dict[str, Sequence[CodeRow]] = {
+        "procedure": tables.procedures.rows,
+        "related": [row for row in tables.related.rows if row.source],
+        "diagnosis": [row for row in tables.diagnoses.rows if row.source],
+        "modifier": [row for row in tables.modifiers.rows if row.source],
+        "taxonomy": [row for row in tables.taxonomy.rows if row.source],
+    }
+    return {kind: tuple(row for row in rows if row.code not in used) for kind, rows in named.items()}
 
 
 def _interpreters(specimen: SpecimenRecord) -> list[Interpreter]:

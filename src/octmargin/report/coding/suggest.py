@@ -82,9 +82,9 @@ def _acquired(snapshot: CaseSnapshot, specimen: SpecimenRecord, site: SiteCoding
     if specimen.discontinued is not None:
         why = specimen.discontinued.why or "no reason was given"
         return _Found("suggested", (f"modifier 53: begun, then discontinued: {why}",), (DISCONTINUED,))
-    seen = sum(specimen.newest_sweep(face) is not None for face in specimen.faces)
+    scanned = sum(specimen.newest_sweep(face) is not None for face in specimen.faces)
     reasons = [
-        f"{counted(len(specimen.sweeps), 'sweep')}, {seen} of {len(specimen.faces)} planned faces seen"
+        f"{counted(len(specimen.sweeps), 'sweep')}, {scanned} of {len(specimen.faces)} planned faces scanned"
     ]
     uncovered = uncovered_faces(specimen, site.full_coverage)
     if not uncovered:
