@@ -58,10 +58,14 @@ def test_a_record_that_cannot_note_who_looks_shows_nothing(store: CaseStore) -> 
 
 
 def tamper(store: CaseStore, statement: str, *triggers: str) -> None:
+    """As somebody does who can write the file, and puts back what would have refused it."""
     with closing(sqlite3.connect(store.path)) as connection:
+        made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
         for trigger in triggers:
             connection.execute(f"DROP TRIGGER {trigger}")
         connection.execute(statement)
+        for trigger in triggers:
+            connection.execute(made[trigger])
         connection.commit()
 
 

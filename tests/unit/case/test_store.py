@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -218,6 +218,8 @@ def test_another_programs_file_is_refused_in_a_line(tmp_path: Path) -> None:
         CaseStore.open(tmp_path / "empty.db", writable=True)
     with pytest.raises(RecordError, match="is no record of octmargin"):
         CaseStore.open(_sqlite(tmp_path / "other.db", "CREATE TABLE mine (x)"), writable=True)
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -40,15 +40,38 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def change(record: Path, folder: Path, work: Callable[[sqlite3.Connection], object]) -> Path:
-    """A copy that somebody changed who can write the file, and took away what would have refused it."""
+    """A copy that somebody changed who can write the file, and took away for it what would have refused it."""
     copy = folder / "changed.db"
     shutil.copy(record, copy)
     with closing(sqlite3.connect(copy)) as connection:
+        made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
         for trigger in TRIGGERS:
             connection.execute(f"DROP TRIGGER {trigger}")
         work(connection)
+        for trigger in TRIGGERS:
+            connection.execute(made[trigger])
         connection.commit()
     return copy
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DROP TRIGGER events_are_not_deleted", "events_are_not_deleted is gone from the file"),
+        (
+            "CREATE TRIGGER more AFTER INSERT ON events BEGIN SELECT 1; END",
+            "more of the file is not one that octmargin makes",
+        ),
+    ],
+)
+def test_a_trigger_that_was_taken_away_or_added_is_found(
+    record: Path, tmp_path: Path, statement: str, told: str
+) -> None:
+    changed = change(record, tmp_path, lambda _: None)
+    with closing(sqlite3.connect(changed)) as connection:
+        connection.execute(statement)
+    (trouble,) = verify(changed).troubles
+    assert trouble.startswith(told)
 
 
 def test_a_record_as_it_was_written_is_sound(record: Path) -> None:

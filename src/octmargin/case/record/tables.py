@@ -61,6 +61,9 @@ MIGRATIONS: Final = (
 """What makes each version of the file from the one before it."""
 
 
+_SCHEMA: Final = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+
+
 def create(path: Path) -> None:
     """Make a new, empty record that only its owner reads; RecordError where there is something, or it cannot be.
 
@@ -85,6 +88,19 @@ def create(path: Path) -> None:
         raise RecordError(f"{path}: cannot be made ({error.strerror}); name a folder that exists") from error
 
 
+def schema_troubles(connection: sqlite3.Connection) -> Iterator[str]:
+    """In words what of tables and triggers is not as octmargin makes it; the file is of the newest version."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as as_made:
+        _migrate(as_made, 0)
+        expected = dict(as_made.execute(_SCHEMA))
+    found = dict(connection.execute(_SCHEMA))
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is gone from the file: what it refuses can have happened"
+        elif found[name] != expected.get(name):
+            yield f"{name} of the file is not one that octmargin makes"
+
+
 def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     """Open a record, and bring an older one up to date where it may be written.
 
@@ -93,6 +109,10 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     if not path.is_file():
         raise RecordError(f"{path}: no such record; `octmargin case init` makes one")
     with explained(path):
+        if writable:
+            # Another program's file is left as it is, the mode of its journal too.
+            with contextlib.closing(_connect(path, "ro")) as looked_at:
+                _version(path, looked_at)
         connection = _connect(path, "rw" if writable else "ro")
         try:
             if _version(path, connection) < len(MIGRATIONS):

@@ -15,7 +15,7 @@ from octmargin.case.record.model import CaseSnapshot
 from octmargin.case.record.reducer import evolve
 from octmargin.case.record.rules import check_transition
 from octmargin.case.record.store import Head
-from octmargin.case.record.tables import connect, explained
+from octmargin.case.record.tables import connect, explained, schema_troubles
 from octmargin.errors import InputError, OctMarginError, RecordError
 
 _ALL_AS_BYTES = (
@@ -75,6 +75,7 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
     for (found,) in connection.execute("PRAGMA integrity_check(5)"):
         if found != "ok":
             yield f"the file is damaged: {found}"
+    yield from schema_troubles(connection)
 
 
 class _Walk:
