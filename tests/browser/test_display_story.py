@@ -43,6 +43,19 @@ _START_HELD = """face => {
     const given = [commands.give('start', { face }), commands.give('pause')];
     return Promise.all(given).then((replies) => replies.map(({ outcome }) => outcome));
 }"""
+# Whoever taps twice: what stands there when the phase has changed is clicked, and the pedal is pressed, at once.
+_TAP_AT_ONCE = """phase => {
+    const shown = document.querySelector(".phase");
+    new MutationObserver(() => {
+        if (shown.dataset.phase !== phase || window.tapped) return;
+        // Behind the drawing of all parts, which is one task.
+        setTimeout(() => {
+            document.querySelector('[data-command="resume"]').click();
+            document.dispatchEvent(new KeyboardEvent("keydown", { key: "F9" }));
+            window.tapped = true;
+        });
+    }).observe(shown, { attributeFilter: ["data-phase"] });
+}"""
 # Replies do not come to the page until it has lost its connection.
 _LOSE_REPLIES = """() => {
     const { commands } = window.octmargin;
@@ -89,6 +102,12 @@ async def _reply(page: Page, text: str) -> None:
 
 async def _phase(page: Page, phase: str) -> None:
     await expect(page.locator(".phase")).to_have_attribute("data-phase", phase)
+
+
+async def _settled(page: Page, phase: str) -> None:
+    """It is in this phase, and hands and feet are obeyed again."""
+    await _phase(page, phase)
+    await expect(page.locator("#controls button[aria-disabled]")).to_have_count(0)
 
 
 async def _said_by_readers(room: Room, face: str) -> DecisionMessage:
@@ -209,12 +228,12 @@ async def test_the_pedal_starts_holds_and_goes_on_and_refusals_are_told(
         await page.get_by_role("button", name="Select lateral").click()
         await _reply(page, "Select: done")
         await page.keyboard.press("F9")
-        await _phase(page, "scanning")
+        await _settled(page, "scanning")
         await page.keyboard.press("F9")
-        await _phase(page, "paused")
+        await _settled(page, "paused")
         await picture(page, "paused")
         await page.keyboard.press("F9")
-        await _phase(page, "scanning")
+        await _settled(page, "scanning")
         # Another display was quicker: what was on its way is refused, and the reason is told.
         await page.evaluate("() => void window.octmargin.commands.give('start', { face: 'medial' })")
         await expect(page.locator(".reply[data-outcome=refused]")).to_contain_text("Start: refused,")
@@ -222,6 +241,64 @@ async def test_the_pedal_starts_holds_and_goes_on_and_refusals_are_told(
         await page.get_by_role("button", name="Stop").click()
         await _confirm(page, "Stop")
         await _phase(page, "idle")
+
+
+async def test_a_second_tap_or_press_that_meant_the_first_one_does_nothing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    long_face = (*SMALL_PHANTOM[:-1], "240")
+    async with room_of(tmp_path, simulate=long_face, scan=ON_COMMAND) as room, blank_page(browser) as page:
+        await opened(page, room)
+        await _register(page)
+        await tile(page, "lateral").click()
+        await page.get_by_role("button", name="Start lateral").click()
+        await _settled(page, "scanning")
+        # As soon as the page shows that it is held, the same place is tapped again, and the pedal pressed.
+        await page.evaluate(_TAP_AT_ONCE, "paused")
+        await page.get_by_role("button", name="Pause").click()
+        await page.wait_for_function("() => window.tapped", timeout=COMES_MS)
+        await _settled(page, "paused")
+        await expect(page.locator(".reply", has_text="Resume")).to_have_count(0)
+        await page.get_by_role("button", name="Resume").click()
+        await _settled(page, "scanning")
+
+
+async def test_a_decision_that_is_tapped_twice_is_one(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await _register(page)
+    await tile(page, "medial").click()
+    await page.get_by_role("button", name="Start medial").click()
+    await judged(page, "medial")
+    agree = page.get_by_role("button", name="Agree", exact=True)
+    await expect(agree).to_be_enabled()
+    await agree.evaluate("(button) => { button.click(); button.click(); }")
+    await _reply(page, "Decide: done")
+    await page.get_by_role("button", name="Unsure", exact=True).click()
+    await expect(page.locator(".reply", has_text="Decide: done")).to_have_count(2)
+    assert [each.word for each in (await _said_by_readers(room, "medial")).decisions] == ["agree", "unsure"]
+
+
+async def test_a_note_goes_with_a_decision_on_what_it_was_written_about_alone(page: Page, room: Room) -> None:
+    await opened(page, room)
+    await _register(page)
+    for face in ("medial", "lateral"):
+        await tile(page, face).click()
+        await page.get_by_role("button", name=f"Start {face}").click()
+        await judged(page, face)
+        await _settled(page, "idle")
+    note = page.get_by_label("Note to the decision")
+    await note.fill("of lateral")
+    await tile(page, "medial").click()
+    await expect(note).to_have_value("")
+    await page.get_by_role("button", name="Agree", exact=True).click()
+    await _reply(page, "Decide: done")
+    assert [each.note for each in (await _said_by_readers(room, "medial")).decisions] == [""]
+    # It is not lost where somebody only looked elsewhere.
+    await tile(page, "lateral").click()
+    await expect(note).to_have_value("of lateral")
+    assert await page.evaluate(_REGISTER, "next") == "done"
+    await expect(page.locator(".specimen")).to_contain_text("next")
+    await expect(note).to_have_value("")
 
 
 async def test_a_command_that_comes_twice_is_carried_out_once(page: Page, room: Room) -> None:

@@ -5,6 +5,8 @@ import { PART } from "./store.js";
 import { capitalised, clockTime } from "./words.js";
 
 const OUTCOMES = { done: "done", refused: "refused", sent: "sent …", unknown: "no answer yet", unanswered: "no answer", unsent: "not sent" };
+// A second press of a hand or a foot that meant one: by then another button stands where the first one stood.
+const SETTLES_MS = 600;
 
 export class ControlsView {
   parts = [PART.CASE, PART.LOOK, PART.TRUST, PART.REPLIES, PART.FACES];
@@ -15,6 +17,8 @@ export class ControlsView {
   #replies = el("div", { class: "replies", role: "log", "aria-live": "polite", "aria-label": "What became of commands" });
   #onlyLooks = el("p", { class: "only-looks", hidden: true });
   #buttons = new Map();
+  #phase = "";
+  #settledAtMs = 0;
 
   constructor(root, store, commands, asking) {
     this.#store = store;
@@ -47,6 +51,7 @@ export class ControlsView {
       return;
     }
     const phase = this.#store.tally.case?.phase ?? "";
+    this.#notePhase(phase);
     const face = this.#face;
     const isReached = this.#store.tally.disconnectedBecause === "";
     const isScanned = face !== null && (this.#store.verdictOf(face) !== null || this.#store.wasScanned(face));
@@ -62,8 +67,29 @@ export class ControlsView {
     this.#set("select", phase === "idle" && face !== null && !isSelected, `Select ${named}`);
     this.#set("register", phase === "idle" || phase === "closed", "New specimen");
     this.#set("close", phase === "idle", "Close specimen");
-    for (const { button } of this.#buttons.values()) button.disabled = !isReached;
+    for (const { button } of this.#buttons.values()) {
+      button.disabled = !isReached;
+      // The focus stays where it is.
+      setAttribute(button, "aria-disabled", this.#isSettled ? null : "true");
+    }
     this.#showReplies();
+  }
+
+  get #isSettled() {
+    return this.#store.now().monoMs >= this.#settledAtMs;
+  }
+
+  #notePhase(phase) {
+    if (phase === this.#phase) return;
+    // Where none was known there was no button to be pressed twice.
+    if (this.#phase !== "") this.#settle();
+    this.#phase = phase;
+  }
+
+  // What is pressed before long is not obeyed.
+  #settle() {
+    this.#settledAtMs = this.#store.now().monoMs + SETTLES_MS;
+    setTimeout(() => this.#store.touch(PART.CASE), SETTLES_MS);
   }
 
   #isLeft(face) {
@@ -73,7 +99,9 @@ export class ControlsView {
 
   // What the pedal does: start what is selected, pause, go on.
   pedal() {
-    if (!this.#commands.may("start")) return;
+    if (!this.#commands.may("start") || !this.#isSettled) return;
+    this.#settle();
+    this.#store.touch(PART.CASE);
     const { phase, face } = this.#store.tally.case ?? {};
     if (phase === "scanning") void this.#give("pause");
     else if (phase === "paused") void this.#give("resume");
@@ -82,7 +110,7 @@ export class ControlsView {
 
   #add(name, sign, act) {
     const text = el("span");
-    const button = el("button", { type: "button", data: { command: name }, onclick: act }, icon(sign), text);
+    const button = el("button", { type: "button", data: { command: name }, onclick: () => this.#isSettled && act() }, icon(sign), text);
     this.#buttons.set(name, { button, text });
     this.#bar.append(button);
   }

@@ -22,6 +22,12 @@ export class DecisionsView {
   #mark;
   #hint = el("p", { class: "none" });
   #shown = null;
+  // What the note is about, and what was written about other subjects of this stage.
+  #subjectOfNote = "";
+  #stage = "";
+  #drafts = new Map();
+  // Subjects on which a decision is on its way.
+  #awaited = new Set();
   #said = el("ul", { class: "said", "aria-label": "What readers said", tabindex: "0", data: { scrolls: "" } });
 
   constructor(root, store, commands, marking) {
@@ -48,11 +54,16 @@ export class DecisionsView {
     const { face, keyView } = store;
     const verdict = face === null ? null : store.verdictOf(face);
     this.#shown = verdict === null ? null : { face, keyView, sweep: verdict.sweep };
+    this.#keepNoteTo({ face, keyView, sweep: verdict?.sweep ?? null });
     const reason = face === null ? { code: "no-result" } : store.whyNotFace(face);
     setText(this.#subject, face === null ? "" : keyView === null ? `On ${face} as a whole` : `On key view ${keyView} of ${face}`);
     show(this.#form, this.#commands.may("decide"));
     const canDecide = verdict !== null && reason === null && !verdict.provisional;
-    for (const button of this.#buttons) button.disabled = !canDecide;
+    for (const button of this.#buttons) {
+      button.disabled = !canDecide;
+      // It keeps the focus meanwhile.
+      setAttribute(button, "aria-disabled", this.#awaited.has(this.#subjectOfNote) ? "true" : null);
+    }
     const isWhole = canDecide && store.grid.frames > 0;
     this.#mark.disabled = !isWhole;
     const whyNot = canDecide ? "" : whyNotNow(verdict, reason);
@@ -88,6 +99,21 @@ export class DecisionsView {
     );
   }
 
+  // Words that were written about one face, key view, sweep or specimen go with no decision on another. They are there
+  // again when that is, unless it left the stage.
+  #keepNoteTo(shown) {
+    // Between two connections it is only not known.
+    if (this.#store.tally.case === null) return;
+    const stage = JSON.stringify(this.#commands.stage);
+    const subject = JSON.stringify([stage, shown]);
+    if (subject === this.#subjectOfNote) return;
+    this.#drafts.set(this.#subjectOfNote, this.#note.value);
+    if (stage !== this.#stage) this.#drafts.clear();
+    this.#stage = stage;
+    this.#subjectOfNote = subject;
+    this.#note.value = this.#drafts.get(subject) ?? "";
+  }
+
   #stay() {
     const { look, face } = this.#store;
     if (look.face === null && face !== null) this.#store.lookAt(face, look);
@@ -95,11 +121,22 @@ export class DecisionsView {
 
   // On what was on the screen when it was pressed, and nothing else.
   async #decide(word) {
-    if (this.#shown === null) return;
+    const about = this.#subjectOfNote;
+    if (this.#shown === null || this.#awaited.has(about)) return;
     const { face, keyView, sweep } = this.#shown;
     const subject = keyView === null ? { subject: "face" } : { subject: "cluster", cluster: keyView };
+    this.#await(about, true);
     const reply = await this.#commands.give("decide", { face, sweep, ...subject, word, note: this.#note.value.trim() });
-    if (reply.outcome === "done") this.#note.value = "";
+    this.#await(about, false);
+    if (reply.outcome !== "done") return;
+    this.#drafts.delete(about);
+    if (about === this.#subjectOfNote) this.#note.value = "";
+  }
+
+  #await(subject, isAwaited) {
+    if (isAwaited) this.#awaited.add(subject);
+    else this.#awaited.delete(subject);
+    this.#store.touch(PART.DECISIONS);
   }
 
   #toggleMarking(marking) {
