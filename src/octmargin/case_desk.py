@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,6 +42,8 @@ from octmargin.record_entries import newest_again, said_again, swept_of, version
 from octmargin.stage import CaseSession, Stage
 
 PEDAL = Sender(Role.OPERATOR, "pedal")
+PEDAL_REST_S = 0.6
+"""So long after a change of phase a press counts for nothing: it was meant for what was before, or is a double one."""
 
 log = structlog.get_logger()
 
@@ -78,6 +81,7 @@ class CaseDesk:
         """Of an earlier run, where the record had it on the stage."""
         self.on_change: Callable[[], None] = lambda: None
         self.case = case
+        self._phase, self._phase_since_s = case.phase, -math.inf
         case.on_change = self._changed
         self._say()
 
@@ -129,11 +133,16 @@ class CaseDesk:
         name = type(order).__name__.lower()
         try:
             self._must_not_end()
+            self._must_be_meant_for_this_phase()
             outcome, reason = "done", self._scan(order)
         except OrderRefusedError as refusal:
             outcome, reason = "refused", str(refusal)
         at = utc_from_ns(time.time_ns())
         self._log(PEDAL, name, {"answered_at": at, "outcome": outcome, "reason": reason})
+
+    def _must_be_meant_for_this_phase(self) -> None:
+        if time.monotonic() - self._phase_since_s < PEDAL_REST_S:
+            raise OrderRefusedError("something else was going on just before; press again")
 
     def note(self, sender: Sender, name: str, command: Command, reply: Reply) -> None:
         """Keep who asked for what, and what became of it.
@@ -312,5 +321,7 @@ class CaseDesk:
             self._recall()
 
     def _changed(self) -> None:
+        if self.case.phase != self._phase:
+            self._phase, self._phase_since_s = self.case.phase, time.monotonic()
         self._say()
         self.on_change()

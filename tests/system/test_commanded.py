@@ -731,7 +731,8 @@ async def test_a_daemon_that_scans_at_once_ends_with_its_last_pass_unless_somebo
     assert theatre.cases[-1].sweeps == {"superior": 1, "medial": 2}
 
 
-async def test_the_pedal_starts_pauses_and_goes_on(theatre: Theatre) -> None:
+async def test_the_pedal_starts_pauses_and_goes_on(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("octmargin.case_desk.PEDAL_REST_S", 0.0)
     with structlog.testing.capture_logs() as logs:
         async with (
             theatre.running(theatre.commanded()),
@@ -756,3 +757,30 @@ async def test_the_pedal_starts_pauses_and_goes_on(theatre: Theatre) -> None:
     ]
     assert theatre.tally.case is not None
     assert dict(theatre.tally.case.sweeps) == {"medial": 1}, "what was scanned is not scanned again by a foot"
+
+
+async def test_a_press_of_the_pedal_just_after_a_change_counts_for_nothing_and_the_log_says_so(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octmargin.case_desk.PEDAL_REST_S", 0.0)
+    with structlog.testing.capture_logs() as logs:
+
+        def of_pedal() -> list[tuple[str, str]]:
+            return [(entry["command"], entry["outcome"]) for entry in logs if entry.get("user") == "pedal"]
+
+        async with theatre.running(theatre.commanded()), person(theatre.settings, theatre, OTTO) as otto:
+            await register(otto)
+            await otto.does("select", face="superior")
+            theatre.console.hold("superior", HELD)
+            theatre.console.press_pedal()
+            await theatre.phase("scanning")
+            # However long the heartbeat takes to tell of the second one.
+            monkeypatch.setattr("octmargin.case_desk.PEDAL_REST_S", 3600.0)
+            theatre.console.press_pedal()
+            await theatre.until(lambda _: len(of_pedal()) == 2)
+            assert of_pedal() == [("start", "done"), ("pause", "refused")]
+            assert theatre.tally.case is not None
+            assert theatre.tally.case.phase == "scanning"
+            monkeypatch.setattr("octmargin.case_desk.PEDAL_REST_S", 0.0)
+            theatre.console.press_pedal()
+            await theatre.phase("paused")
