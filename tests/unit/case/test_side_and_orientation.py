@@ -89,6 +89,10 @@ AGREEMENTS: dict[str, tuple[events.CaseBody, ...]] = {
     "the same orientation in other letters": (
         confirmed(orientation="Short: superior; long: lateral"), stated(orientation="short superior, long lateral"),
     ),
+    "the same orientation with its sutures named": (
+        confirmed(orientation="short superior, long lateral"),
+        stated(orientation="short suture superior, long stitch lateral"),
+    ),
     "an orientation that only one knows": (stated(orientation="short superior"),),
 }  # fmt: skip
 
@@ -138,7 +142,7 @@ def test_a_code_of_the_other_side_is_refused_with_the_explanation(
     store: CaseStore, codes: tuple[DiagnosisCode, ...]
 ) -> None:
     ready(store)
-    text = r"specimen specimen-1 is left, and C50.911 is of the right \(of right female breast\); give the code of"
+    text = r"specimen specimen-1 is left, and C50.911 is of the right \(of right female breast\); give the code of its"
     with pytest.raises(CaseRefusedError, match=text):
         tell(store, diagnosed(*codes))
     assert store.case(CASE).specimens[0].diagnoses == ()

@@ -22,6 +22,7 @@ from octmargin.case.record.model import (
 )
 
 _SIDED = ("left", "right")
+_MARKERS = ("suture", "sutures", "stitch", "stitches")
 
 
 def conflicts_of(order: Order | None, specimens: Iterable[SpecimenRecord]) -> tuple[Conflict, ...]:
@@ -49,10 +50,7 @@ def codes_of_other_side(specimen: SpecimenRecord, diagnoses: Sequence[DiagnosisC
     codes = _of_other_side(diagnoses, specimen.laterality) if specimen.laterality in _SIDED else []
     if not codes:
         return ""
-    return (
-        f"specimen {specimen.specimen_id} is {specimen.laterality}, and {_listed(codes)}; "
-        "give the code of its side, or confirm the specimen's side"
-    )
+    return f"specimen {specimen.specimen_id} is {specimen.laterality}, and {_listed(codes)}; give the code of its side"
 
 
 def _within_order(order: Order) -> Iterator[Conflict]:
@@ -122,8 +120,8 @@ def _same_way(one: str, other: str) -> bool:
 
 
 def _words(orientation: str) -> list[str]:
-    """Without what makes no difference: case, spaces, punctuation."""
-    return re.findall(r"\w+", orientation.casefold())
+    """Without what makes no difference: case, spaces, punctuation, and that it is a suture that is short."""
+    return [word for word in re.findall(r"\w+", orientation.casefold()) if word not in _MARKERS]
 
 
 def _side_key(source: str, side: OrderLaterality) -> str:
