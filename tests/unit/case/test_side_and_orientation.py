@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,26 @@ def test_no_confirmation_makes_a_code_of_the_other_side_right(store: CaseStore) 
     assert case.phase == "confirm"
     assert "C50.912 is of the left" in case.conflicts[0].text
     assert tell(store, diagnosed(RIGHT_CODE)).phase == "open"
+
+
+def test_a_scan_from_before_the_excision_holds_the_case_up_until_somebody_looks_into_it(
+    store: CaseStore,
+) -> None:
+    ready(store, "scanned")
+
+    def excised(minutes: float) -> events.Described:
+        return events.Described(specimen_id=SPECIMEN, excised_at=NOW + timedelta(minutes=minutes))
+
+    now = NOW + timedelta(hours=1)
+    case = store.append(CASE, excised(9), actor="anna", at=now)
+    assert case.phase == "confirm"
+    assert "medial was scanned at 2031-05-06T12:00:00+00:00, before specimen" in case.conflicts[0].text
+    assert store.append(CASE, excised(1), actor="anna", at=now).phase == "open"  # clocks may differ
+    assert store.append(CASE, excised(9), confirmed(), actor="anna", at=now).phase == "open"
+    assert (
+        store.append(CASE, excised(10), actor="anna", at=now).phase == "confirm"
+    )  # another time than was confirmed
+    assert store.append(CASE, excised(-5), actor="anna", at=now).phase == "open"
 
 
 def test_who_confirms_says_a_side_and_why(store: CaseStore) -> None:
