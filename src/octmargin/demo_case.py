@@ -15,7 +15,7 @@ from typing import Final
 from octmargin.bus import BrokerSettings, Topics, VerdictMessage
 from octmargin.bus.rights import Role, Sender
 from octmargin.case.record import events
-from octmargin.case.record.diagnosis import as_entered
+from octmargin.case.record.diagnosis import as_ordered
 from octmargin.case.record.model import (
     CaseSnapshot,
     FaceFinding,
@@ -63,7 +63,7 @@ def open_case(folder: Path) -> Path:
         accession="SYNTHETIC-1",
         laterality="left",
         procedure="SYNTHETIC: lumpectomy, left breast",
-        diagnoses=as_entered(["C50.912"]),
+        diagnoses=as_ordered(["C50.912"]),
     )
     with CaseStore.open(path, writable=True, what=_ACTOR) as store:
         store.append(

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from octmargin.archive import Recording
 from octmargin.bus import EmbeddedBroker
 from octmargin.case.record import events
-from octmargin.case.record.diagnosis import as_entered
+from octmargin.case.record.diagnosis import as_ordered
 from octmargin.case.record.model import FaceFinding, PathologyResult, ReExcision
 from octmargin.case.record.store import CaseStore
 from octmargin.case.recorded import Recorded, read_recorded
@@ -88,7 +88,7 @@ def record(tmp_path: Path, recording: Path) -> Path:
                 faces=FACES,
                 excised_at=EXCISED,
             ),
-            events.Diagnosed(specimen_id=SPECIMEN, diagnoses=as_entered(["C50.911"])),
+            events.Diagnosed(specimen_id=SPECIMEN, diagnoses=as_ordered(["C50.911"])),
             actor="anna",
         )
         found = with_key_view(read_recorded(Recording.open(recording)))

@@ -53,6 +53,11 @@ def interpreted(**changes: Any) -> events.Interpreted:
     return events.Interpreted(specimen_id=SPECIMEN, interpretation=interpretation(**changes))
 
 
+def pathology(finding: str, distance_mm: float) -> events.Correlated:
+    result = PathologyResult(face="medial", finding=finding, distance_mm=distance_mm)  # type: ignore[arg-type]
+    return events.Correlated(specimen_id=SPECIMEN, results=(result,))
+
+
 REFUSED: dict[str, tuple[str, events.CaseBody, str]] = {
     "a face that is not there": (
         "scanned", interpreted(state="preliminary", middle="suspicious"),
@@ -94,6 +99,13 @@ REFUSED: dict[str, tuple[str, events.CaseBody, str]] = {
         "signed",
         events.Correlated(specimen_id=SPECIMEN, results=(PathologyResult(face="top", finding="negative"),)),
         'has no face "top"',
+    ),
+    "a positive margin far from the tumour": (
+        "signed", pathology("positive", 9.0), "is positive at 9 mm, and tumour at ink is at 0 mm; correct",
+    ),
+    "a negative margin at ink": ("signed", pathology("negative", 0.0), "tumour at 0 mm is at ink, and positive"),
+    "a distance of what was not assessed": (
+        "signed", pathology("not_assessed", 1.0), "what was not assessed has no distance",
     ),
     "more tissue from a face that is not there": (
         "scanned",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,10 @@ AGREEMENTS: dict[str, tuple[events.CaseBody, ...]] = {
     "the same orientation in other letters": (
         confirmed(orientation="Short: superior; long: lateral"), stated(orientation="short superior, long lateral"),
     ),
+    "the same orientation with its sutures named": (
+        confirmed(orientation="short superior, long lateral"),
+        stated(orientation="short suture superior, long stitch lateral"),
+    ),
     "an orientation that only one knows": (stated(orientation="short superior"),),
 }  # fmt: skip
 
@@ -142,7 +147,7 @@ def test_a_code_of_the_other_side_is_refused_with_the_explanation(
     store: CaseStore, codes: tuple[DiagnosisCode, ...]
 ) -> None:
     ready(store)
-    text = r"specimen specimen-1 is left, and C50.911 is of the right \(of right female breast\); give the code of"
+    text = r"specimen specimen-1 is left, and C50.911 is of the right \(of right female breast\); give the code of its"
     with pytest.raises(CaseRefusedError, match=text):
         tell(store, diagnosed(*codes))
     assert store.case(CASE).specimens[0].diagnoses == ()
@@ -163,6 +168,26 @@ def test_an_order_that_says_two_sides_waits_for_a_person_who_confirms_each_speci
     case = tell(store, confirmed("left"))
     assert [conflict.specimen_id for conflict in case.conflicts] == ["other"]
     assert tell(store, confirmed("right", specimen_id="other")).phase == "open"
+
+
+def test_a_scan_from_before_the_excision_holds_the_case_up_until_somebody_looks_into_it(
+    store: CaseStore,
+) -> None:
+    ready(store, "scanned")
+
+    def excised(minutes: float) -> events.Described:
+        return events.Described(specimen_id=SPECIMEN, excised_at=NOW + timedelta(minutes=minutes))
+
+    now = NOW + timedelta(hours=1)
+    case = store.append(CASE, excised(9), actor="anna", at=now)
+    assert case.phase == "confirm"
+    assert "medial was scanned at 2031-05-06T12:00:00+00:00, before specimen" in case.conflicts[0].text
+    assert store.append(CASE, excised(1), actor="anna", at=now).phase == "open"  # clocks may differ
+    assert store.append(CASE, excised(9), confirmed(), actor="anna", at=now).phase == "open"
+    assert (
+        store.append(CASE, excised(10), actor="anna", at=now).phase == "confirm"
+    )  # another time than was confirmed
+    assert store.append(CASE, excised(-5), actor="anna", at=now).phase == "open"
 
 
 def test_who_confirms_says_a_side_and_why(store: CaseStore) -> None:

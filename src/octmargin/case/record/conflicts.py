@@ -1,4 +1,4 @@
-"""Where order, specimens and diagnosis codes contradict each other on the side, or on the orientation.
+"""Where order, specimens and diagnosis codes contradict each other on the side, on the orientation, or in time.
 
 A person who looked into it may confirm a specimen against the order, or against what the daemon's stage was told; a
 diagnosis code of the other side is never right for a specimen, and is to be replaced. Silence contradicts nobody, but a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 
 from octmargin.case.record.model import (
     CodeSide,
@@ -21,7 +22,10 @@ from octmargin.case.record.model import (
     SpecimenRecord,
 )
 
+CLOCKS_DIFFER = timedelta(minutes=2)
+"""As far apart two times may be that somebody read off two clocks."""
 _SIDED = ("left", "right")
+_MARKERS = ("suture", "sutures", "stitch", "stitches")
 
 
 def conflicts_of(order: Order | None, specimens: Iterable[SpecimenRecord]) -> tuple[Conflict, ...]:
@@ -43,6 +47,7 @@ def contradicted(
         [sides] * bool(sides)
         + [_side_key(source, side) for source, side, _ in sources if _differs_side(side, laterality)]
         + [_way_key(source, way) for source, _, way in sources if _differs_way(way, orientation)]
+        + ([_time_key(specimen)] if _too_early(specimen) else [])
     )
 
 
@@ -51,9 +56,22 @@ def codes_of_other_side(specimen: SpecimenRecord, diagnoses: Sequence[DiagnosisC
     codes = _of_other_side(diagnoses, specimen.laterality) if specimen.laterality in _SIDED else []
     if not codes:
         return ""
+    return f"specimen {specimen.specimen_id} is {specimen.laterality}, and {_listed(codes)}; give the code of its side"
+
+
+def _too_early(specimen: SpecimenRecord) -> str:
+    """In words that it was scanned before it was excised; empty where it was not, or nobody said when."""
+    excised_at = specimen.excised_at
+    first = min(specimen.sweeps, key=lambda sweep: sweep.started_at, default=None)
+    # Nothing that was signed can be corrected any more.
+    if excised_at is None or first is None or specimen.signature is not None:
+        return ""
+    if first.started_at >= excised_at - CLOCKS_DIFFER:
+        return ""
     return (
-        f"specimen {specimen.specimen_id} is {specimen.laterality}, and {_listed(codes)}; "
-        "give the code of its side, or confirm the specimen's side"
+        f"{first.face} was scanned at {first.started_at.isoformat(timespec='seconds')}, before specimen "
+        f"{specimen.specimen_id} was excised at {excised_at.isoformat(timespec='seconds')}; find out whether the "
+        "scan is of this specimen, then correct the excision (`octmargin case describe`) or confirm the specimen"
     )
 
 
@@ -102,6 +120,8 @@ def _of_specimen(order: Order | None, specimen: SpecimenRecord) -> Iterator[Conf
             )
     if text := codes_of_other_side(specimen, _diagnoses_of(order, specimen)):
         yield Conflict(specimen_id=name, what="laterality", text=text)
+    if (early := _too_early(specimen)) and _time_key(specimen) not in overruled:
+        yield Conflict(specimen_id=name, what="time", text=early)
 
 
 _Source = tuple[str, OrderLaterality, str]
@@ -132,8 +152,8 @@ def _same_way(one: str, other: str) -> bool:
 
 
 def _words(orientation: str) -> list[str]:
-    """Without what makes no difference: case, spaces, punctuation."""
-    return re.findall(r"\w+", orientation.casefold())
+    """Without what makes no difference: case, spaces, punctuation, and that it is a suture that is short."""
+    return [word for word in re.findall(r"\w+", orientation.casefold()) if word not in _MARKERS]
 
 
 def _side_key(source: str, side: OrderLaterality) -> str:
@@ -147,6 +167,11 @@ def _sides_key(order: Order | None) -> str:
 
 def _way_key(source: str, way: str) -> str:
     return f"{source}, orientation: {' '.join(_words(way))}"
+
+
+def _time_key(specimen: SpecimenRecord) -> str:
+    excised_at = specimen.excised_at
+    return f"scan, time: before {excised_at.isoformat() if excised_at is not None else 'excision'}"
 
 
 def _diagnoses_of(order: Order | None, specimen: SpecimenRecord) -> tuple[DiagnosisCode, ...]:

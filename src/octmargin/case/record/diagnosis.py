@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from octmargin.case.record.model import DiagnosisCode
 from octmargin.errors import CaseRefusedError
-from octmargin.icd10cm import look_up, nearest_existing, release
+from octmargin.icd10cm import IcdCode, look_up, nearest_existing, release
 
 
 def as_ordered(codes: Iterable[str]) -> tuple[DiagnosisCode, ...]:
-    """Codes as they came with an order, whatever they are: one that does not exist has the side `unknown`."""
+    """Codes as they came, whatever they are: one that does not exist has the side `unknown`."""
     found = map(look_up, codes)
     return tuple(
         DiagnosisCode(code=one.code, side=one.side, title=one.title, checked_with=release()) for one in found
@@ -31,10 +31,20 @@ def troubles(codes: Iterable[str]) -> Iterator[str]:
         found = look_up(code)
         if not found.exists:
             nearest = nearest_existing(code)
-            near = f"; {nearest.code} has {', '.join(nearest.children)}" if nearest is not None else ""
-            yield f'diagnosis "{code}": is not in {release()}{near}'
+            yield f'diagnosis "{code}": is not in {release()}{_near(nearest)}'
         elif not found.billable:
             yield (
                 f"diagnosis {found.code} ({found.title}): is not billable; give one below it: "
                 f"{', '.join(found.children)}"
             )
+
+
+def _near(found: IcdCode | None) -> str:
+    """The longest beginning of a code that does not exist, and what is below it."""
+    if found is None:
+        return ""
+    return (
+        f"; {found.code} has {', '.join(found.children)}"
+        if found.children
+        else f"; {found.code} is the nearest"
+    )

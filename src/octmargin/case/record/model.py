@@ -384,7 +384,7 @@ class Conflict(_Part, frozen=True, kw_only=True):
     """A contradiction that holds up the report, in words, with what to do."""
 
     specimen_id: str
-    what: Literal["laterality", "orientation"]
+    what: Literal["laterality", "orientation", "time"]
     text: str
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from octmargin.case.record import events
-from octmargin.case.record.conflicts import codes_of_other_side
+from octmargin.case.record.conflicts import CLOCKS_DIFFER, codes_of_other_side
 from octmargin.case.record.events import CaseBody, SpecimenBody
-from octmargin.case.record.model import CaseSnapshot, Interpretation, PatientIdentity, SpecimenRecord
+from octmargin.case.record.model import (
+    CaseSnapshot,
+    Interpretation,
+    PathologyResult,
+    PatientIdentity,
+    SpecimenRecord,
+)
 from octmargin.errors import CaseRefusedError
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SEPARATORS = str.maketrans({"\\": " ", "^": " ", "=": " "})
 """Of names in DICOM, where they stand as spaces."""
-CLOCKS_DIFFER = timedelta(minutes=2)
-"""So far in the future a time may be that somebody read off another clock."""
 
 
 def check_identifier(what: str, identifier: str) -> None:
@@ -139,8 +143,28 @@ def _check_report(case: CaseSnapshot, specimen: SpecimenRecord, body: SpecimenBo
             _need(name, "the text of the addendum", body.text)
         case events.Correlated(results=results):
             _check_faces(specimen, [result.face for result in results])
+            for result in results:
+                _check_pathology(name, result)
         case _:
             pass
+
+
+def _check_pathology(specimen_id: str, result: PathologyResult) -> None:
+    distance_mm = result.distance_mm
+    if distance_mm is None:
+        return
+    match result.finding:
+        case "positive":
+            wrong = "tumour at ink is at 0 mm" if distance_mm > 0 else ""
+        case "not_assessed":
+            wrong = "what was not assessed has no distance"
+        case _:
+            wrong = "tumour at 0 mm is at ink, and positive" if distance_mm == 0 else ""
+    if wrong:
+        raise CaseRefusedError(
+            f"specimen {specimen_id}: pathology of {result.face} is {result.finding} at {distance_mm:g} mm, "
+            f"and {wrong}; correct the finding or the distance"
+        )
 
 
 def _need(specimen_id: str, what: str, *given: str) -> None:

@@ -10,15 +10,16 @@ import typer
 
 from octmargin.archive import Recording
 from octmargin.case.record import events
-from octmargin.case.record.diagnosis import as_entered
+from octmargin.case.record.diagnosis import as_ordered
 from octmargin.case.record.lock import user
 from octmargin.case.record.model import Discontinuation
 from octmargin.case.recorded import read_recorded
 from octmargin.case.taking import take as take_recorded
 from octmargin.commands.case.common import By, CaseId, RecordFile, Side, SpecimenId, echo, moment, say, tell
 from octmargin.commands.case.common import record as open_record
-from octmargin.errors import InputError
+from octmargin.errors import CaseRefusedError, InputError
 from octmargin.frames import FACES
+from octmargin.report.coding import DiagnosisCheck, check_diagnosis, load_tables
 from octmargin.words import counted
 
 
@@ -119,7 +120,21 @@ def diagnose(
     codes: Annotated[list[str], typer.Argument(help="ICD-10-CM codes, all of this specimen's.")],
 ) -> None:
     """Give the diagnosis codes of a specimen; they replace those that it had."""
-    tell(record, case_id, events.Diagnosed(specimen_id=specimen_id, diagnoses=as_entered(codes)))
+    with open_record(record) as store:
+        known = store.case(case_id).specimen(specimen_id)
+    side = known.laterality if known is not None else "unknown"
+    for found in (check_diagnosis(code, side, load_tables()) for code in codes):
+        if found.state == "refused":
+            raise CaseRefusedError(f"specimen {specimen_id}: {_refusal(found)}")
+    tell(record, case_id, events.Diagnosed(specimen_id=specimen_id, diagnoses=as_ordered(codes)))
+
+
+def _refusal(found: DiagnosisCheck) -> str:
+    """Why a code is refused, what the source document has to do with it, and which code may be meant."""
+    is_above_others = bool(found.title) and not found.billable
+    why = f"{found.code} ({found.title}) is not billable" if is_above_others else "; ".join(found.reasons)
+    instead = ", ".join(one.code for one in found.billable_instead)
+    return "; ".join(filter(None, (why, found.warning.rstrip("."), instead and f"give {instead}")))
 
 
 def take(

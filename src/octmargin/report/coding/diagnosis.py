@@ -64,7 +64,7 @@ def _judge(
 ) -> tuple[State, list[str], tuple[IcdCode, ...]]:
     if not found.exists:
         nearest = nearest_existing(found.code)
-        children = _children(nearest) if nearest is not None else ()
+        children = (_children(nearest) or (nearest,)) if nearest is not None else ()
         return "refused", [f"{found.code or 'an empty code'} is not in ICD-10-CM"], children
     if not found.billable:
         listed = ", ".join(found.children)
