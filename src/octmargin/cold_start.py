@@ -77,10 +77,10 @@ class _Listener(event.Listener):
 def _how_long() -> str:
     if kernel_cache.is_temporary():
         return (
-            f"at every start, about {ABOUT_S} s: no folder for their cache can be written; "
+            f"at every start, about {ABOUT_S} s, longer on a busy machine: no folder for their cache can be written; "
             f"set {kernel_cache.VARIABLE} to one that can"
         )
-    return f"once, about {ABOUT_S} s"
+    return f"once, about {ABOUT_S} s, longer on a busy machine"
 
 
 def _group_name(module: str) -> str:

@@ -112,6 +112,7 @@ def test_the_first_start_says_that_it_compiles_and_the_second_is_silent(machine:
     assert first.misses > 0
     assert first.hits == 0
     assert first.said[0].startswith("compiling kernels (once, about")
+    assert "longer on a busy machine" in first.said[0]
     assert first.said[1] == "compiling kernels: surface"
     assert first.said[-1].startswith("compiling kernels: done in")
     second = machine.start()

@@ -138,6 +138,17 @@ def test_the_first_page_has_what_a_surgeon_looks_for_and_the_coding_sheet_is_las
     assert "not used: physician assistant at surgery" in table
 
 
+def test_the_legend_of_the_maps_is_on_the_page_of_the_first_face() -> None:
+    # So many lines before it that heading and legend would be the last on a page.
+    said = interpretation(text="A line of what was seen.\n" * 24)
+    (legend,) = [
+        text
+        for text in pages(render_pdf(report(signed_specimen(interpretation=said))))
+        if "Face by face" in text
+    ]
+    assert "Superior" in legend.split("Face by face", 1)[1]
+
+
 def test_a_pdf_is_taken_for_the_report_of_its_own_specimen_in_its_own_state_alone() -> None:
     one, amended = signed_specimen(), amended_specimen()
     pdf = render_pdf(report(one))
