@@ -288,11 +288,12 @@ def test_what_is_mistyped_is_told_in_a_line(desk: Desk, line: str, text: str) ->
 
 
 def test_what_came_from_elsewhere_does_not_move_the_cursor(desk: Desk) -> None:
-    desk("new case-7")
-    desk("identify case-7 --family 'Te\x1b[2Jst' --patient-id 1")
+    desk("new case-7 --indication 'Te\x1b[2Jst'")
+    desk("identify case-7 --family Test --patient-id 1")
     shown = desk("show case-7")
     assert "\x1b" not in shown
-    assert "patient: Te\N{REPLACEMENT CHARACTER}[2Jst" in shown
+    assert "indication: Te\N{REPLACEMENT CHARACTER}[2Jst" in shown
+    assert "patient: Test (1)\n" in shown  # nothing of a sex that nobody said
 
 
 def test_an_exported_case_is_the_owners_alone_and_holds_every_event(desk: Desk, tmp_path: Path) -> None:
