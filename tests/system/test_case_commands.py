@@ -170,6 +170,7 @@ def test_a_wrong_side_stops_the_case_until_somebody_confirms(desk: Desk) -> None
     assert "case case-7: confirm" in told
     assert "! to be confirmed: the order says left, specimen s-1 is registered as right" in told
     desk("close case-7", expect=CaseRefusedError)
+    assert desk("confirm case-7 s-1 --laterality unknown --by x --why y", expect=SystemExit) == "2"
     told = desk("confirm case-7 s-1 --laterality left --by 'Dr. Reyes' --why 'looked at the sutures'")
     assert "case case-7: open" in told
 
