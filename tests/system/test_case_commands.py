@@ -179,6 +179,7 @@ def test_a_wrong_side_stops_the_case_until_somebody_confirms(desk: Desk) -> None
     assert "case case-7: confirm" in told
     assert "! to be confirmed: the order says left, specimen s-1 is registered as right" in told
     desk("close case-7", expect=CaseRefusedError)
+    assert desk("confirm case-7 s-1 --laterality unknown --by x --why y", expect=SystemExit) == "2"
     told = desk("confirm case-7 s-1 --laterality left --by 'Dr. Reyes' --why 'looked at the sutures'")
     assert "case case-7: open" in told
 
@@ -298,9 +299,11 @@ def test_what_is_mistyped_is_told_in_a_line(desk: Desk, line: str, text: str) ->
 
 def test_what_came_from_elsewhere_does_not_move_the_cursor(desk: Desk) -> None:
     desk("new case-7 --indication 'Te\x1b[2Jst'")
+    desk("identify case-7 --family Test --patient-id 1")
     shown = desk("show case-7")
     assert "\x1b" not in shown
     assert "indication: Te\N{REPLACEMENT CHARACTER}[2Jst" in shown
+    assert "patient: Test (1)\n" in shown  # nothing of a sex that nobody said
 
 
 def test_an_exported_case_is_the_owners_alone_and_holds_every_event(desk: Desk, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 
 from octmargin.case.record.formalin import LIMIT, formalin_clock
-from octmargin.case.record.model import CaseSnapshot, SpecimenRecord
+from octmargin.case.record.model import CaseSnapshot, SpecimenRecord, Statement
 from octmargin.report.document import Field
 from octmargin.report.wording import NOT_RECORDED, when
 
@@ -64,9 +64,21 @@ def specimen_fields(specimen: SpecimenRecord, zone: tzinfo) -> Iterator[Field]:
     yield _formalin(specimen, zone)
     for statement in specimen.statements:
         if statement.source == "confirmation":
-            why = f": {statement.why}" if statement.why else ""
-            said = f"{statement.laterality}, by {statement.by}, {when(statement.at, zone)}{why}"
-            yield Field(label="Side confirmed", value=said)
+            yield _confirmed(statement, zone)
+
+
+def _confirmed(statement: Statement, zone: tzinfo) -> Field:
+    """What a person confirmed, and what said otherwise."""
+    overruled = [name for name in ("side", "orientation", "time") if _is_about(statement, name)] or ["side"]
+    what = [statement.laterality, *([statement.orientation] if "orientation" in overruled else [])]
+    value = f"{', '.join(filter(None, what))}, by {statement.by}, {when(statement.at, zone)}"
+    value += f": {statement.why}" if statement.why else ""
+    value += f"; overruled: {'; '.join(statement.despite)}" if statement.despite else ""
+    return Field(label=f"{' and '.join(overruled)} confirmed".capitalize(), value=value)
+
+
+def _is_about(statement: Statement, name: str) -> bool:
+    return any(f", {name}: " in source for source in statement.despite)
 
 
 def _formalin(specimen: SpecimenRecord, zone: tzinfo) -> Field:

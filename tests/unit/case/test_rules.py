@@ -36,6 +36,7 @@ from octmargin.case.record.model import (
     ReExcision,
 )
 from octmargin.case.record.store import CaseStore
+from octmargin.commands.case import case
 from octmargin.errors import CaseRefusedError
 
 
@@ -137,6 +138,21 @@ REFUSED: dict[str, tuple[str, events.CaseBody, str]] = {
         "registered", bodies("two")["sweep"], "specimen two: is not registered; registered are: specimen-1",
     ),
 }  # fmt: skip
+
+
+def test_a_refusal_names_commands_and_what_comes_first(store: CaseStore) -> None:
+    ready(store)
+    with pytest.raises(CaseRefusedError) as refused:
+        tell(store, bodies()["sign"])
+    first, _, possible = str(refused.value).partition("; possible: ")
+    assert first.endswith("`sign` is not possible before it was scanned: take a recording first")
+    commands = {command.name or command.callback.__name__ for command in case.registered_commands}
+    assert {"take", "formalin", "pathology"} <= {name.split()[0] for name in possible.split(", ")} <= commands
+    tell(store, bodies()["sweep"])
+    with pytest.raises(
+        CaseRefusedError, match="before its interpretation is final: `interpret --final` first"
+    ):
+        tell(store, bodies()["sign"])
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -362,6 +362,23 @@ def test_a_side_that_a_person_confirmed_is_told() -> None:
     )
 
 
+def test_what_a_confirmation_overruled_is_told() -> None:
+    said = Statement(
+        source="confirmation",
+        at=minutes(3),
+        by="okafor",
+        laterality="left",
+        orientation="short superior",
+        why="looked at the sutures",
+        despite=("stage, orientation: short inferior",),
+    )
+    d = report(specimen(statements=(said,)))
+    assert value(d.specimen, "Orientation confirmed") == (
+        "left, short superior, by okafor, 2026-11-12 09:33 UTC: looked at the sutures; "
+        "overruled: stage, orientation: short inferior"
+    )
+
+
 # ---- the formalin clock
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from octmargin.case.record import events
 from octmargin.case.record.events import CaseBody, SpecimenBody
-from octmargin.case.record.model import CasePhase, CaseSnapshot
+from octmargin.case.record.model import CasePhase, CaseSnapshot, SpecimenPhase
 from octmargin.case.record.needs import (
     check_identified,
     check_identifier,
@@ -78,9 +78,34 @@ def _check_specimen(case: CaseSnapshot, specimen_id: str, action: Action) -> Non
     if action is Action.REGISTER:
         raise CaseRefusedError(f"{where}: is registered already; give another identifier")
     raise CaseRefusedError(
-        f"{where}: is {specimen.phase}, where `{action}` is not possible; possible: {_listed(possible)}"
+        f"{where}: is {specimen.phase}, where `{action}` is not possible{_first(specimen.phase, action)}; "
+        f"possible: {_listed(possible)}"
     )
 
 
+def _first(phase: SpecimenPhase, action: Action) -> str:
+    """What comes before a signature."""
+    if action not in (Action.INTERPRET, Action.FINALISE, Action.SIGN):
+        return ""
+    if phase is SpecimenPhase.REGISTERED:
+        return " before it was scanned: take a recording first"
+    is_to_be_made_final = action is Action.SIGN and SpecimenPhase.FINAL in SPECIMEN_AFTER[phase].values()
+    return " before its interpretation is final: `interpret --final` first" if is_to_be_made_final else ""
+
+
+_COMMANDS = {
+    Action.OPEN: "new",
+    Action.FIX: "formalin",
+    Action.SWEEP: "take",
+    Action.RE_OPERATE: "re-excise --later",
+    Action.FINALISE: "interpret --final",
+    Action.CORRELATE: "pathology",
+    Action.ERASE: "prune",
+}
+"""Of `octmargin case`, where they have another name than what they do."""
+_OF_THE_STAGE = (Action.STATE, Action.STAGE, Action.DECIDE, Action.MARK)
+"""Which nobody does by a command of `octmargin case`."""
+
+
 def _listed(actions: Iterable[Action]) -> str:
-    return ", ".join(sorted(actions))
+    return ", ".join(sorted(_COMMANDS.get(one, one.value) for one in actions if one not in _OF_THE_STAGE))

@@ -38,6 +38,13 @@ class Side(StrEnum):
     UNKNOWN = "unknown"
 
 
+class KnownSide(StrEnum):
+    """Of a specimen of which somebody says it."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
 class Role(StrEnum):
     """In which somebody interprets."""
 

@@ -66,7 +66,8 @@ def _text(case: CaseSnapshot) -> list[str]:
     if case.patient is not None:
         patient = case.patient
         born = f", born {patient.birth_date}" if patient.birth_date else ""
-        lines.append(f"patient: {patient.name} ({patient.patient_id}){born}, {patient.sex}")
+        sex = f", {patient.sex}" if patient.sex != "U" else ""
+        lines.append(f"patient: {patient.name} ({patient.patient_id}){born}{sex}")
     if case.order is not None:
         order = case.order
         codes = ", ".join(order.diagnosis_codes) or "no diagnosis code"

@@ -15,7 +15,18 @@ from octmargin.case.record.lock import user
 from octmargin.case.record.model import Discontinuation
 from octmargin.case.recorded import read_recorded
 from octmargin.case.taking import take as take_recorded
-from octmargin.commands.case.common import By, CaseId, RecordFile, Side, SpecimenId, echo, moment, say, tell
+from octmargin.commands.case.common import (
+    By,
+    CaseId,
+    KnownSide,
+    RecordFile,
+    Side,
+    SpecimenId,
+    echo,
+    moment,
+    say,
+    tell,
+)
 from octmargin.commands.case.common import record as open_record
 from octmargin.errors import CaseRefusedError, InputError
 from octmargin.frames import FACES
@@ -95,7 +106,7 @@ def confirm(
     record: RecordFile,
     case_id: CaseId,
     specimen_id: SpecimenId,
-    laterality: Annotated[Side, typer.Option(help="The side that is right.")],
+    laterality: Annotated[KnownSide, typer.Option(help="The side that is right.")],
     by: By,
     why: Annotated[str, typer.Option(help="What it was found out by.")],
     orientation: Annotated[
