@@ -124,7 +124,7 @@ class CodingSheet(Struct, frozen=True, kw_only=True):
             }
         for kind, rows in self.others.items():
             for row in rows:
-                yield {"kind": kind, "code": row.code, "state": "not suggested", "meaning": row.official,
+                yield {"kind": f"other {kind}", "code": row.code, "state": "not suggested", "meaning": row.official,
                        "reason": row.explanation, "warning": row.warning, "source": row.source}  # fmt: skip
         for payer in self.payers:
             yield {
