@@ -115,7 +115,7 @@ class Room:
     def heard(self, event: Event) -> None:
         """An event came; for tests that look closer."""
 
-    async def until(self, condition: Callable[[Tally], bool], *, limit_s: float = 80) -> None:
+    async def until(self, condition: Callable[[Tally], bool], *, limit_s: float = 300) -> None:
         async with asyncio.timeout(limit_s):
             while not condition(self.tally):
                 self._heard.clear()

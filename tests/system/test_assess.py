@@ -27,7 +27,7 @@ ALINES, FRAMES, BLOCKS, SAMPLES = 64, 6, 4, 1024
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*OCTMARGIN, *arguments], capture_output=True, text=True, timeout=90, check=False, cwd=cwd
+        [*OCTMARGIN, *arguments], capture_output=True, text=True, timeout=300, check=False, cwd=cwd
     )
     assert "Traceback" not in done.stderr
     return done

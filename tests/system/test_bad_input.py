@@ -27,7 +27,7 @@ OCTMARGIN = [sys.executable, "-m", "octmargin"]
 def complaint_of(*arguments: str, cwd: Path | None = None, is_alone: bool = False) -> str:
     """The one line on standard error with which the command refuses, after its log; without any where it `is_alone`."""
     done = subprocess.run(
-        [*OCTMARGIN, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd
+        [*OCTMARGIN, *arguments], capture_output=True, text=True, timeout=300, check=False, cwd=cwd
     )
     assert done.returncode == 2, (done.stdout, done.stderr)
     lines = [line for line in done.stderr.splitlines() if line.startswith("octmargin: ")]

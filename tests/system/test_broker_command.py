@@ -81,7 +81,7 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
             [*COMMAND, "--port", str(other.getsockname()[1])],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -337,7 +337,7 @@ def run(*arguments: str, record: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         env=environment,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

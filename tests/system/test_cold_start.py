@@ -94,7 +94,7 @@ class Machine:
             env=environment | variables,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -252,7 +252,7 @@ def test_a_home_that_may_not_be_looked_into_is_passed_over(machine: Machine, tmp
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
     finally:
         shutil.rmtree(public)

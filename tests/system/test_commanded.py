@@ -107,7 +107,7 @@ class Theatre(Room):
                 await self.until(
                     lambda tally: tally.state == "ready" and None not in (tally.case, tally.description),
                     # The first one compiles its kernels.
-                    limit_s=110,
+                    limit_s=300,
                 )
                 yield daemon
             finally:

@@ -154,7 +154,7 @@ def test_ctrl_c_before_the_first_frame_is_a_clean_end(after: str) -> None:
                 break
         children = descendants(demo.pid)
         demo.send_signal(signal.SIGINT)
-        output, complaints = demo.communicate(timeout=60)
+        output, complaints = demo.communicate(timeout=300)
     assert demo.returncode == 0, complaints
     assert "stopped before the first frame" in output
     assert "Traceback" not in complaints
@@ -171,7 +171,7 @@ def test_in_a_pipe_it_has_a_line_for_what_matters_and_says_at_once_that_it_stops
             if said[-1].startswith("superior, sweep 1: "):
                 break
         demo.send_signal(signal.SIGINT)
-        output, rest = demo.communicate(timeout=60)
+        output, rest = demo.communicate(timeout=300)
     assert demo.returncode == 0, [*said, rest.decode()]
     lines = [*said, *rest.decode().splitlines()]
     assert "stopping ..." in lines[len(said) :]

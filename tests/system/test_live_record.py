@@ -344,7 +344,7 @@ class Heard:
             events.stop()
             await task
 
-    async def until(self, condition: Callable[[Any], bool], *, limit_s: float = 110) -> None:
+    async def until(self, condition: Callable[[Any], bool], *, limit_s: float = 300) -> None:
         async with asyncio.timeout(limit_s):
             while not condition(self.tally):
                 self._more.clear()
