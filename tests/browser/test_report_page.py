@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 from playwright.async_api import Browser, Dialog, expect
 from tests.browser.conftest import screen
-from tests.unit.case.examples import CASE, SPECIMEN, ready, sweep
+from tests.unit.case.examples import CASE, NOW, SPECIMEN, ready, sweep
 from tests.unit.display.conftest import displayed
 from tests.unit.display.test_bscan_routes import kept
 from tests.unit.display.test_bscan_store import about
@@ -56,7 +56,7 @@ async def test_a_surgeon_reads_interprets_and_signs(browser: Browser, tmp_path: 
         await page.get_by_role("button", name="Make final").click()
         await expect(state).to_contain_text("FINAL, NOT SIGNED")
         with CaseStore.open(record, writable=True) as store:
-            at = datetime.now(UTC)
+            at = NOW + timedelta(minutes=20)
             again = sweep(number=2, verdict="suspicious", started_at=at, ended_at=at)
             store.append(CASE, events.Swept(specimen_id=SPECIMEN, sweep=again), actor="octmargin run")
         await page.reload()

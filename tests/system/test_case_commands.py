@@ -235,6 +235,7 @@ def test_pathology_comes_from_fhir_for_a_case_that_is_named(desk: Desk, tmp_path
         "resourceType": "Observation",
         "status": "final",
         "code": {"text": "margin"},
+        "subject": {"identifier": {"value": "0001"}},
         "specimen": {"identifier": {"value": "s-1"}},
         "bodySite": {"text": "medial"},
         "valueCodeableConcept": {"text": "negative"},

@@ -101,7 +101,7 @@ def sign(record: Path) -> None:
     with CaseStore.open(record, writable=True) as store:
         store.append(
             CASE,
-            events.Identified(patient=PATIENT),
+            events.Identified(patient=PATIENT, why="the worklist had another's number"),
             events.Indicated(indication="breast-conserving surgery"),
             events.Interpreted(specimen_id=SPECIMEN, interpretation=said),
             events.Signed(specimen_id=SPECIMEN, by=SURGEON),

@@ -211,6 +211,7 @@ async def _a_day(folder: Path) -> Traffic:
     with site.running():
         or_1 = site.settings(USERS["or-1"])
         async with in_theatre(phantom, or_1, console, topics=NORTH, listener=archive) as theatre:
+            console.plug_into(theatre.served)
             config = theatre.commanded(line_rate_hz=1280.0)
             config = msgspec.structs.replace(
                 config,
