@@ -201,7 +201,14 @@ def newest_again(
     for face in dict.fromkeys(sweep.face for sweep in specimen.sweeps):
         sweep = specimen.newest_sweep(face)
         if sweep is not None:
-            yield _map_again(sweep, **about), _verdict_again(sweep, now, **about)
+            why = _why_open(sweep, now)
+            yield _map_again(sweep, why, **about), _verdict_again(sweep, why, **about)
+
+
+def _why_open(sweep: kept.SweepRecord, now: kept.Versions) -> tuple[str, ...]:
+    """Why what was said of a sweep does not stand any more; nothing where it does."""
+    why = () if _stands(sweep) else (sweep.trouble or CUT_SHORT,)
+    return why if _judge(sweep.versions) == _judge(now) else (*why, OTHERWISE_JUDGED)
 
 
 def _judge(versions: kept.Versions) -> tuple[str, ...]:
@@ -209,8 +216,15 @@ def _judge(versions: kept.Versions) -> tuple[str, ...]:
     return (versions.model_hash, versions.calibration_hash, versions.configuration_hash)
 
 
-def _map_again(sweep: kept.SweepRecord, **about: Any) -> MapMessage:
-    grid = _grid(sweep)
+def _map_again(sweep: kept.SweepRecord, why: tuple[str, ...], **about: Any) -> MapMessage:
+    grid, counts = _grid(sweep), _same(sweep.counts, StateCounts)
+    if why:
+        # Nothing is known to be unsuspicious where the verdict does not stand; what was suspicious stays so.
+        grid = tuple(row.replace("N", ".") for row in grid)
+        cleared = counts.nothing_suspicious
+        counts = msgspec.structs.replace(
+            counts, nothing_suspicious=0, not_scanned=counts.not_scanned + cleared
+        )
     return MapMessage(
         acquired_at=sweep.ended_at or sweep.started_at,
         synthetic=sweep.synthetic,
@@ -219,15 +233,12 @@ def _map_again(sweep: kept.SweepRecord, **about: Any) -> MapMessage:
         frames=len(grid),
         blocks=len(grid[0]) if grid else 0,
         grid=list(grid),
-        counts=_same(sweep.counts, StateCounts) if grid else StateCounts(),
+        counts=counts if grid else StateCounts(),
         **about,
     )
 
 
-def _verdict_again(sweep: kept.SweepRecord, now: kept.Versions, **about: Any) -> VerdictMessage:
-    why = () if _stands(sweep) else (sweep.trouble or CUT_SHORT,)
-    if _judge(sweep.versions) != _judge(now):
-        why = (*why, OTHERWISE_JUDGED)
+def _verdict_again(sweep: kept.SweepRecord, why: tuple[str, ...], **about: Any) -> VerdictMessage:
     stands = not why
     return VerdictMessage(
         acquired_at=sweep.ended_at or sweep.started_at,

@@ -42,5 +42,7 @@ def test_what_cannot_be_relied_on_is_not_said_again_as_final() -> None:
 def test_what_something_else_judged_does_not_stand_under_this_run_s_description(what: str) -> None:
     whole = example_case.sweep("medial", 1, None)
     now = replace(example_case.VERSIONS, **{what: "another"})
-    [(_, said)] = newest_again(example_case.specimen(sweeps=(whole,)), now, **ABOUT)
+    [(again, said)] = newest_again(example_case.specimen(sweeps=(whole,)), now, **ABOUT)
+    assert not any("N" in row for row in again.grid), "no block stays cleared either"
+    assert again.counts.nothing_suspicious == 0
     assert (said.verdict, said.provisional, said.reasons[0]) == ("indeterminate", True, OTHERWISE_JUDGED)
