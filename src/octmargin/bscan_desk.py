@@ -36,16 +36,7 @@ class BscanDesk:
             return
         if self._sweep is None or book is not self._book:
             self._book, self._sweep = book, self._store.begin(book.number, self._about(book, judged))
-        flags = judged.flags
-        kept = KeptFrame(
-            levels=judged.bscan,
-            surface_px=flags.surface_px,
-            state=flags.state,
-            suspicion=flags.suspicion,
-            distance_mm=flags.distance_mm,
-            visualised_depth_mm=flags.visualised_depth_mm,
-        )
-        self._store.keep(self._sweep, judged.header.index, kept)
+        self._store.keep(self._sweep, judged.header.index, kept_frame(judged))
 
     def face_done(self, book: SweepBook, verdict: Verdict) -> None:
         """Nothing is left to be done: every frame was kept as it came."""
@@ -65,3 +56,17 @@ class BscanDesk:
             axial_um=self._axial_um,
             aline_um=1000 * book.plan.width_mm / book.plan.alines,
         )
+
+
+def kept_frame(judged: Judged) -> KeptFrame:
+    """A frame that was judged with its B-scan, as the display keeps it."""
+    assert judged.bscan is not None  # noqa: S101 - asked for of every frame
+    flags = judged.flags
+    return KeptFrame(
+        levels=judged.bscan,
+        surface_px=flags.surface_px,
+        state=flags.state,
+        suspicion=flags.suspicion,
+        distance_mm=flags.distance_mm,
+        visualised_depth_mm=flags.visualised_depth_mm,
+    )

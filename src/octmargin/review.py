@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import structlog
 
 from octmargin.assessment import FaceAssessor
+from octmargin.bscan_desk import kept_frame
 from octmargin.bus import BrokerSettings, Topics
 from octmargin.case.record.lock import user as account
 from octmargin.case.record.model import CaseSnapshot, SpecimenRecord, SweepRecord
@@ -21,7 +22,7 @@ from octmargin.case.record.store import CaseStore
 from octmargin.case.sweep_source import check_source, open_source
 from octmargin.device import on_loop
 from octmargin.display import BscanStore, DisplaySection, ReportDesk, make_site, serving_review
-from octmargin.display.bscan_store import KeptFrame, KeptSweep, SweepAbout
+from octmargin.display.bscan_store import KeptSweep, SweepAbout
 from octmargin.display.report_desk import SweepKey
 from octmargin.engine import Judged
 from octmargin.errors import CaseRefusedError, InputError, OctMarginError
@@ -159,14 +160,4 @@ class _Reading:
         """On the event loop, where the store lives."""
         if number not in self._sweeps:
             self._sweeps[number] = self._store.begin(number, about)
-        flags = judged.flags
-        assert judged.bscan is not None  # noqa: S101 - asked for of every frame
-        frame = KeptFrame(
-            levels=judged.bscan,
-            surface_px=flags.surface_px,
-            state=flags.state,
-            suspicion=flags.suspicion,
-            distance_mm=flags.distance_mm,
-            visualised_depth_mm=flags.visualised_depth_mm,
-        )
-        self._store.keep(self._sweeps[number], index, frame)
+        self._store.keep(self._sweeps[number], index, kept_frame(judged))
