@@ -198,7 +198,7 @@ class Console:
         if register is reg.SCAN_CONTROL:
             return self._control(register.unpack_int(data))
         if register is reg.TIMESTAMP_LATCH:
-            self._memory.store(reg.TIMESTAMP_NS, self._clock_ns())
+            self._memory.store(reg.TIMESTAMP_NS, self._clock_ns(time.monotonic()))
             return Status.SUCCESS
         if self._state is ScanState.SCANNING and register is not reg.HEARTBEAT_TIMEOUT_MS:
             return Status.BUSY
@@ -259,8 +259,9 @@ class Console:
             self._memory.store(reg.FIRST_FRAME, 0)
         self._wake.notify_all()
 
-    def _clock_ns(self) -> int:
-        return time.monotonic_ns() - self._clock_origin_ns
+    def _clock_ns(self, at_s: float) -> int:
+        """What the device's clock shows at a moment of `time.monotonic`."""
+        return round(1e9 * at_s) - self._clock_origin_ns
 
     # -- scan engine ----------------------------------------------------------------------------------
 
@@ -280,10 +281,12 @@ class Console:
         started_s = time.monotonic()
         self._stood_still_s = 0.0
         for index in range(plan.first_frame, plan.frames):
-            first_trigger_ns = self._clock_ns()
+            # Triggers come at the line rate: they do not wait for the process that simulates them.
+            began_s = started_s + self._stood_still_s + (index - plan.first_frame) * frame_s
+            first_trigger_ns = self._clock_ns(began_s)
             with self._lock:
                 # A frame is complete when its last line was triggered.
-                due_s = started_s + self._stood_still_s + (index - plan.first_frame + 1) * frame_s
+                due_s = began_s + frame_s
                 self._wake.wait_for(
                     lambda: self._state is ScanState.IDLE, timeout=max(0.0, due_s - time.monotonic())
                 )

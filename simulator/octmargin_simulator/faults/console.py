@@ -212,14 +212,14 @@ class FaultyConsole(Console):
 
     # -- clock --------------------------------------------------------------------------------------------
 
-    def _clock_ns(self) -> int:
-        true_ns = super()._clock_ns()
+    def _clock_ns(self, at_s: float) -> int:
+        true_ns = super()._clock_ns(at_s)
         drifted = self._clock_drift_ppm * 1e-6 * (true_ns - self._drifting_since_ns)
         # Never below zero: a timestamp is unsigned.
         return max(0, true_ns + self._clock_offset_ns + round(drifted))
 
     def _drift(self, ppm: float) -> None:
-        true_ns = super()._clock_ns()
+        true_ns = super()._clock_ns(time.monotonic())
         self._clock_offset_ns += round(self._clock_drift_ppm * 1e-6 * (true_ns - self._drifting_since_ns))
         self._clock_drift_ppm, self._drifting_since_ns = ppm, true_ns
 
