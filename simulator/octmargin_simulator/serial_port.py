@@ -50,7 +50,7 @@ class SerialConsole:
         self._closed = False
         self._wake = threading.Condition()
         console.attach(self)
-        self._plug_in()
+        self._put_there()
         self._threads = [
             threading.Thread(target=self._read_for_ever, name="serial-read", daemon=True),
             threading.Thread(target=self._write_for_ever, name="serial-write", daemon=True),
@@ -99,6 +99,12 @@ class SerialConsole:
             self._wake.notify_all()
         self._console.reset()
 
+    def plug_in(self) -> None:
+        """Let the port be opened again, however long it was to be away."""
+        with self._wake:
+            self._away_until_s = 0.0
+            self._wake.notify_all()
+
     def stall(self) -> None:
         """Do nothing: a serial line has no endpoints that stall."""
 
@@ -112,7 +118,7 @@ class SerialConsole:
             self._answers.append(data)
             self._wake.notify_all()
 
-    def _plug_in(self) -> None:
+    def _put_there(self) -> None:
         line = _Terminal()
         with contextlib.suppress(FileNotFoundError):
             Path(self.path).unlink()
@@ -135,7 +141,7 @@ class SerialConsole:
                 if line is None:
                     self._wake.wait(max(0.0, self._away_until_s - time.monotonic()))
                     if time.monotonic() >= self._away_until_s:
-                        self._plug_in()
+                        self._put_there()
                     continue
             data = line.read(_POLL_S)
             if data:

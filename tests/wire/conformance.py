@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from octmargin.errors import CommandRefusedError, DeviceDisconnectedError, OctMarginError, ProtocolError
 from octmargin.link.registers import USB_PRODUCT_ID, USB_VENDOR_ID
@@ -91,9 +91,7 @@ requirement = _Requirement()
 @contextmanager
 def terminal_server(port_path: str, folder: Path, *, telnet: bool) -> Iterator[int]:
     """ser2net (Debian's package) between a TCP port of 127.0.0.1, plain or RFC 2217, and a serial port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     accepter = f"{'telnet(rfc2217),' if telnet else ''}tcp,127.0.0.1,{port}"
     config = folder / "ser2net.yaml"
     config.write_text(
@@ -234,7 +232,7 @@ def simulated(wire: str, folder: Path) -> Iterator[Device]:
     from octmargin_simulator.serial_port import SerialConsole  # noqa: PLC0415
     from octmargin_simulator.usb_device import UsbConsole  # noqa: PLC0415
 
-    console = Console(NumberedSource(), Personality(serial="TEST-7"))
+    console = Console(NumberedSource(), Personality(serial="TEST-7", heartbeat_timeout_ms=60_000))
     with ExitStack() as stack:
         stack.callback(console.close)
         if wire == "usb":

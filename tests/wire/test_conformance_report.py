@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.wire.conformance import device_of
 from tests.wire.conftest import NumberedSource
 
 from octmargin.link import registers as reg
-from octmargin.link.commands import Status
-from octmargin.link.registers import Register, ScanCommand, ScanState
+from octmargin.link.commands import Command, Status
+from octmargin.link.registers import Faults, Register, ScanCommand, ScanState
+from octmargin_drivers.console_control import ATTEMPTS
 from octmargin_simulator.console import Console
 from octmargin_simulator.faults import FaultScript, FaultyConsole
-from octmargin_simulator.faults.script import Silent, Vanish
+from octmargin_simulator.faults.script import Vanish
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.usb_device import UsbConsole
 
@@ -75,18 +77,24 @@ class StopsAtAnotherPlan(Console):
 
 
 class GoesOnInSecret(Console):
-    """When it is stopped it says that it is idle, and its frame counter runs on for a while."""
+    """When it is stopped it says that it is idle, and its frame counter runs on at the pace of the sweep."""
+
+    stopped_s: float | None = None
+    numbered_then = 0
 
     def _control(self, value: int) -> Status:
-        was_scanning, plan = self._state is ScanState.SCANNING, self._plan
+        was_scanning = self._state is ScanState.SCANNING
         status = super()._control(value)
-        if was_scanning and value == ScanCommand.STOP and plan is not None:
-            threading.Timer(2 * plan.alines / plan.line_rate_hz, self._number_one).start()
+        if was_scanning and value == ScanCommand.STOP:
+            self.stopped_s, self.numbered_then = time.monotonic(), self._numbered
         return status
 
-    def _number_one(self) -> None:
+    def answer(self, command: Command) -> Any:
         with self._lock:
-            self._numbered += 1
+            if self.stopped_s is not None and self._plan is not None:
+                frame_s = self._plan.alines / self._plan.line_rate_hz
+                self._numbered = self.numbered_then + int((time.monotonic() - self.stopped_s) / frame_s)
+            return super().answer(command)
 
 
 class StopsLate(Console):
@@ -131,11 +139,24 @@ def test_a_console_that_breaks_a_requirement_is_found_out(
     assert console._memory.number(reg.HEARTBEAT_TIMEOUT_MS) == usual_ms
 
 
+class FallsSilent(Console):
+    """It stops for a silent host, and does not answer the next request, however often that is sent."""
+
+    unanswered = ATTEMPTS
+
+    def answer(self, command: Command) -> Any:
+        acknowledge = super().answer(command)
+        if self._faults & Faults.HEARTBEAT_LOST and self.unanswered:
+            self.unanswered -= 1
+            return None
+        return acknowledge
+
+
 def test_a_console_that_does_not_answer_after_the_silence_still_gets_its_heartbeat_back(
     tmp_path: Path,
 ) -> None:
     """Else it would stop by itself in the next operation."""
-    console = FaultyConsole(NumberedSource(), FaultScript(fault=(Silent(frames=(0,), seconds=5.0),)))
+    console = FallsSilent(NumberedSource())
     usual_ms = console._memory.number(reg.HEARTBEAT_TIMEOUT_MS)
     _, outcomes = tried(console, "test_heartbeat", tmp_path / "report.json")
     assert outcomes == {"C18": "NOT FULFILLED"}

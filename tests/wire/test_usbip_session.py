@@ -44,6 +44,7 @@ class BulkServer:
         self._lock = threading.Lock()
         self.connection: socket.socket | None = None
         self.attached = threading.Event()
+        self.asked = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -66,6 +67,7 @@ class BulkServer:
                 with self._lock:
                     self._urbs.append((seqnum, length))
                     self._match()
+                self.asked.set()
 
     def transfer(self, data: bytes) -> None:
         """The device sends one transfer."""
@@ -113,7 +115,7 @@ def serve() -> Iterator[Serve]:
         made.append(server)
         session = UsbipSession(server.address)
         made.append(session)
-        server.attached.wait(5)
+        server.attached.wait(60)
         return server, session
 
     yield make
@@ -153,7 +155,7 @@ def test_no_byte_is_lost_and_the_order_is_kept(
     sent += script[-1][0]
 
     def feed() -> None:
-        server.attached.wait(5)
+        server.attached.wait(60)
         for data, pause_s in script:
             time.sleep(pause_s)
             server.transfer(data)
@@ -163,7 +165,7 @@ def test_no_byte_is_lost_and_the_order_is_kept(
     try:
         got: list[tuple[bytearray, int, bytes]] = []
         received = 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         for size, timeout_ms in cycle(reads):
             if received == len(sent):
                 break
@@ -188,8 +190,8 @@ def test_a_read_ends_where_the_device_ends_a_transfer(serve: Serve) -> None:
     server.transfer(pattern(20, 0))
     server.transfer(pattern(33, 20))
     buffer = bytearray(1000)
-    assert session.read(STREAM_IN, memoryview(buffer), 1000) == 20
-    assert session.read(STREAM_IN, memoryview(buffer), 1000) == 33
+    assert session.read(STREAM_IN, memoryview(buffer), 30_000) == 20
+    assert session.read(STREAM_IN, memoryview(buffer), 30_000) == 33
     assert bytes(buffer[:33]) == pattern(33, 20)
 
 
@@ -201,7 +203,7 @@ def test_what_does_not_fit_is_kept_for_the_next_read(serve: Serve) -> None:
     data = b""
     for size in (10, 50, 39):
         buffer = bytearray(size)
-        assert session.read(STREAM_IN, memoryview(buffer), 1000) == size
+        assert session.read(STREAM_IN, memoryview(buffer), 30_000) == size
         data += buffer
     assert data == pattern(99, 0)
 
@@ -212,32 +214,38 @@ def test_a_device_that_stalls_says_so(serve: Serve) -> None:
         session.read(STREAM_IN, memoryview(bytearray(100)), 1)
     server.reply(1, b"", status=-errno.EPIPE)
     with pytest.raises(usb.core.USBError) as caught:
-        session.read(STREAM_IN, memoryview(bytearray(100)), 1000)
+        session.read(STREAM_IN, memoryview(bytearray(100)), 30_000)
     assert caught.value.errno == errno.EPIPE
 
 
 @pytest.mark.parametrize(
-    "misbehave",
+    ("misbehave", "timeout_ms"),
     [
-        pytest.param(lambda server: server.reply(999, b""), id="answers what nobody asked"),
-        pytest.param(lambda server: server.reply(1, bytes(101)), id="sends more than was asked for"),
-        pytest.param(lambda server: server.reply(1, b"", announced=-1), id="sends a negative length"),
-        pytest.param(lambda server: server.connection.sendall(bytes(48)), id="sends garbage"),
-        pytest.param(lambda server: server.reply(1, bytes(10), announced=60), id="stops in the middle"),
-        pytest.param(lambda server: server.close(), id="closes"),
+        pytest.param(lambda server: server.reply(999, b""), 30_000, id="answers what nobody asked"),
+        pytest.param(lambda server: server.reply(1, bytes(101)), 30_000, id="sends more than was asked for"),
+        pytest.param(lambda server: server.reply(1, b"", announced=-1), 30_000, id="sends a negative length"),
+        pytest.param(lambda server: server.connection.sendall(bytes(48)), 30_000, id="sends garbage"),
+        # Whether more will come is asked when the read's own time is up.
+        pytest.param(lambda server: server.reply(1, bytes(10), announced=60), 2000, id="stops in the middle"),
+        pytest.param(lambda server: server.close(), 30_000, id="closes"),
     ],
 )
 def test_a_broken_server_ends_the_session_and_nothing_hangs(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, misbehave: Callable[[BulkServer], None]
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, misbehave: Callable[[BulkServer], None], timeout_ms: int
 ) -> None:
     monkeypatch.setattr(usbip_session, "STALL_S", 0.2)
     server, session = serve()
-    threading.Timer(0.05, misbehave, [server]).start()
+
+    def within_a_read() -> None:
+        if server.asked.wait(60):
+            misbehave(server)
+
+    threading.Thread(target=within_a_read).start()
     with pytest.raises(usb.core.USBError, match="USB/IP") as caught:
-        session.read(STREAM_IN, memoryview(bytearray(100)), 300)
+        session.read(STREAM_IN, memoryview(bytearray(100)), timeout_ms)
     assert caught.value.errno == errno.ENODEV
     with pytest.raises(usb.core.USBError) as caught:
-        session.read(STREAM_IN, memoryview(bytearray(100)), 300)
+        session.read(STREAM_IN, memoryview(bytearray(100)), timeout_ms)
     assert caught.value.errno == errno.ENODEV
 
 
