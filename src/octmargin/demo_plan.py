@@ -27,6 +27,8 @@ STAGED = "lumpectomy"
 """The source that is staged, where no seed is asked for: see `octmargin.demo_scene`."""
 _WATCHED_LINE_RATE_HZ = 5_000.0
 """Ten frames a second: slow enough to watch a map fill."""
+_PERSONALITY = {"fifo_frames": 64, "heartbeat_timeout_ms": 60_000}
+"""A face waits in the console where the computer is busy with something else: what is lost is what is staged."""
 SIMULATED = (STAGED, "shave", "node", "phantom")
 """Sources that the simulator draws from a seed; anything else is a file."""
 _SEED = 7
@@ -124,7 +126,9 @@ def simulate_options(plan: DemoPlan, folder: Path) -> list[str]:
         options += ["--seed", str(_SEED if plan.seed is None else plan.seed), *pace.options]
     elif not Path(plan.source).exists():
         raise InputError(f"--source {plan.source}: no such file; or one of {', '.join(SIMULATED)}")
-    return options
+    personality = folder / "personality.toml"
+    personality.write_bytes(msgspec.toml.encode(_PERSONALITY))
+    return [*options, "--personality", str(personality)]
 
 
 def write_config(

@@ -26,7 +26,7 @@ from octmargin.case.record.verification import verify
 OCTMARGIN = [sys.executable, "-m", "octmargin"]
 
 
-def run_demo(folder: Path, *options: str, timeout: float = 170) -> dict[str, Any]:
+def run_demo(folder: Path, *options: str, timeout: float = 380) -> dict[str, Any]:
     path = folder / "out.json"
     done = subprocess.run(
         [*OCTMARGIN, "demo", "--headless", "--json", str(path), "--folder", str(folder / "case"), *options],
@@ -227,14 +227,14 @@ def live_demo(tmp_path: Path) -> Iterator[Terminal]:
 def test_the_live_view_shows_the_faces_and_ctrl_c_stops_everything_cleanly(
     live_demo: Terminal, tmp_path: Path
 ) -> None:
-    live_demo.read_until("the display: ", seconds=60)
-    live_demo.read_until("SYNTHETIC", seconds=60)
-    live_demo.read_until("superior", seconds=60)
+    live_demo.read_until("the display: ", seconds=300)
+    live_demo.read_until("SYNTHETIC", seconds=300)
+    live_demo.read_until("superior", seconds=300)
     address = re.search(r"the display: (http://127\.0\.0\.1:\d+/)", live_demo.seen)
     assert address
     # Scanned as somebody at the display would have it: registered, and begun by command.
     sweeps: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 200
     while not sweeps and time.monotonic() < deadline:
         time.sleep(0.2)  # another process: there is no event to await
         with urllib.request.urlopen(f"{address[1]}api/bscans") as answer:  # noqa: S310 - http, as matched
