@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.wire.conftest import PATIENT, Bench, NumberedSource, ring_for, take_all
+from tests.wire.conftest import LENIENT, Bench, NumberedSource, ring_for, take_all
 from tests.wire.test_faults import Outcome, all_but, assert_balanced, collect, sweep
 
 from octmargin.device import Disconnected, Driver, LinkTrouble, SweepEnded
@@ -60,7 +60,7 @@ def faulty(request: pytest.FixtureRequest, script: Callable[[str], FaultScript])
 
     def make(text: str, source: NumberedSource | None = None) -> Bench:
         source = source or NumberedSource()
-        console = FaultyConsole(source, script(text), PATIENT)
+        console = FaultyConsole(source, script(text), LENIENT)
         served: UsbConsole | SerialConsole
         if request.param == "usb":
             served, driver_class = UsbConsole(console), UsbDriver

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.wire.conftest import PATIENT, Bench, NumberedSource, ring_for, take_all
+from tests.wire.conftest import LENIENT, Bench, NumberedSource, ring_for, take_all
 
 from octmargin.device import (
     ConsoleFault,
@@ -240,8 +240,8 @@ async def test_a_fifo_takes_no_more_frames_than_it_holds(bench: Bench) -> None:
     sink = bench.served._pipe if isinstance(bench.served, UsbConsole) else bench.served
     leader, trailer = bytes(72), bytes(48)
     spectra = memoryview(bench.source.frame("superior", 0)).cast("B")
-    taken = [sink.offer(leader, spectra, trailer) for _ in range(PATIENT.fifo_frames + 2)]
-    assert taken == [True] * PATIENT.fifo_frames + [False, False]
+    taken = [sink.offer(leader, spectra, trailer) for _ in range(LENIENT.fifo_frames + 2)]
+    assert taken == [True] * LENIENT.fifo_frames + [False, False]
 
 
 async def test_frames_that_the_console_drops_are_told_as_such(bench: Bench, driver: Driver) -> None:
@@ -274,7 +274,7 @@ async def test_a_frame_that_no_slot_can_take_is_lost_with_its_reason(bench: Benc
 
 async def test_a_damaged_packet_on_the_serial_line_costs_its_frame_alone() -> None:
     source = NumberedSource()
-    console = Console(source, PATIENT)
+    console = Console(source, LENIENT)
     served = SerialConsole(console, baud=100_000_000)
     bench = Bench(source, console, served, SerialDriver)
     driver = SerialDriver(served.address)
@@ -300,7 +300,7 @@ async def test_a_damaged_packet_on_the_serial_line_costs_its_frame_alone() -> No
 
 async def test_a_stalled_stream_endpoint_is_set_going_again() -> None:
     source = NumberedSource()
-    console = Console(source, PATIENT)
+    console = Console(source, LENIENT)
     served = UsbConsole(console)
     bench = Bench(source, console, served, UsbDriver)
     driver = UsbDriver(served.address)
@@ -508,7 +508,7 @@ async def test_a_reader_thread_that_fails_in_an_odd_way_is_a_console_that_is_gon
 
 async def test_a_console_that_was_plugged_in_again_is_used_again() -> None:
     source = NumberedSource()
-    console = Console(source, PATIENT)
+    console = Console(source, LENIENT)
     served = UsbConsole(console)
     bench = Bench(source, console, served, UsbDriver)
     driver = UsbDriver(served.address)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.wire.conftest import PATIENT, Bench, NumberedSource
+from tests.wire.conftest import LENIENT, Bench, NumberedSource
 from tests.wire.test_faults import all_but, sweep
 
 from octmargin.errors import CommandRefusedError, ConfigError
@@ -33,7 +33,7 @@ def console_of(request: pytest.FixtureRequest) -> Iterator[MakeBench]:
         source = NumberedSource()
         # Of the kind in everything but this: no test here is about a host that stands still.
         personality = msgspec.structs.replace(
-            personality, fifo_frames=PATIENT.fifo_frames, heartbeat_timeout_ms=PATIENT.heartbeat_timeout_ms
+            personality, fifo_frames=LENIENT.fifo_frames, heartbeat_timeout_ms=LENIENT.heartbeat_timeout_ms
         )
         console = FaultyConsole(source, FaultScript(fault=(Drop(frames=(7,)),)), personality)
         served: UsbConsole | SerialConsole
