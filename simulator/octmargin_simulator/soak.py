@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -38,6 +39,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "clock_jump": {"seconds": -3.0},
 }
 _BROKER_UP_S, _BROKER_DOWN_S = (8.0, 25.0), (0.5, 4.0)
+_PORTS = (15_000, 32_000)
+"""Below those that the system gives to connections: one of these could take the broker's port while it is away."""
 _SAMPLES, _ALINES, _FRAMES = 1024, 128, 20
 _LINE_RATE_HZ = {"usb": 6400.0, "serial": 500.0}
 """What a serial line of 12 Mbit/s carries, and enough of what USB does."""
@@ -182,12 +185,19 @@ def _is_well(tally: Tally) -> bool:
     return tally.state == "ready" and health is not None and health.lifecycle in ("ready", "acquiring")
 
 
+def _free_port() -> int:
+    while True:
+        port = int(np.random.default_rng().integers(*_PORTS))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class _Broker:
     """An embedded broker that goes away and comes back on the same port."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._broker = EmbeddedBroker()
+        self._broker = EmbeddedBroker(port=_free_port())
         self._broker.__enter__()
         self.settings = BrokerSettings(host=self._broker.host, port=self._broker.port)
         self.restarts = 0

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from numpy.typing import NDArray
+from tests.ports import free_port
 
 from octmargin.bus import BrokerSettings, EmbeddedBroker, Subscriber, Tally, Topics
 from octmargin.bus.events import Event, FlagReceived, VerdictReceived
@@ -16,34 +17,39 @@ from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, 
 from octmargin.frames import FrameFlags, ScanPlan
 from octmargin.link.registers import ScanState
 from octmargin_simulator.console import Console
+from octmargin_simulator.faults import FaultyConsole
 from octmargin_simulator.personality import Personality
 from octmargin_simulator.source import FrameSource
 from octmargin_simulator.usb_device import UsbConsole
 
 FACES = ("superior", "medial")
 FRAMES = 10
+LENIENT = Personality(serial="ROOM-1", heartbeat_timeout_ms=60_000)
+"""It goes on scanning for a machine that stands still for seconds."""
 
 
 class HeldConsole(Console):
     """A console that stands still in a sweep until it is told to go on: what is asked for meanwhile comes in time."""
 
-    _held: tuple[str, int] | None = None
+    _held_at: tuple[str, int] | None = None
 
     def hold(self, face: str, frame: int) -> None:
         """Stand still at this frame of `face`, and at each one behind it; nothing else is held."""
         with self._lock:
-            self._held = face, frame
+            self._held_at = face, frame
             self._wake.notify_all()
 
     def let_go(self) -> None:
         """Hold nothing any more."""
         with self._lock:
-            self._held = None
+            self._held_at = None
             self._wake.notify_all()
 
     def _expose(self, plan: ScanPlan, sweep: int, index: int) -> tuple[NDArray[Any], FrameFlags] | None:
         def may_go_on() -> bool:
-            is_held = self._held is not None and self._held[0] == plan.face and index >= self._held[1]
+            is_held = (
+                self._held_at is not None and self._held_at[0] == plan.face and index >= self._held_at[1]
+            )
             # What was begun comes when the sweep is stopped.
             return not is_held or self._state is ScanState.IDLE or self._sweep != sweep
 
@@ -54,6 +60,15 @@ class HeldConsole(Console):
                 # The frames to come keep their pace.
                 self._stood_still_s += time.monotonic() - since_s
         return super()._expose(plan, sweep, index)
+
+
+class HeldFaultyConsole(HeldConsole, FaultyConsole):
+    """It can be held at a frame, before what goes wrong there does."""
+
+    def speak_again(self) -> None:
+        """End its silence, however long it was to be."""
+        with self._lock:
+            self._silent_until_s = 0.0
 
 
 class Room:
@@ -68,8 +83,9 @@ class Room:
         topics: Topics | None = None,
         listener: BrokerSettings | None = None,
     ) -> None:
-        self.console = console or Console(phantom, Personality(serial="ROOM-1"))
-        self.served = UsbConsole(self.console)
+        self.console = console or Console(phantom, LENIENT)
+        # Of its own choice: whoever is plugged in again finds it free.
+        self.served = UsbConsole(self.console, port=free_port())
         self.phantom = phantom
         self.settings = (
             broker

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from tests.system.room import HeldConsole, Room, balanced
+from tests.system.room import LENIENT, HeldConsole, Room, balanced
 from tests.unit.bus.conftest import running_mosquitto
 from tests.unit.site.conftest import USERS, Prepared, prepared
 
@@ -35,7 +35,6 @@ from octmargin.config import Config, OrientationSection, RecordingSection
 from octmargin.daemon import Daemon
 from octmargin.errors import BrokerError
 from octmargin.frames import FACES
-from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 
 FRAMES = 12
@@ -59,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
 
 
 def held_console(phantom: LayeredPhantom, **personality: Any) -> HeldConsole:
-    return HeldConsole(phantom, Personality(serial="ROOM-1", **personality))
+    return HeldConsole(phantom, msgspec.structs.replace(LENIENT, **personality))
 
 
 @pytest.fixture

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.system.room import FRAMES, Room, balanced
+from tests.system.room import FRAMES, LENIENT, HeldFaultyConsole, Room, balanced
 
 from octmargin.bus import EmbeddedBroker
 from octmargin.daemon import Daemon
 from octmargin.frames import LossCause
-from octmargin_simulator.faults import FaultScript, FaultyConsole
+from octmargin_simulator.faults import FaultScript
 from octmargin_simulator.faults import script as kinds
 from octmargin_simulator.faults.script import AnyFault
-from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 
 FACES = ("superior", "medial")
@@ -66,7 +65,7 @@ ROWS = [
     row(kinds.Late(**AT), most=0),
     row(kinds.WrongAnswer(**AT), most=0),
     row(kinds.Stall(**AT), LossCause.DAMAGED, LossCause.WIRE, most=2),
-    row(kinds.Silent(seconds=4.0, **AT), LossCause.WIRE, LossCause.UNREAD, most=FRAMES, is_gone=True),
+    row(kinds.Silent(seconds=3600.0, **AT), LossCause.WIRE, LossCause.UNREAD, most=FRAMES, is_gone=True),
     row(kinds.Reset(**AT), LossCause.WIRE, most=0, is_gone=True),
     row(kinds.Unplug(seconds=0.2, **AT), LossCause.WIRE, LossCause.UNREAD, most=3, is_gone=True),
 ]
@@ -99,11 +98,17 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_fault_costs_what_the_matrix_says(
     phantom: LayeredPhantom, broker: EmbeddedBroker, of: Row
 ) -> None:
-    console = FaultyConsole(phantom, FaultScript(fault=(of.fault,)), Personality(serial="ROOM-1"))
+    console = HeldFaultyConsole(phantom, FaultScript(fault=(of.fault,)), LENIENT)
+    console.hold(FACES[0], 4)
     room = Room(phantom, broker, console)
     console.plug_into(room.served)
     async with room.listening():
         running = asyncio.create_task(Daemon(room.config(line_rate_hz=1280.0)).run())
+        await room.until(lambda tally: tally.flags.messages >= 3)
+        console.let_go()
+        if isinstance(of.fault, kinds.Silent):
+            await room.until(lambda _: "console" in room.alarms_heard)
+            console.speak_again()
         await room.until(lambda tally: tally.state == "disconnected")
         await running
     await asyncio.to_thread(room.close)

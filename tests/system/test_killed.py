@@ -47,7 +47,8 @@ class Heard:
 
     async def until(self, session_count: int, frames: int) -> None:
         """Wait until so many frames of yet another session have come."""
-        async with asyncio.timeout(60):
+        # The first one compiles its kernels.
+        async with asyncio.timeout(300):
             while True:
                 by_session = Counter(session for session, _ in self.flags)
                 if len(by_session) >= session_count and by_session[list(by_session)[-1]] >= frames:

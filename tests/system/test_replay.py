@@ -19,7 +19,7 @@ import zarr
 from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.system.room import FACES, FRAMES, Room
+from tests.system.room import FACES, FRAMES, LENIENT, Room
 from typer.testing import CliRunner
 
 from octmargin.archive import Recording
@@ -38,7 +38,6 @@ from octmargin_simulator.cli import simulate
 from octmargin_simulator.console import Console, FrameParts
 from octmargin_simulator.faults import FaultScript, FaultyConsole
 from octmargin_simulator.faults.script import Saturate, Vanish
-from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 
 
@@ -63,7 +62,7 @@ async def recorded(
 ) -> Path:
     """What a daemon records whose console loses one frame and saturates in another."""
     script = FaultScript(fault=(Vanish(sweeps=(1,), frames=(2,)), Saturate(sweeps=(2,), frames=(7,))))
-    faulty = console(phantom, script, Personality(serial="ROOM-1"))
+    faulty = console(phantom, script, LENIENT)
     room = Room(phantom, broker, faulty)
     faulty.plug_into(room.served)
     config = msgspec.structs.replace(
@@ -487,7 +486,7 @@ async def test_over_the_wire_again_it_gives_the_same_flags_and_the_same_holes(
     recording: Path, broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     source = ArchivedSource(recording)
-    room = Room(source, broker, Console(source, Personality(serial="ROOM-2")))
+    room = Room(source, broker, Console(source, msgspec.structs.replace(LENIENT, serial="ROOM-2")))
     config = msgspec.structs.replace(
         room.config(),
         model=ModelSection(),

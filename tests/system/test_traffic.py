@@ -16,6 +16,7 @@ import jsonschema
 import msgspec
 import numpy as np
 import pytest
+from tests.system.room import LENIENT
 from tests.system.test_commanded import NORTH, RITA, Person, Theatre, in_theatre, person
 from tests.unit.bus.conftest import mosquitto_path, running_mosquitto
 from tests.unit.site.conftest import USERS, prepared
@@ -41,7 +42,6 @@ from octmargin.signal import Calibration
 from octmargin.words import NOTICE
 from octmargin_simulator.faults import FaultScript, FaultyConsole
 from octmargin_simulator.faults.script import Unplug, Vanish
-from octmargin_simulator.personality import Personality
 from octmargin_simulator.phantom import LayeredPhantom
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -206,7 +206,7 @@ async def _a_day(folder: Path) -> Traffic:
     site = prepared(folder / "site")
     phantom = LayeredPhantom(samples=1024, alines=64, frames=FRAMES, faces=FACES, tumour_faces=("medial",))
     script = FaultScript(fault=(Vanish(frames=(3,)), Unplug(seconds=0.2, sweeps=(1,), frames=(5,))))
-    console = FaultyConsole(phantom, script, Personality(serial="ROOM-1"))
+    console = FaultyConsole(phantom, script, LENIENT)
     archive = site.settings(USERS["store"])
     with site.running():
         or_1 = site.settings(USERS["or-1"])

@@ -160,18 +160,18 @@ def test_an_archive_that_dies_before_it_acknowledges_has_the_object_once_in_the_
     orthanc: Orthanc, queue: Outgoing, objects: list[Dataset], destination: Destination
 ) -> None:
     put(queue, objects, destination)
-    settings = settings_for(orthanc, timeout_s=3.0)
+    # It is held, and does not answer.
     taken = threading.Event()
     # It is held as soon as it has an object, so that whatever it was about to say is never said.
     watcher = threading.Thread(target=hold_when_it_has_one, args=(orthanc, taken))
     watcher.start()
-    first = Courier(settings, queue).deliver([destination])
+    first = Courier(settings_for(orthanc, timeout_s=3.0), queue).deliver([destination])
     watcher.join(20)
     assert taken.is_set()
     orthanc.stop(signal.SIGKILL)
     orthanc.start()
     delivered = first.fates[Fate.DELIVERED]
-    second = Courier(settings, queue).deliver([destination])
+    second = Courier(settings_for(orthanc), queue).deliver([destination])
     assert delivered + second.fates[Fate.DELIVERED] == len(objects)
     assert [len(orthanc.find(one.SOPInstanceUID)) for one in objects] == [1] * len(objects)
 
