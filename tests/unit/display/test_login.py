@@ -56,7 +56,7 @@ def password(site: Prepared, user: User) -> str:
 async def over_tls(site: Prepared, **options: Any) -> AsyncIterator[Display]:
     """The display of console or-3 beside a broker with users, over TLS as beyond this machine."""
     certificate, key = (str(site.folder / "broker" / name) for name in ("broker.pem", "broker.key"))
-    console = site.settings(USERS["or-3"], timeout_s=3.0)
+    console = site.settings(USERS["or-3"], timeout_s=30.0)
     async with displayed(console, certificate=certificate, key=key, **options) as display:
         yield display
 
@@ -388,7 +388,7 @@ async def test_whose_rights_were_taken_away_is_out_within_minutes(
 ) -> None:
     mosquitto_path()
     site, clock = prepared(tmp_path_factory.mktemp("site") / "broker"), Clock()
-    users = Sessions(Prover(site.settings(READER, timeout_s=3.0), ""), "north", clock=clock)
+    users = Sessions(Prover(site.settings(READER, timeout_s=30.0), ""), "north", clock=clock)
     with site.running() as broker:
         token = await users.log_in(READER.username, password(site, READER), "here")
         assert isinstance(token, str)
