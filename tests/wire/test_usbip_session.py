@@ -127,7 +127,11 @@ def pattern(size: int, start: int) -> bytes:
     return bytes((start + i) * 167 % 251 for i in range(size))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     transfers=st.lists(st.tuples(st.integers(1, 400), st.integers(0, 3)), min_size=1, max_size=12),
     reads=st.lists(st.tuples(st.integers(1, 300), st.sampled_from([1, 2, 50])), min_size=1, max_size=8),

@@ -61,7 +61,11 @@ def recorded(folder: Path, source: Source | None = None, **options: Any) -> Path
     return path
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     pixel_format=st.sampled_from(PixelFormat),
     alines=st.integers(1, 40),

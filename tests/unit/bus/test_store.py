@@ -98,7 +98,11 @@ def test_what_was_kept_and_not_forgotten_is_there_again_in_its_order(tmp_path: P
         st.lists(st.tuples(st.sampled_from(["keep", "forget"]), st.integers(0, 9)), max_size=15), max_size=4
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=50,
+)
 def test_any_course_of_runs_leaves_what_was_kept_and_not_forgotten(
     tmp_path: Path, course: list[list[tuple[str, int]]]
 ) -> None:

@@ -159,7 +159,11 @@ def test_a_png_of_ours_is_one_that_others_read(rows: int, columns: int, seed: in
     assert (np.asarray(Image.open(io.BytesIO(png_of(grey)))) == grey).all()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=40,
+    deadline=None,
+)
 @given(sweep=st.text(max_size=30), frame=st.text(max_size=30), session=st.text(max_size=30))
 async def test_whatever_is_asked_for_is_kept_or_is_not(
     display: Display, sweep: str, frame: str, session: str

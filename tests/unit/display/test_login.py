@@ -447,7 +447,11 @@ async def test_where_the_page_goes_to_the_broker_itself_users_are_proved_there(s
         assert (await browser.get("/mqtt")).status_code == 404
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=40,
+    deadline=None,
+)
 @given(body=st.binary(max_size=200), authorization=st.binary(max_size=60))
 async def test_whatever_is_sent_is_refused_and_breaks_nothing(
     display: Display, site: Prepared, body: bytes, authorization: bytes

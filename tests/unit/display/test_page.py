@@ -130,7 +130,11 @@ async def test_the_page_itself_may(display: Display) -> None:
         assert way.subprotocol == "mqtt"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=30,
+    deadline=None,
+)
 @given(path=st.text(max_size=200), method=st.sampled_from(["GET", "PUT", "POST", "HEAD", "DELETE"]))
 async def test_whatever_is_asked_the_answer_is_no_failure_of_the_server(
     display: Display, path: str, method: str

@@ -339,7 +339,11 @@ async def test_what_does_not_come_to_its_end_is_not_waited_for(
         assert (await browser.get("/")).status_code == 200, "others are served meanwhile"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=60,
+    deadline=None,
+)
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), kind=st.sampled_from(["PNG", "JPEG"]))
 async def test_a_picture_with_a_wrong_byte_is_taken_or_refused(
     display: Display, at: int, byte: int, kind: str
