@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 from tests.browser.conftest import Room
+from tests.browser.looking import COMES_MS
 
 _CONNECT = """async () => {
     const way = new WebSocket(`ws://${location.host}/mqtt`, "mqtt");
@@ -22,7 +23,7 @@ _FOREIGN = """async () => {
 
 
 async def test_the_page_says_what_it_is(page: Page) -> None:
-    assert "Not a medical device" in await page.inner_text("body")
+    await expect(page.locator("body")).to_contain_text("Not a medical device", timeout=COMES_MS)
 
 
 async def test_the_browser_reaches_the_broker_through_the_page_s_own_server(page: Page) -> None:
@@ -33,14 +34,12 @@ async def test_the_browser_reaches_the_broker_through_the_page_s_own_server(page
 
 
 async def test_the_page_s_policy_keeps_it_at_home(page: Page) -> None:
-    refused: list[str] = []
-    page.on("console", lambda message: refused.append(message.text))
-    assert await page.evaluate(_FOREIGN) == "refused"
-    assert any("Content Security Policy" in text for text in refused)
+    async with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
+        assert await page.evaluate(_FOREIGN) == "refused"
 
 
 async def test_a_page_is_there_again_when_the_daemon_is(page: Page, room: Room) -> None:
     await room.kill_daemon()
     await room.start_daemon()
     await page.reload()
-    assert "Not a medical device" in await page.inner_text("body")
+    await expect(page.locator("body")).to_contain_text("Not a medical device", timeout=COMES_MS)
