@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from octmargin.margin import _cell_kernels as kernels
-from training.examples import Examples
+from training.examples import Examples, out_of_db
 
 _DIMMED_SHARE = 0.7
 _GAIN_DB = (-6.0, 1.5)
@@ -39,7 +39,7 @@ class Batch:
 def batches(examples: Examples, size: int, epochs: int, seed: int) -> Iterator[Batch]:
     """Yield the batches of all epochs; the next is made while one is trained on."""
     rng = np.random.default_rng([seed, 30])
-    pool = (rng.gamma(_LOOKS, 1 / _LOOKS, _POOL)).astype(np.float32)
+    pool = noise_pool(rng)
     per_epoch = len(examples.seed) // size
     chosen = []
     for _ in range(epochs):
@@ -58,23 +58,11 @@ def batches(examples: Examples, size: int, epochs: int, seed: int) -> Iterator[B
 def _batch(
     examples: Examples, chosen: NDArray[np.int64], rng: np.random.Generator, pool: NDArray[np.float32]
 ) -> Batch:
-    cells = 10.0 ** (examples.cells_db[chosen].astype(np.float32) / 10)
+    cells = out_of_db(examples.cells_db[chosen])
     kind, counts = examples.kind[chosen].astype(np.int64), examples.counts[chosen].astype(np.float32)
     places = examples.places[chosen].astype(np.float32)
-    features = np.zeros(
-        (
-            len(chosen),
-            cells.shape[1] // kernels.ALINES_PER_COLUMN + 2 * kernels.BORDER,
-            kernels.ROWS + 2 * kernels.BORDER,
-            kernels.FEATURES,
-        ),
-        np.float32,
-    )
-    scratch, tile = np.empty_like(cells[0]), np.zeros(16, np.float32)
     for n in range(len(chosen)):
-        if rng.random() < _DIMMED_SHARE:
-            gain_db, slope_db = rng.uniform(*_GAIN_DB), rng.uniform(*_SLOPE_DB_PER_MM)
-            _dim(cells[n], gain_db, slope_db, pool, int(rng.integers(0, _POOL - cells[n].size)))
+        dim(cells[n : n + 1], rng, pool)
         if rng.random() < 0.5:
             cells[n] = cells[n, ::-1].copy()
             kind[n], counts[n], places[n] = (
@@ -82,9 +70,38 @@ def _batch(
                 counts[n, ::-1].copy(),
                 places[n, ::-1].copy(),
             )
-        kernels.cell_features(cells[n], scratch, tile, features[n])
+    return Batch(features_of(cells), kind, counts, places)
+
+
+def features_of(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (n, columns, rows, FEATURES) of the cells (n, alines, rows) of some frames, as the model sees them."""
+    features = np.zeros(
+        (
+            len(cells),
+            cells.shape[1] // kernels.ALINES_PER_COLUMN + 2 * kernels.BORDER,
+            kernels.ROWS + 2 * kernels.BORDER,
+            kernels.FEATURES,
+        ),
+        np.float32,
+    )
+    scratch, tile = np.empty_like(cells[0]), np.zeros(16, np.float32)
+    for frame, its_features in zip(cells, features, strict=True):
+        kernels.cell_features(frame, scratch, tile, its_features)
     inside = slice(kernels.BORDER, -kernels.BORDER)
-    return Batch(np.ascontiguousarray(features[:, inside, inside]), kind, counts, places)
+    return np.ascontiguousarray(features[:, inside, inside])
+
+
+def noise_pool(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw much noise of cells at once, to take from: drawing it anew each time takes longer than all else."""
+    return np.asarray((rng.gamma(_LOOKS, 1 / _LOOKS, _POOL)).astype(np.float32))
+
+
+def dim(cells: NDArray[np.float32], rng: np.random.Generator, pool: NDArray[np.float32]) -> None:
+    """Change the brightness of the frames (n, alines, rows), and its fall with depth, or leave them as they are."""
+    if rng.random() < _DIMMED_SHARE:
+        gain_db, slope_db = rng.uniform(*_GAIN_DB), rng.uniform(*_SLOPE_DB_PER_MM)
+        for frame in cells:
+            _dim(frame, gain_db, slope_db, pool, int(rng.integers(0, _POOL - frame.size)))
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ from octmargin.margin import _cell_kernels as kernels
 from octmargin.margin.model import CLASSES, MALIGNANT
 from octmargin.margin.model_file import ModelFile
 from octmargin.margin.network import Network
+from training.examples import out_of_db
 from training.sweeps import read_sweep
 
 MALIGNANT_KINDS = [CLASSES.index(name) for name in MALIGNANT]
@@ -54,7 +55,7 @@ def _context(network: Network, path: Path) -> SweepContext:
     scratch, tile = np.empty(sweep.cells_db.shape[1:], np.float32), np.zeros(16, np.float32)
     said = []
     for cells_db in sweep.cells_db:
-        cells = 10.0 ** (cells_db.astype(np.float32) / 10)
+        cells = out_of_db(cells_db)
         kernels.cell_features(cells, scratch, tile, features)
         scores, _ = network.run()
         said.append(np.concatenate([network.zones, scores[:, : len(CLASSES)]], axis=1))

@@ -46,7 +46,7 @@ _FRAMES_PREFERRED = 3
 _PREFERENCES = {"benign": 0.25, "mimics": 0.3}
 """Shares of the specimens whose face and frames prefer what is easily taken for malignant; see `Preference`."""
 _WITH_PREFERRED, _ARTEFACT_SHARE = 0.8, 0.2
-_LEAST_LESION_PX = 200
+LEAST_LESION_PX = 200
 Preference = Literal["lesions", "benign", "mimics"]
 """What a training face is made to carry, and what frames are chosen through, besides lesions.
 
@@ -59,7 +59,7 @@ def _of(*materials: Material) -> NDArray[np.bool_]:
     return np.isin(np.arange(len(Material)), materials)
 
 
-_LOOK_ALIKES: dict[Preference, tuple[NDArray[np.bool_], ...]] = {
+LOOK_ALIKES: dict[Preference, tuple[NDArray[np.bool_], ...]] = {
     "lesions": (),
     "benign": (_of(Material.CYST, Material.FIBROADENOMA, Material.CAVITY, Material.GRANULATION),),
     "mimics": (
@@ -139,24 +139,19 @@ def _specimen(folder: Path, seed: int) -> Path:
 def specimen_examples(seed: int) -> Examples:
     """Some frames of a face of a specimen."""
     rng = np.random.default_rng([seed, 20])
-    chance = rng.random()
-    prefer: Preference = "lesions"
-    if chance < _PREFERENCES["benign"]:
-        prefer = "benign"
-    elif chance < _PREFERENCES["benign"] + _PREFERENCES["mimics"]:
-        prefer = "mimics"
+    prefer = draw_preference(rng)
     scan = draw_scan(seed, rng, prefer=prefer)
     # Every other frame: neighbours show much of the same.
-    shown = {k: _near_surface(scan, k) for k in range(0, FRAMES, 2)}
+    shown = {k: near_surface(scan, k) for k in range(0, FRAMES, 2)}
 
     def frames_with(wanted: NDArray[np.bool_]) -> list[int]:
-        return [k for k, counts in shown.items() if counts[wanted].sum() > _LEAST_LESION_PX]
+        return [k for k, counts in shown.items() if counts[wanted].sum() > LEAST_LESION_PX]
 
     with_lesion = frames_with(MALIGNANT)
     others = [k for k in shown if k not in with_lesion]
     chosen = _some(rng, with_lesion, _FRAMES_WITH_LESION)
     chosen += _some(rng, others, _FRAMES_BESIDE if chosen else _FRAMES_CLEAR)
-    for wanted in _LOOK_ALIKES[prefer]:
+    for wanted in LOOK_ALIKES[prefer]:
         chosen += _some(rng, [k for k in frames_with(wanted) if k in others], _FRAMES_PREFERRED)
     frames = []
     for k in dict.fromkeys(chosen):
@@ -164,13 +159,21 @@ def specimen_examples(seed: int) -> Examples:
         frames.append(
             Examples(
                 in_db(seen.cells)[None],
-                _places(scan.labels(k), seen.top_px, seen.edges_px)[None],
+                places(scan.labels(k), seen.top_px, seen.edges_px)[None],
                 kind[None],
                 (judgeable(seen.usable) & ~touched)[None],
                 np.array([seed], np.int64),
             )
         )
     return Examples.join(frames)
+
+
+def draw_preference(rng: np.random.Generator) -> Preference:
+    """Draw what a training face prefers."""
+    chance = rng.random()
+    if chance < _PREFERENCES["benign"]:
+        return "benign"
+    return "mimics" if chance < _PREFERENCES["benign"] + _PREFERENCES["mimics"] else "lesions"
 
 
 class TrainingScan:
@@ -245,12 +248,17 @@ def in_db(cells: NDArray[np.float32]) -> NDArray[np.float16]:
     return np.asarray((10 * np.log10(np.maximum(cells, 1e-2))).astype(np.float16))
 
 
+def out_of_db(cells_db: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Cells in units of the noise, from what `in_db` made of them."""
+    return np.asarray(np.float32(10) ** (cells_db.astype(np.float32) / np.float32(10)), np.float32)
+
+
 def _some(rng: np.random.Generator, frames: list[int], most: int) -> list[int]:
     return [int(k) for k in rng.choice(frames, min(most, len(frames)), replace=False)] if frames else []
 
 
-def _near_surface(scan: TrainingScan, frame: int) -> NDArray[np.int64]:
-    """How many pixels of each material a frame cuts within about a millimetre of the surface, (materials,)."""
+def near_surface(scan: TrainingScan, frame: int) -> NDArray[np.int64]:
+    """Count the pixels of each material that a frame cuts within about a millimetre of the surface, (materials,)."""
     labels = scan.labels(frame)
     depth_mm = np.arange(labels.shape[1]) * scan.grid.axial_um / 1000 - scan.face.surface_mm[frame][:, None]
     return np.bincount(labels[(depth_mm >= 0) & (depth_mm < 1.05)], minlength=len(Material))
@@ -261,7 +269,7 @@ def judgeable(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(usable.reshape(-1, ALINES_PER_BLOCK).mean(axis=1) >= 0.5)
 
 
-def _places(
+def places(
     labels: NDArray[np.uint8], top_px: NDArray[np.int64], edges_px: NDArray[np.int64]
 ) -> NDArray[np.float16]:
     """Share of each class in blocks of A-lines and bands of rows, below the surface that was found."""

@@ -65,8 +65,12 @@ def packed(parameters: Parameters) -> list[Layer]:
 
 
 def _loss(parameters: Any, features: Any, kind: Any, counts: Any, places: Any) -> Any:
+    block_scores, place_scores, _ = scores(parameters, features)
+    return frames_loss(block_scores, place_scores, kind, counts, places)
+
+
+def frames_loss(block_scores: Any, place_scores: Any, kind: Any, counts: Any, places: Any) -> Any:
     """Cross-entropy of the blocks that count, and of the places below them by the share of each class."""
-    block_scores, place_scores = scores(parameters, features)
     chosen = jnp.take_along_axis(jax.nn.log_softmax(block_scores), kind[..., None], axis=-1)[..., 0]
     weights = counts * jnp.where(kind == CLASSES.index("dcis"), _DCIS_WEIGHT, 1.0)
     is_malignant = jnp.isin(kind, jnp.array([CLASSES.index(name) for name in MALIGNANT])) & (counts > 0)

@@ -65,17 +65,22 @@ def fit_gathering(sweeps: list[SweepContext], *, epochs: int, seed: int) -> Para
 
 
 def _loss(parameters: Any, known: Any, kind: Any, counts: Any) -> Any:
-    """Cross-entropy of the blocks that count, and of the faces by their highest blocks."""
-    logs = jax.nn.log_softmax(gathered_scores(parameters, known))
+    of_blocks, of_faces = gathered_losses(
+        gathered_scores(parameters, known), known[..., -1] > 0, kind, counts
+    )
+    return of_blocks + _FACE_SHARE * of_faces.mean()
+
+
+def gathered_losses(found: Any, is_sound: Any, kind: Any, counts: Any) -> Any:
+    """Cross-entropy of the blocks that count, and of each of the faces, by its highest blocks."""
+    logs = jax.nn.log_softmax(found)
     chosen = jnp.take_along_axis(logs, kind[..., None], axis=-1)[..., 0]
     malignant = jax.nn.logsumexp(logs[..., jnp.array(MALIGNANT_KINDS)], axis=-1)
     logit = malignant - jnp.log1p(-jnp.minimum(jnp.exp(malignant), 1 - 1e-6))
-    is_sound = known[..., -1] > 0
-    highest, _ = jax.lax.top_k(jnp.where(is_sound, logit, _SURELY_NOT).reshape(len(known), -1), _FACE_BLOCKS)
+    highest, _ = jax.lax.top_k(jnp.where(is_sound, logit, _SURELY_NOT).reshape(len(kind), -1), _FACE_BLOCKS)
     of_face = highest[:, -1]
     is_malignant = (jnp.isin(kind, jnp.array(MALIGNANT_KINDS)) & (counts > 0)).any(axis=(1, 2))
-    of_faces = (jnp.logaddexp(0, of_face) - is_malignant * of_face).mean()
-    return -(chosen * counts).sum() / counts.sum() + _FACE_SHARE * of_faces
+    return -(chosen * counts).sum() / counts.sum(), jnp.logaddexp(0, of_face) - is_malignant * of_face
 
 
 def _changed(

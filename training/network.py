@@ -47,8 +47,8 @@ def initial_parameters(key: jax.Array) -> Parameters:
     return parameters
 
 
-def scores(parameters: Parameters, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Scores of blocks (n, blocks, classes) and of places (n, blocks, bands, classes + 1).
+def scores(parameters: Parameters, features: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Scores of blocks (n, blocks, classes) and of places (n, blocks, bands, classes + 1), zones (n, blocks, values).
 
     `features` (n, columns, rows, FEATURES), without a border.
     """
@@ -78,7 +78,7 @@ def scores(parameters: Parameters, features: jax.Array) -> tuple[jax.Array, jax.
     x = residual("last", x + jax.nn.relu(layer("column", pooled(x))))
     zones = jnp.concatenate([pooled(x[:, :, first:stop]) for first, stop in ZONES], axis=-1)
     blocks = layer("block_b", jax.nn.relu(layer("block_a", zones)))
-    return blocks[:, :, 0], layer("place", x)
+    return blocks[:, :, 0], layer("place", x), zones[:, :, 0]
 
 
 def initial_gathering(key: jax.Array) -> Parameters:

@@ -1,6 +1,6 @@
 """Train a margin model on simulated specimens: `python -m training.train --help`.
 
-Its file is not ready: `training.gather` and `training.calibrate` come after.
+Its file is not ready: `training.gather`, `training.together` and `training.calibrate` come after.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def main() -> None:
     )
     Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     write_model(uncalibrated, Path(options.output))
-    say(f"{options.output} written, now run training.gather and training.calibrate")
+    say(f"{options.output} written, now run training.gather, training.together and training.calibrate")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--output", default="src/octmargin/margin/models/margin-1.json")
     parser.add_argument("--name", default="margin-1")
-    parser.add_argument("--version", default="1.1")
+    parser.add_argument("--version", default="1.2")
     parser.add_argument("--examples", default=".cache/examples", help="folder that keeps the rendered frames")
     parser.add_argument("--specimens", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=5)

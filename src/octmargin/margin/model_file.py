@@ -78,10 +78,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     software: dict[str, str]
     metrics: dict[str, float]
     limits: list[str]
+    together_seeds: tuple[int, int] = (0, -1)
+    """Of what both networks were trained on together; none where the first is after the last."""
 
     def seen_seeds(self) -> tuple[tuple[int, int], ...]:
         """First and last seeds of all specimens that the model has seen."""
-        seen = (self.training_seeds, self.gathering_seeds, self.calibration_seeds)
+        seen = (self.training_seeds, self.gathering_seeds, self.together_seeds, self.calibration_seeds)
         return tuple((first, last) for first, last in seen if first <= last)
 
 

@@ -104,10 +104,15 @@ def test_the_kernels_compute_what_was_trained(
     for seed in range(2):  # the second frame finds what the first one left
         features[1:-1, 1:-1] = random(np.random.default_rng(seed), *features[1:-1, 1:-1].shape)
         of_blocks, of_places = network.run()
-        expected_blocks, expected_places = jax.jit(scores)(parameters, features[None, 1:-1, 1:-1])
+        expected_blocks, expected_places, expected_zones = jax.jit(scores)(
+            parameters, features[None, 1:-1, 1:-1]
+        )
         largest = max(np.abs(expected_blocks).max(), np.abs(expected_places).max())
         np.testing.assert_allclose(of_blocks[:, :6], expected_blocks[0], atol=2e-5 * largest)
         np.testing.assert_allclose(of_places[:, :BANDS, :7], expected_places[0], atol=2e-5 * largest)
+        np.testing.assert_allclose(
+            network.zones, expected_zones[0], atol=2e-5 * float(np.abs(expected_zones).max())
+        )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 32), (40, 20)])
