@@ -334,8 +334,8 @@ class TestEvidence:
             "2 blocks with a suspicion of up to 0.97 in the frame alone, not below 0.5; neighbours speak against it"
         )
 
-    def test_margin_1_leaves_open_what_a_frame_finds_more_likely_malignant_than_not(self) -> None:
-        assert load_model("margin-1").operating_point.doubtful_alone_at == 0.5
+    def test_margin_1_leaves_open_what_a_frame_finds_four_to_one_malignant(self) -> None:
+        assert load_model("margin-1").operating_point.doubtful_alone_at == 0.8
         # Its suspicion is an order, not a probability.
         assert load_model("rule-1").operating_point.doubtful_alone_at is None
 

@@ -19,6 +19,7 @@ from training.examples import Examples, training_examples
 from training.fit import fit, packed
 from training.gather import FIRST_GATHERING_SEED, fit_gathering
 from training.sweeps import render_sweeps
+from training.together import FIRST_TOGETHER_SEED
 from training.train import FIRST_TRAINING_SEED
 
 SEEDS = (50_001, 50_002, 50_003, 50_004)
@@ -90,13 +91,15 @@ class TestNoLeakage:
         card = read_model("margin-1").card
         assert card.training_seeds[0] == FIRST_TRAINING_SEED
         assert card.gathering_seeds[0] == FIRST_GATHERING_SEED > card.training_seeds[1]
+        assert card.gathering_seeds[1] < FIRST_TOGETHER_SEED
+        assert card.together_seeds[0] == FIRST_TOGETHER_SEED
         assert card.calibration_seeds[0] == FIRST_CALIBRATION_SEED
         assert card.calibration_seeds[1] < FIRST_TRAINING_SEED
         assert StudyPlan().seeds[-1] < FIRST_CALIBRATION_SEED
 
     def test_a_study_refuses_what_its_model_has_seen(self) -> None:
         seen = training_seeds_of("margin-1")
-        for seed in (FIRST_TRAINING_SEED, FIRST_CALIBRATION_SEED, FIRST_GATHERING_SEED):
+        for seed in (FIRST_TRAINING_SEED, FIRST_CALIBRATION_SEED, FIRST_GATHERING_SEED, FIRST_TOGETHER_SEED):
             with pytest.raises(InputError, match=rf"seed {seed}: model margin-1 was trained on"):
                 check_unseen("margin-1", [1, seed], seen)
         check_unseen("margin-1", StudyPlan().seeds, seen)
