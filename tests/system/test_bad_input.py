@@ -16,12 +16,14 @@ import pytest
 from tests.ports import free_port
 
 from octmargin.bus import EmbeddedBroker
+from octmargin.margin.model_file import read_model
 from octmargin_simulator.console import Console
 from octmargin_simulator.phantom import LayeredPhantom
 from octmargin_simulator.serial_port import SerialConsole
 from octmargin_simulator.usb_device import UsbConsole
 
 OCTMARGIN = [sys.executable, "-m", "octmargin"]
+SUSPICIOUS_AT = read_model("margin-1").operating_point.suspicious_at
 
 
 def complaint_of(*arguments: str, cwd: Path | None = None, is_alone: bool = False) -> str:
@@ -89,7 +91,10 @@ def test_no_broker(tmp_path: Path) -> None:
         ('[calibration]\nfile = "none.npz"', "none.npz"),
         ('[model]\nname = "margin-0"', "model 'margin-0' does not exist"),
         ("[policy]\nsuspicious_at = 0.1\ndoubtful_at = 0.5", "doubtful_at is 0.5, above suspicious_at, 0.1"),
-        ("[policy]\ndoubtful_at = 0.9", "doubtful_at is 0.9, above suspicious_at, 0.2952; lower it"),
+        (
+            "[policy]\ndoubtful_at = 0.9",
+            f"doubtful_at is 0.9, above suspicious_at, {SUSPICIOUS_AT:g}; lower it",
+        ),
     ],
 )
 def test_what_the_configuration_names_is_looked_for_before_anything_is_connected(

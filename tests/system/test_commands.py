@@ -21,10 +21,12 @@ from PIL import Image
 from octmargin.bus import EmbeddedBroker
 from octmargin.config_check import space_finding
 from octmargin.holding import holding
+from octmargin.margin.model_file import read_model
 from octmargin.signal import Calibration
 from octmargin_simulator.optics import ConsoleOptics, Interferometer
 
 OCTMARGIN = [sys.executable, "-m", "octmargin"]
+SUSPICIOUS_AT = read_model("margin-1").operating_point.suspicious_at
 SMALL = ["--samples", "512", "--alines", "32", "--frames", "4"]
 
 
@@ -140,7 +142,10 @@ def test_doctor_checks_nothing_else_where_the_configuration_cannot_be_used(
         ("[recording]\nfolder = '{cal}'", "is no folder that can be written"),
         ("[pictures]\nfolder = '/proc/pics'", "pictures.folder: /proc/pics is no folder that can be written"),
         ("[policy]\nsuspicious_at = 0.1\ndoubtful_at = 0.5", "doubtful_at is 0.5, above suspicious_at, 0.1"),
-        ("[policy]\ndoubtful_at = 0.9", "doubtful_at is 0.9, above suspicious_at, 0.2952; lower it"),
+        (
+            "[policy]\ndoubtful_at = 0.9",
+            f"doubtful_at is 0.9, above suspicious_at, {SUSPICIOUS_AT:g}; lower it",
+        ),
         ('[model]\nname = "none"', "model 'none' does not exist"),
         ("[recording]\nfolder = '/proc/rec'", "recording.folder: /proc/rec is no folder that can be written"),
         ("[broker]\noutbox_file = '{cal}'", "is not a store of messages"),
