@@ -31,7 +31,7 @@ _HOLES = 0.3
 _FACE_SHARE = 0.1
 """Of the faces' loss beside that of the blocks: a small lesion is few blocks, but a whole face."""
 _SURELY_NOT = -20.0
-_FACE_BLOCKS = 4
+FACE_BLOCKS = 4
 """So many blocks make a face suspicious: the face's score in training is that of the fourth highest block."""
 
 
@@ -77,7 +77,7 @@ def gathered_losses(found: Any, is_sound: Any, kind: Any, counts: Any) -> Any:
     chosen = jnp.take_along_axis(logs, kind[..., None], axis=-1)[..., 0]
     malignant = jax.nn.logsumexp(logs[..., jnp.array(MALIGNANT_KINDS)], axis=-1)
     logit = malignant - jnp.log1p(-jnp.minimum(jnp.exp(malignant), 1 - 1e-6))
-    highest, _ = jax.lax.top_k(jnp.where(is_sound, logit, _SURELY_NOT).reshape(len(kind), -1), _FACE_BLOCKS)
+    highest, _ = jax.lax.top_k(jnp.where(is_sound, logit, _SURELY_NOT).reshape(len(kind), -1), FACE_BLOCKS)
     of_face = highest[:, -1]
     is_malignant = (jnp.isin(kind, jnp.array(MALIGNANT_KINDS)) & (counts > 0)).any(axis=(1, 2))
     return -(chosen * counts).sum() / counts.sum(), jnp.logaddexp(0, of_face) - is_malignant * of_face

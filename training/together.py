@@ -2,7 +2,8 @@
 
 Until here the network of frames learned from single blocks, and the one that gathers took it as it was. Now both
 learn from the faces too, by the blocks that speak the loudest: those of a lesion too faint, and those of a clear face
-that look the most like one (Shrivastava 2016, doi 10.1109/CVPR.2016.89).
+that look the most like one (Shrivastava 2016, doi 10.1109/CVPR.2016.89). Where a model already judges most faces
+rightly, those that it does not are shown more often than the others (`--seldom-sure`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from training.examples import out_of_db
 from training.fit import Say, frames_loss, packed
 from training.gather import gathered_losses
 from training.network import Parameters, gathered_scores, scores
+from training.sure import surely_right
 from training.sweeps import WINDOW_FRAMES, read_sweep, render_windows
 
 FIRST_TOGETHER_SEED = 120_000
@@ -43,6 +45,8 @@ _FACE_SHARE = 0.4
 """Of what the frames alone say, and of the faces, beside the gathered evidence of the blocks."""
 _HOLES = 0.3
 """Share of the windows that are shown with holes, as losses make them."""
+_SURE_SHARE = 0.25
+"""Of the windows that a model is sure of, so many are shown in each pass where these are shown seldom."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +68,26 @@ class WindowBatch:
     told: NDArray[np.float32]
 
 
-def fit_together(model: ModelFile, paths: Sequence[Path], *, epochs: int, seed: int, say: Say) -> Parameters:
-    """Go on from the weights of `model`; the same seed and files give the same bits on the same kind of machine."""
+def fit_together(
+    model: ModelFile,
+    paths: Sequence[Path],
+    *,
+    epochs: int,
+    seed: int,
+    say: Say,
+    sure: Sequence[bool] | None = None,
+) -> Parameters:
+    """Go on from the weights of `model`; the same seed and files give the same bits on the same kind of machine.
+
+    Of the windows that are `sure`, each pass shows a part only (`_SURE_SHARE`).
+    """
     parameters: Any = {
         name: tuple(jnp.asarray(values) for values in model.layer(name).unpack())
         for name in (*LAYERS, *GATHER_LAYERS)
     }
     size = min(BATCH, len(paths))
-    steps = epochs * (len(paths) // size)
+    chosen = window_order(len(paths), size, epochs, np.random.default_rng([seed, 51]), sure)
+    steps = len(chosen)
     rate = optax.warmup_cosine_decay_schedule(
         0.0, _PEAK_RATE, min(_WARM_UP_STEPS, steps // 3), steps, 0.02 * _PEAK_RATE
     )
@@ -85,7 +101,7 @@ def fit_together(model: ModelFile, paths: Sequence[Path], *, epochs: int, seed: 
         return optax.apply_updates(parameters, updates), state, parts
 
     began, losses = time.monotonic(), []
-    for n, batch in enumerate(window_batches(paths, size, epochs, seed), start=1):
+    for n, batch in enumerate(window_batches(paths, chosen, seed), start=1):
         parameters, state, parts = step(
             parameters, state, tuple(getattr(batch, name) for name in WindowBatch.__slots__)
         )
@@ -122,22 +138,37 @@ def _loss(
     return _FRAMES_SHARE * of_frames + of_blocks + _FACE_SHARE * of_faces, (of_frames, of_blocks, of_faces)
 
 
-def window_batches(paths: Sequence[Path], size: int, epochs: int, seed: int) -> Iterator[WindowBatch]:
-    """Yield the batches of all epochs; the next is made while one is trained on."""
-    rng = np.random.default_rng([seed, 50])
-    pool = noise_pool(rng)
-    per_epoch = len(paths) // size
+def window_order(
+    count: int, size: int, epochs: int, rng: np.random.Generator, sure: Sequence[bool] | None = None
+) -> list[list[int]]:
+    """Draw which of `count` windows make each batch of `size`: in each pass all but some of those that are `sure`."""
+    is_sure = np.zeros(count, np.bool_) if sure is None else np.asarray(sure, np.bool_)
+    others, seldom = np.flatnonzero(~is_sure), np.flatnonzero(is_sure)
     chosen = []
     for _ in range(epochs):
-        order = rng.permutation(len(paths))
-        chosen += [[paths[k] for k in order[size * n : size * (n + 1)]] for n in range(per_epoch)]
+        some = rng.choice(seldom, round(_SURE_SHARE * len(seldom)), replace=False)
+        order = rng.permutation(np.concatenate([others, some])).tolist()
+        chosen += [order[first : first + size] for first in range(0, len(order) - size + 1, size)]
+    return chosen
+
+
+def window_batches(
+    paths: Sequence[Path], chosen: Sequence[Sequence[int]], seed: int
+) -> Iterator[WindowBatch]:
+    """Yield the batches of `chosen` windows; the next is made while one is trained on."""
+    rng = np.random.default_rng([seed, 50])
+    pool = noise_pool(rng)
     streams = rng.spawn(len(chosen))
+
+    def made(n: int) -> WindowBatch:
+        return _batch([paths[k] for k in chosen[n]], streams[n], pool)
+
     with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(_batch, chosen[0], streams[0], pool)
+        waiting = thread.submit(made, 0)
         for n in range(len(chosen)):
             ready = waiting.result()
             if n + 1 < len(chosen):
-                waiting = thread.submit(_batch, chosen[n + 1], streams[n + 1], pool)
+                waiting = thread.submit(made, n + 1)
             yield ready
 
 
@@ -183,6 +214,11 @@ def main() -> None:
     parser.add_argument("--windows", default=".cache/windows", help="folder that keeps the rendered windows")
     parser.add_argument("--specimens", type=int, default=2600)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument(
+        "--seldom-sure",
+        action="store_true",
+        help="show the windows whose face the model judges rightly, and by far, in one pass in four",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     began = time.monotonic()
@@ -194,7 +230,11 @@ def main() -> None:
     say(f"windows of {len(seeds)} specimens")
     paths = render_windows(Path(options.windows), seeds, options.processes)
     model = read_model(options.model)
-    parameters = fit_together(model, paths, epochs=options.epochs, seed=model.card.seed, say=say)
+    sure = None
+    if options.seldom_sure:
+        sure = surely_right(model, paths, options.processes)
+        say(f"{model.name} {model.version} is sure of {sum(sure)} of {len(sure)} windows")
+    parameters = fit_together(model, paths, epochs=options.epochs, seed=model.card.seed, say=say, sure=sure)
     card = msgspec.structs.replace(
         model.card,
         trained_on=f"{model.card.trained_on}; then together with what gathers, {WINDOW_FRAMES} frames of a face of "

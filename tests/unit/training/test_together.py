@@ -12,8 +12,9 @@ from octmargin.margin.model_file import ModelFile, read_model
 from octmargin.margin.network import GATHER_LAYERS, LAYERS
 from training.contexts import MALIGNANT_KINDS, contexts
 from training.fit import packed
+from training.sure import surely_right
 from training.sweeps import WINDOW_FRAMES, read_sweep, render_windows
-from training.together import fit_together, window_batches
+from training.together import fit_together, window_batches, window_order
 
 SEEDS = (50_005, 50_006)
 
@@ -43,7 +44,7 @@ def test_a_window_holds_some_frames_and_the_truth_of_each(paths: list[Path]) -> 
 
 def test_a_batch_shows_each_window_with_its_truth_however_it_is_turned(paths: list[Path]) -> None:
     windows = [read_sweep(path) for path in paths]
-    batches = list(window_batches(paths, size=2, epochs=6, seed=1))
+    batches = list(window_batches(paths, [[0, 1]] * 6, seed=1))
     assert len(batches) == 6
     for batch in batches:
         assert batch.features.shape[0] == batch.places.shape[0] == 2 * WINDOW_FRAMES
@@ -78,8 +79,50 @@ def test_a_face_that_a_lesion_merely_touches_is_neither(paths: list[Path], tmp_p
         kind[5, 6] = MALIGNANT_KINDS[0] if is_malignant else kind[5, 6]
         path = tmp_path / f"{name}.npz"
         np.savez(path, **{**arrays, "kind": kind, "touched": touched, "usable": np.ones_like(touched)})
-        (batch,) = window_batches([path], size=1, epochs=1, seed=1)
+        (batch,) = window_batches([path], [[0]], seed=1)
         assert batch.told.tolist() == [expected], name
+
+
+def test_each_pass_shows_every_window_once_and_of_the_sure_ones_a_quarter() -> None:
+    sure = [k < 40 for k in range(60)]
+    rng = np.random.default_rng(1)
+    whole, part = window_order(60, 4, 3, rng), window_order(60, 4, 3, rng, sure)
+    # What does not fill a batch waits for another pass: 28 of 20 + 10.
+    for chosen, per_pass in ((whole, 60), (part, 28)):
+        shown = np.concatenate(chosen).reshape(-1)
+        assert {len(batch) for batch in chosen} == {4}
+        assert len(shown) == 3 * per_pass
+        for of_pass in shown.reshape(3, per_pass):
+            assert len(set(of_pass)) == per_pass, "none twice"
+            if chosen is part:
+                assert sum(sure[k] for k in of_pass) <= 10
+    assert not np.array_equal(np.sort(part[0]), np.sort(part[7]))
+
+
+def test_a_model_is_sure_of_a_window_where_what_it_says_of_its_face_is_right_by_far(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    model = read_model("margin-1")
+    one_sure_block = tmp_path / "few.npz"
+    with np.load(paths[0]) as content:
+        arrays = dict(content)
+    arrays["usable"] = np.zeros_like(arrays["usable"])
+    np.savez(one_sure_block, **arrays)
+    turned = tmp_path / "turned.npz"
+    windows = [read_sweep(path) for path in paths]
+    is_malignant = [bool(np.isin(w.kind[w.usable & ~w.touched], MALIGNANT_KINDS).any()) for w in windows]
+    found = surely_right(model, paths, processes=1)
+    for path, malignant, sure in zip(paths, is_malignant, found, strict=True):
+        with np.load(path) as content:
+            arrays = dict(content)
+        arrays["touched"] = np.zeros_like(arrays["touched"])
+        arrays["kind"] = np.full_like(arrays["kind"], 0 if malignant else MALIGNANT_KINDS[0])
+        np.savez(turned, **arrays)
+        assert not (sure and surely_right(model, [turned], processes=1)[0]), (
+            "not of both of two contradictions"
+        )
+    assert any(found), "it has learned something"
+    assert surely_right(model, [one_sure_block], processes=1) == [False]
 
 
 def test_training_together_gives_the_same_bits_from_the_same_seed(paths: list[Path]) -> None:
