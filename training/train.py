@@ -53,7 +53,7 @@ def main() -> None:
         operating_point=OperatingShares(0.5, 0.5, 3),
         calibration=ModelCalibration(1.0, 0.0),
         gathered_calibration=ModelCalibration(1.0, 0.0),
-        valid_for=ValidFor(axial_um=(3.8, 4.2), aline_um=(12.0, 20.0)),
+        valid_for=ValidFor(axial_um=(3.8, 4.2), aline_um=(12.0, 20.0), max_frame_um=240.0),
         card=Card(
             intended_use="Marks blocks of A-lines of an excised breast specimen that deserve a look. Research only.",
             trained_on=f"{len(examples.seed)} frames of {len(seeds)} simulated specimens "
@@ -67,7 +67,7 @@ def main() -> None:
             metrics={},
             limits=[
                 "No patient, no real tissue: what works on this tissue may fail on real tissue.",
-                "Depth pixels of 3.8 to 4.2 um and A-lines 12 to 20 um apart; else its answer does not count.",
+                "Valid for depth pixels of 3.8 to 4.2 um, A-lines 12 to 20 um and frames at most 240 um apart.",
                 "Sees no further than the light: a lesion below the visualised depth is not found.",
                 "DCIS is its weakest class.",
             ],

@@ -82,7 +82,9 @@ def _grid(config: Config, capabilities: dict[str, Any], axial_um: float) -> list
         # `judging_finding` says so.
         return []
     plan = config.plan(config.scan.faces[0], capabilities)
-    trouble = grid_trouble(model, plan, axial_um, max_alines=capabilities["max_alines"])
+    trouble = grid_trouble(
+        model, plan, axial_um, max_alines=capabilities["max_alines"], max_frames=capabilities["max_frames"]
+    )
     if trouble is None:
         return []
     return [Finding("grid", "note", trouble.text, trouble.remedy)]

@@ -312,7 +312,9 @@ def _start(engine: Engine, recorder: Recorder | None) -> None:
 
 def _tell_of_grid(model: MarginModel, plan: ScanPlan, axial_um: float, capabilities: dict[str, Any]) -> None:
     """That the model does not know the grid: it is scanned all the same, and every block is poor."""
-    trouble = grid_trouble(model, plan, axial_um, max_alines=capabilities["max_alines"])
+    trouble = grid_trouble(
+        model, plan, axial_um, max_alines=capabilities["max_alines"], max_frames=capabilities["max_frames"]
+    )
     if trouble is not None:
         log.warning("the model does not know this grid", reason=trouble.text, remedy=trouble.remedy)
 

@@ -121,6 +121,11 @@ class ScanPlan:
         return self.alines * self.samples * self.pixel_format.dtype.itemsize
 
     @property
+    def frame_um(self) -> float:
+        """Distance of neighbouring frames, µm."""
+        return 1000 * self.height_mm / self.frames
+
+    @property
     def blocks(self) -> int:
         """Blocks per frame; the last one may hold fewer than `ALINES_PER_BLOCK` A-lines."""
         return -(-self.alines // ALINES_PER_BLOCK)

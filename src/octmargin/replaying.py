@@ -102,7 +102,10 @@ def replay(
         settings = engine_settings(then.judging, then.engine, plan, recording.calibration, recording.axial_um)
         assessor = FaceAssessor(recording, settings, then.judging.policy, threads=threads)
         face_replay = _FaceReplaying(
-            recording, then, face, SweepMap(plan.frames, plan.blocks, make_assessor(then.judging).model)
+            recording,
+            then,
+            face,
+            SweepMap(plan.frames, plan.blocks, make_assessor(then.judging).model, frame_um=plan.frame_um),
         )
         for index, outcome in enumerate(assessor.outcomes(plan)):
             face_replay.take(index, outcome)

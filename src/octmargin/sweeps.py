@@ -32,7 +32,7 @@ class SweepBook:
         self._started: SweepStarted | None = None
         self._first_index = 0
         """Place of the first frame of the sweep that the console numbered last."""
-        self.map = SweepMap(plan.frames, plan.blocks, model)
+        self.map = SweepMap(plan.frames, plan.blocks, model, frame_um=plan.frame_um)
         self.processed = 0
         self.lost_by_cause: Counter[LossCause] = Counter()
         self._early_losses: list[LostFrames] = []

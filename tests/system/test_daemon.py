@@ -421,7 +421,7 @@ async def test_the_log_says_why_a_face_is_indeterminate(room: Room) -> None:
     (told,) = [entry for entry in logs if entry["event"] == "the model does not know this grid"]
     assert told["log_level"] == "warning"
     assert told["reason"].startswith(
-        "margin-1 knows A-lines 12 to 20 µm apart and depth pixels of 3.8 to 4.2 µm; "
+        "margin-1 knows A-lines 12 to 20 µm apart, depth pixels of 3.8 to 4.2 µm and frames at most 240 µm apart; "
         "this plan has A-lines 200 µm apart"
     )
 

@@ -13,12 +13,12 @@ from octmargin.margin import MarginModel, load_model
 MARGIN_1, RULE_1 = load_model("margin-1"), load_model("rule-1")
 
 
-def plan(alines: int, width_mm: float) -> ScanPlan:
+def plan(alines: int, width_mm: float, *, frames: int = 10) -> ScanPlan:
     return ScanPlan(
         face="superior",
         samples=1024,
         alines=alines,
-        frames=4,
+        frames=frames,
         width_mm=width_mm,
         height_mm=2.0,
         line_rate_hz=1000.0,
@@ -41,7 +41,7 @@ def test_it_says_what_the_model_knows_what_the_plan_has_and_what_would_do() -> N
     trouble = grid_trouble(MARGIN_1, plan(200, 8.0), 4.0, max_alines=512)
     assert trouble is not None
     assert trouble.text.startswith(
-        "margin-1 knows A-lines 12 to 20 µm apart and depth pixels of 3.8 to 4.2 µm; "
+        "margin-1 knows A-lines 12 to 20 µm apart, depth pixels of 3.8 to 4.2 µm and frames at most 240 µm apart; "
         "this plan has A-lines 40 µm apart and depth pixels of 4 µm: every block will be poor"
     )
     # 8 mm / 20 µm; and no more than the console offers.
@@ -55,3 +55,22 @@ def test_where_no_number_of_alines_would_do_none_is_named(axial_um: float, max_a
     trouble = grid_trouble(MARGIN_1, plan(200, 8.0), axial_um, max_alines=max_alines)
     assert trouble is not None
     assert trouble.remedy == "name a model that knows this grid as model.name"
+
+
+def test_frames_too_far_apart_are_told_with_how_many_would_do() -> None:
+    # 2 mm / 0.24 mm: 9 frames are near enough, 8 are not.
+    assert grid_trouble(MARGIN_1, plan(512, 8.0, frames=9), 4.0, max_alines=512, max_frames=40) is None
+    trouble = grid_trouble(MARGIN_1, plan(512, 8.0, frames=8), 4.0, max_alines=512, max_frames=40)
+    assert trouble is not None
+    assert trouble.text == (
+        "margin-1 knows frames at most 240 µm apart; this plan has them 250 µm apart: "
+        "what lies between is not seen, and no face will be cleared"
+    )
+    assert trouble.remedy == "set scan.frames to 9 or more"
+    assert grid_trouble(RULE_1, plan(512, 8.0, frames=1), 4.0, max_alines=512) is None
+
+
+def test_where_the_console_offers_too_few_frames_none_are_named() -> None:
+    trouble = grid_trouble(MARGIN_1, plan(512, 8.0, frames=4), 4.0, max_alines=512, max_frames=8)
+    assert trouble is not None
+    assert trouble.remedy == "scan a smaller area, or name a model that knows this grid as model.name"

@@ -64,7 +64,10 @@ class _Reader:
         tissue = specimen.face(condition.face, grid, condition.scenario)
         scanner = FaceScanner(specimen, condition.face, tissue, self._optics)
         lost = _lost_frames(specimen.seed, grid.frames, condition.lost_share)
-        sweep_map = SweepMap(grid.frames, -(-grid.alines // ALINES_PER_BLOCK), self._assessor.model)
+        blocks_per_frame = -(-grid.alines // ALINES_PER_BLOCK)
+        sweep_map = SweepMap(
+            grid.frames, blocks_per_frame, self._assessor.model, frame_um=1000 * grid.height_mm / grid.frames
+        )
         truths, frames = [], []
         for frame in range(grid.frames):
             truth = scanner.expose(frame, self._spectra)

@@ -77,7 +77,7 @@ class FaceAssessor:
         `progress(done, total)` is told of every frame, in the caller's thread.
         """
         plan = self._subject.plan(face)
-        sweep_map = SweepMap(plan.frames, plan.blocks, self._model)
+        sweep_map = SweepMap(plan.frames, plan.blocks, self._model, frame_um=plan.frame_um)
         enface_db = np.full((plan.frames, plan.alines), np.nan, np.float32)
         probabilities = np.full((plan.frames, plan.blocks, self._classes), np.nan, np.float32)
         lost: Counter[LossCause] = Counter()

@@ -1,4 +1,4 @@
-"""The grid of depth pixels and A-lines that a margin model knows: on another one its answer does not count."""
+"""The grid of depth pixels, A-lines and frames that a margin model knows: on another one its answer does not count."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KnownGrid:
-    """What a model was validated for, [lowest, highest] in µm: depth pixel in tissue, and distance of A-lines."""
+    """What a model was validated for, [lowest, highest] in µm: depth pixel in tissue, and distance of A-lines.
+
+    Frames may lie `max_frame_um` apart at most, or as they like where that is None.
+    """
 
     axial_um: tuple[float, float]
     aline_um: tuple[float, float]
+    max_frame_um: float | None = None
 
     def __str__(self) -> str:
-        return f"A-lines {_range(self.aline_um)} apart and depth pixels of {_range(self.axial_um)}"
+        alines, pixels = f"A-lines {_range(self.aline_um)} apart", f"depth pixels of {_range(self.axial_um)}"
+        if self.max_frame_um is None:
+            return f"{alines} and {pixels}"
+        return f"{alines}, {pixels} and frames at most {self.max_frame_um:g} µm apart"
 
     def trouble(self, axial_um: float, aline_um: float | None) -> str:
         """What of a grid is not known, in words; empty where all is. `aline_um` None where nobody knows it."""
@@ -23,6 +30,11 @@ class KnownGrid:
         if not self.axial_um[0] <= axial_um <= self.axial_um[1]:
             troubles.append(f"depth pixels of {_range(self.axial_um)}, and these are of {axial_um:.3g} µm")
         return "; ".join(troubles)
+
+    def is_sparse(self, frame_um: float) -> bool:
+        """Whether frames so far apart may have a lesion between them that the model is to find; µm."""
+        # A distance that is as large as the largest must not fail by rounding.
+        return self.max_frame_um is not None and frame_um > self.max_frame_um + 1e-6
 
 
 def known_grid(model: object) -> KnownGrid | None:

@@ -60,10 +60,14 @@ class OperatingShares(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ValidFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the model was validated for; a frame outside is poor, as unfamiliar. A pair is [lowest, highest]."""
+    """What the model was validated for; a frame outside is poor, as unfamiliar. A pair is [lowest, highest].
+
+    A face whose frames lie further apart than `max_frame_um` is never cleared.
+    """
 
     axial_um: tuple[float, float]
     aline_um: tuple[float, float]
+    max_frame_um: float | None = None
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from octmargin.errors import InputError
 from octmargin.frames import BlockState
 from octmargin.margin.flags import BlockFlags
+from octmargin.margin.grid import known_grid
 from octmargin.margin.model import MarginModel, OperatingPoint
 
 _WITHOUT_MODEL = OperatingPoint(suspicious_at=0.5, doubtful_at=0.5, min_cluster_blocks=3)
@@ -18,10 +19,13 @@ class SweepMap:
 
     `state` uint8 of `BlockState` and `suspicion` float32 are what each frame alone says; `quality` uint8 of
     `BlockQuality`; `visualised_depth_mm` and `feature_mm` float32, NaN where unknown. `model`
-    gathers the evidence and has the operating point; without one a block's evidence is its suspicion.
+    gathers the evidence and has the operating point; without one a block's evidence is its suspicion. `frame_um` is
+    the distance of the planned frames, None where nobody knows it.
     """
 
-    def __init__(self, frames: int, blocks: int, model: MarginModel | None = None) -> None:
+    def __init__(
+        self, frames: int, blocks: int, model: MarginModel | None = None, *, frame_um: float | None = None
+    ) -> None:
         if frames < 1 or blocks < 1:
             raise InputError(f"sweep map: {frames} frames x {blocks} blocks; give at least one of each")
         self.state = np.full((frames, blocks), BlockState.NOT_SCANNED, dtype=np.uint8)
@@ -31,6 +35,8 @@ class SweepMap:
         self.quality = np.zeros((frames, blocks), dtype=np.uint8)
         self.why_unfamiliar = ""
         """Why blocks are unlike what the model knows, where it can say."""
+        self.why_sparse = _why_sparse(model, frame_um)
+        """Why the planned frames may leave out what the model is to find; empty where they do not."""
         self._placed = np.zeros(frames, dtype=np.bool_)
         self._model = model
         self.operating_point = model.operating_point if model is not None else _WITHOUT_MODEL
@@ -133,3 +139,13 @@ class SweepMap:
     def _check_index(self, frame_index: int) -> None:
         if not 0 <= frame_index < self.frames:
             raise InputError(f"sweep map: frame {frame_index} is outside the planned 0..{self.frames - 1}")
+
+
+def _why_sparse(model: MarginModel | None, frame_um: float | None) -> str:
+    known = known_grid(model)
+    if model is None or known is None or frame_um is None or not known.is_sparse(frame_um):
+        return ""
+    return (
+        f"frames {frame_um:.3g} µm apart, and {model.identity.name} knows {known.max_frame_um:g} at most: "
+        "what lies between them was not seen"
+    )

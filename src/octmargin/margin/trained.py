@@ -50,7 +50,9 @@ class TrainedModel:
         self.operating_point = OperatingPoint(
             shares.suspicious_at, shares.doubtful_at, shares.min_cluster_blocks, shares.doubtful_alone_at
         )
-        self.known_grid = KnownGrid(model.valid_for.axial_um, model.valid_for.aline_um)
+        self.known_grid = KnownGrid(
+            model.valid_for.axial_um, model.valid_for.aline_um, model.valid_for.max_frame_um
+        )
         self._network, self._gather_network = Network(model), GatherNetwork(model)
         self._cells = np.empty((0, cells_of.ROWS), np.float32)
         self._scratch, self._tile = np.empty_like(self._cells), np.zeros(16, np.float32)

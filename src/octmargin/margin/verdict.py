@@ -135,9 +135,9 @@ def judge(sweep_map: SweepMap, policy: Policy, *, complete: bool) -> Verdict:
     """Judge one sweep; `complete` says that the console has ended it and nothing more will come.
 
     A cluster of enough suspicious blocks (`Policy.operating_point`) is suspicious, however little was
-    covered. Else an incomplete sweep, too little coverage or depth, fewer suspicious blocks than that, a cluster
-    of doubtful ones, or a single block that its frame alone finds suspicious, is indeterminate. Only what was
-    seen well enough everywhere else is nothing suspicious: lost, poor and not scanned blocks never are.
+    covered. Else an incomplete sweep, frames too far apart, too little coverage or depth, fewer suspicious blocks than
+    that, a cluster of doubtful ones, or a single block that its frame alone finds suspicious, is indeterminate. Only
+    what was seen well enough everywhere else is nothing suspicious: lost, poor and not scanned blocks never are.
     """
     point = policy.operating_point(sweep_map.operating_point)
     state = sweep_map.state_by_evidence(point.suspicious_at)
@@ -221,6 +221,8 @@ def _shortfalls(
     shortfalls = []
     if not complete:
         shortfalls.append("the sweep is not complete")
+    if sweep_map.why_sparse:
+        shortfalls.append(sweep_map.why_sparse)
     if not coverage >= policy.min_coverage:
         causes = _uncovered(sweep_map)
         shortfalls.append(

@@ -14,7 +14,18 @@ from scipy import ndimage
 
 from octmargin.errors import ConfigError, InputError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin import BlockFlags, Outcome, Policy, RuleModel, SweepMap, face_score, judge, load_model
+from octmargin.margin import (
+    BlockFlags,
+    Outcome,
+    Policy,
+    RuleModel,
+    SweepMap,
+    Verdict,
+    face_score,
+    judge,
+    load_model,
+)
+from octmargin.margin.grid import KnownGrid
 from octmargin.margin.model import OperatingPoint
 
 
@@ -152,6 +163,32 @@ def test_the_reasons_for_an_indeterminate_face_are_in_plain_words() -> None:
     empty = judge(SweepMap(3, 3), Policy(), complete=True)
     assert "no block is usable" in empty.reasons
     assert np.isnan(empty.visualised_depth_mm)
+
+
+class ForDenseFrames(RuleModel):
+    """Knows frames 240 µm apart at most."""
+
+    known_grid = KnownGrid((3.8, 4.2), (12.0, 20.0), 240.0)
+
+    def gather(self, suspicion: Any, *_: Any) -> Any:
+        return suspicion
+
+
+@pytest.mark.parametrize(("frame_um", "is_sparse"), [(240.0, False), (None, False), (250.0, True)])
+def test_frames_too_far_apart_clear_nothing_and_hide_nothing(frame_um: float | None, is_sparse: bool) -> None:
+    def verdict_on(suspicion: float) -> Verdict:
+        sweep_map = SweepMap(6, 6, ForDenseFrames(), frame_um=frame_um)
+        nowhere = np.empty((6, 6, 0), np.float32)
+        sweep_map.enter(np.full((6, 6), suspicion, np.float32), nowhere, np.ones((6, 6), np.bool_))
+        sweep_map.visualised_depth_mm[:] = 1.0
+        return judge(sweep_map, Policy(), complete=True)
+
+    clear_one, found = verdict_on(0.0), verdict_on(1.0)
+    why = "frames 250 µm apart, and rule-1 knows 240 at most: what lies between them was not seen"
+    assert clear_one.outcome is (Outcome.INDETERMINATE if is_sparse else Outcome.NOTHING_SUSPICIOUS)
+    assert found.outcome is Outcome.SUSPICIOUS
+    for verdict in (clear_one, found):
+        assert (why in verdict.reasons) == is_sparse
 
 
 def test_the_visualised_depth_is_what_nine_in_ten_blocks_reach() -> None:
