@@ -22,6 +22,7 @@ from octmargin_simulator.study.tables import summarise
 _QUICK = {
     "specimens": 6,
     "paired_specimens": 2,
+    "artefact_specimens": None,
     "alines": 256,
     "frames": 16,
     "width_mm": 4.0,
@@ -35,6 +36,10 @@ def study(
         int,
         typer.Option(min=1, help="The first of them, examined also in shifted worlds and with artefacts."),
     ] = 50,
+    artefact_specimens: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many of them with artefacts, where that is not as many as in worlds."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first specimen; the others follow.")] = 1,
     model: Annotated[str, typer.Option(help="The margin model under test.")] = DEFAULT_MODEL,
     worlds: Annotated[str, typer.Option(help="Parts of the study, with commas between.")] = ",".join(PARTS),
@@ -72,6 +77,7 @@ def study(
             first_seed=seed,
             specimens=specimens,
             paired_specimens=paired_specimens,
+            artefact_specimens=artefact_specimens,
             parts=tuple(part for part in PARTS if part in _named(worlds)),
             faces_per_specimen=faces_per_specimen,
             alines=alines,

@@ -24,14 +24,16 @@ _MIX = (Sort.LUMPECTOMY, Sort.LUMPECTOMY, Sort.LUMPECTOMY, Sort.SHAVE, Sort.NODE
 class StudyPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Specimens `first_seed` and the following, in all `parts`; raises InputError for what cannot be examined.
 
-    Shifted worlds and artefacts take the first `paired_specimens` of the same seeds: what they change is all that
-    changes. `mix` is gone through again and again; `faces_per_specimen` None takes all.
+    Shifted worlds take the first `paired_specimens` of the same seeds, artefacts the first `artefact_specimens`, as
+    many where that is None: what they change is all that changes. `mix` is gone through again and again;
+    `faces_per_specimen` None takes all.
     """
 
     model: str = DEFAULT_MODEL
     first_seed: int = 1
     specimens: int = 200
     paired_specimens: int = 50
+    artefact_specimens: int | None = None
     parts: tuple[str, ...] = PARTS
     mix: tuple[Sort, ...] = _MIX
     samples: int = 2048
@@ -55,10 +57,10 @@ class StudyPlan(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("specimens", "paired_specimens", "alines", "frames", "width_mm", "height_mm"):
             if not getattr(self, name) > 0:
                 raise InputError(f"study: {name} is {getattr(self, name)}; give a number above 0")
-        if self.faces_per_specimen is not None and self.faces_per_specimen < 1:
-            raise InputError(
-                f"study: faces_per_specimen is {self.faces_per_specimen}; give at least 1, or none"
-            )
+        for name in ("faces_per_specimen", "artefact_specimens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"study: {name} is {value}; give at least 1, or none")
         if self.first_seed < 0:
             raise InputError(f"study: first seed is {self.first_seed}; give one of 0 or more")
         if not 0 < self.lost_share < 1:
@@ -71,8 +73,13 @@ class StudyPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def paired_seeds(self) -> range:
-        """Seeds of the specimens that are examined in every part."""
+        """Seeds of the specimens that are examined in every world."""
         return self.seeds[: self.paired_specimens]
+
+    @property
+    def artefact_seeds(self) -> range:
+        """Seeds of the specimens that are examined with each artefact."""
+        return self.seeds[: self.artefact_specimens or self.paired_specimens]
 
     def tasks(self) -> tuple[Task, ...]:
         """Every specimen to examine, in the order in which results are kept."""
@@ -82,7 +89,7 @@ class StudyPlan(msgspec.Struct, frozen=True, kw_only=True):
                 Task(world, seed, self._sort(seed)) for world in world_names() for seed in self.paired_seeds
             ]
         if ARTEFACT_PART in self.parts:
-            tasks += [Task(ARTEFACT_PART, seed, Sort.LUMPECTOMY) for seed in self.paired_seeds]
+            tasks += [Task(ARTEFACT_PART, seed, Sort.LUMPECTOMY) for seed in self.artefact_seeds]
         return tuple(tasks)
 
     def conditions(self, task: Task) -> Iterator[Condition]:

@@ -31,6 +31,15 @@ class TestPlan:
         assert set(seeds) == {*world_names(), ARTEFACT_PART}
         assert all(of == [40, 41] for of in seeds.values())
 
+    def test_artefacts_may_take_more_specimens_than_worlds(self) -> None:
+        tasks = StudyPlan(specimens=7, paired_specimens=2, artefact_specimens=5, first_seed=40).tasks()
+        of_artefacts = [task.seed for task in tasks if task.part == ARTEFACT_PART]
+        assert of_artefacts == [40, 41, 42, 43, 44]
+        others = {task.seed for task in tasks if task.part not in (ARTEFACT_PART, "reference")}
+        assert others == {40, 41}
+        with pytest.raises(InputError, match="artefact_specimens is 0"):
+            StudyPlan(artefact_specimens=0)
+
     def test_a_specimen_is_of_one_sort_in_every_world(self) -> None:
         tasks = StudyPlan(specimens=10, paired_specimens=10).tasks()
         sorts = {(t.seed, t.sort) for t in tasks if t.part != ARTEFACT_PART}
