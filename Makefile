@@ -44,7 +44,7 @@ model: $(VENV)/ready
 	$(BIN)/python -m training.train
 	$(BIN)/python -m training.gather
 	$(BIN)/python -m training.together
-	$(BIN)/python -m training.together --specimens 4340 --epochs 3 --seldom-sure
+	$(BIN)/python -m training.together --specimens 4340 --epochs 3 --again
 	$(BIN)/python -m training.calibrate
 
 lock:

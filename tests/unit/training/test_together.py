@@ -14,7 +14,7 @@ from training.contexts import MALIGNANT_KINDS, contexts
 from training.fit import packed
 from training.sure import surely_right
 from training.sweeps import WINDOW_FRAMES, read_sweep, render_windows
-from training.together import fit_together, window_batches, window_order
+from training.together import fit_together, mean_of, window_batches, window_order
 
 SEEDS = (50_005, 50_006)
 
@@ -144,6 +144,18 @@ def test_it_goes_on_from_the_weights_that_the_model_has(paths: list[Path]) -> No
     # One small step: what it says of the same windows is nearly what it said before, and not quite.
     before, after = (_said(one, paths) for one in (model, msgspec.structs.replace(model, layers=layers)))
     assert 0 < np.abs(after - before).max() < 0.5 * np.abs(before).max()
+
+
+def test_the_mean_of_before_and_after_lies_in_the_middle() -> None:
+    model = read_model("margin-1")
+    rng = np.random.default_rng(1)
+    after = {
+        name: tuple(values + rng.normal(size=values.shape) for values in model.layer(name).unpack())
+        for name in (*LAYERS, *GATHER_LAYERS)
+    }
+    for name, halfway in mean_of(model, after).items():  # type: ignore[arg-type]
+        for before, mean, then in zip(model.layer(name).unpack(), halfway, after[name], strict=True):
+            np.testing.assert_allclose(mean - before, then - mean, atol=1e-12)
 
 
 def _said(model: ModelFile, paths: list[Path]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
