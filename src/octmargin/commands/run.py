@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from pathlib import Path
@@ -29,6 +30,9 @@ def run(
     settings = load_config(config)
     check_named(settings)
     configure_logging(level=log_level, as_json=log_json)
+    # Modules stay: a full garbage collection that looked at them all would hold up flags for more than a tenth of a
+    # second.
+    gc.freeze()
     asyncio.run(_run(settings, stop_on_eof=stop_on_eof))
 
 
