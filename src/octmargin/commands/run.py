@@ -30,8 +30,8 @@ def run(
     settings = load_config(config)
     check_named(settings)
     configure_logging(level=log_level, as_json=log_json)
-    # Modules stay: a full garbage collection that looked at them all would hold up flags for more than a tenth of a
-    # second.
+    # Modules stay: a full garbage collection that looked at them all would hold up flags for some 30 ms, on a busy
+    # machine for several times that.
     gc.freeze()
     asyncio.run(_run(settings, stop_on_eof=stop_on_eof))
 
