@@ -39,7 +39,7 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Trains margin-1 anew, to the bit on the same kind of machine: about four hours on two cores.
+# Trains margin-1 anew, to the bit on the same kind of machine: five to six hours on two cores.
 model: $(VENV)/ready
 	$(BIN)/python -m training.train
 	$(BIN)/python -m training.gather
