@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from octmargin.signal._lanes import LANES, load, store, where_below
+from octmargin.signal._lanes import LANES, load, load_in_all, store, where_below
 
 _kernel = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", boundscheck=False)
 _inlined = njit(
@@ -55,7 +55,9 @@ def convolve(
         for g in range(0, cout, LANES):
             first = ((x + border) * rows_padded + border) * cout + g
             y = 0
-            while y + 13 <= rows:
+            while y < rows and rows >= 13:
+                # The last thirteen may begin among the ones before: thirteen at once take about as long as two alone.
+                y = min(y, rows - 13)
                 a0 = load(bias, g)
                 a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = a12 = a0
                 for i in range(taps_along):
@@ -64,19 +66,19 @@ def convolve(
                     for c in range(taps_down * cin):
                         w = load(weights, (i * taps_down * cin + c) * cout + g)
                         at = base + c
-                        a0 = a0 + w * source[at]
-                        a1 = a1 + w * source[at + step]
-                        a2 = a2 + w * source[at + 2 * step]
-                        a3 = a3 + w * source[at + 3 * step]
-                        a4 = a4 + w * source[at + 4 * step]
-                        a5 = a5 + w * source[at + 5 * step]
-                        a6 = a6 + w * source[at + 6 * step]
-                        a7 = a7 + w * source[at + 7 * step]
-                        a8 = a8 + w * source[at + 8 * step]
-                        a9 = a9 + w * source[at + 9 * step]
-                        a10 = a10 + w * source[at + 10 * step]
-                        a11 = a11 + w * source[at + 11 * step]
-                        a12 = a12 + w * source[at + 12 * step]
+                        a0 = a0 + w * load_in_all(source, at)
+                        a1 = a1 + w * load_in_all(source, at + step)
+                        a2 = a2 + w * load_in_all(source, at + 2 * step)
+                        a3 = a3 + w * load_in_all(source, at + 3 * step)
+                        a4 = a4 + w * load_in_all(source, at + 4 * step)
+                        a5 = a5 + w * load_in_all(source, at + 5 * step)
+                        a6 = a6 + w * load_in_all(source, at + 6 * step)
+                        a7 = a7 + w * load_in_all(source, at + 7 * step)
+                        a8 = a8 + w * load_in_all(source, at + 8 * step)
+                        a9 = a9 + w * load_in_all(source, at + 9 * step)
+                        a10 = a10 + w * load_in_all(source, at + 10 * step)
+                        a11 = a11 + w * load_in_all(source, at + 11 * step)
+                        a12 = a12 + w * load_in_all(source, at + 12 * step)
                 at = first + y * cout
                 if rectify:
                     a0, a1, a2, a3 = _rectified(a0), _rectified(a1), _rectified(a2), _rectified(a3)
@@ -102,7 +104,9 @@ def convolve(
                 for i in range(taps_along):
                     base = ((x * step_along + i) * rows_in + y * step_down) * cin
                     for c in range(taps_down * cin):
-                        a0 = a0 + load(weights, (i * taps_down * cin + c) * cout + g) * source[base + c]
+                        a0 = a0 + load(weights, (i * taps_down * cin + c) * cout + g) * load_in_all(
+                            source, base + c
+                        )
                 if rectify:
                     a0 = _rectified(a0)
                 store(out, first + y * cout, a0)

@@ -4,7 +4,7 @@ Three strided convolutions bring 8 columns x 8 rows of cells to one place, a blo
 a residual pair (He 2016, doi 10.1109/CVPR.2016.90) looks at what is finer before the third, two more look at the
 neighbours after it, and between these each place learns what its whole column holds. One head scores every place, one
 every block, from three zones of its column down to a millimetre. These zones and its scores, four more convolutions
-gather over neighbouring blocks and frames. All of it runs as numba kernels; training/network.py is the same in jax.
+gather over neighbouring blocks and frames. All of it runs as numba kernels; training/network.py is the same in PyTorch.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Network:
         shape, pooled = (blocks, BANDS, width), 2 * len(ZONES) * width
         self._residual("first", x, self._scratch, (blocks, BANDS))
         kernels.pool_rows(x, shape, BANDS, self._pooled_all, 2 * width, 0)
-        self._convolve("column", self._pooled_all, 1, (blocks, 1), self._column, border=0)
+        self._convolve_line("column", self._pooled_all, self._column)
         kernels.add_to_rows(x, shape, self._column)
         self._residual("last", x, self._scratch, (blocks, BANDS))
         self._convolve(
@@ -126,8 +126,8 @@ class Network:
         )
         for zone, (first, stop) in enumerate(ZONES):
             kernels.pool_rows(x[first * width :], shape, stop - first, self._pooled, pooled, 2 * zone * width)
-        self._convolve("block_a", self._pooled, 1, (blocks, 1), self._hidden, border=0)
-        self._convolve("block_b", self._hidden, 1, (blocks, 1), self._scores, border=0, rectify=False)
+        self._convolve_line("block_a", self._pooled, self._hidden)
+        self._convolve_line("block_b", self._hidden, self._scores, rectify=False)
         return (
             self._scores.reshape(blocks, -1),
             self._places.reshape(blocks, BANDS, -1),
@@ -173,6 +173,25 @@ class Network:
             out,
             (*size, layer.channels_out),
             border,
+            rectify,
+        )
+
+    def _convolve_line(
+        self, name: str, source: NDArray[np.float32], out: NDArray[np.float32], *, rectify: bool = True
+    ) -> None:
+        """A layer of one row: its columns are to the kernel what rows are elsewhere, thirteen at a time."""
+        layer = self._layers[name]
+        along, _ = layer.taps
+        kernels.convolve(
+            source,
+            (0, self._blocks + along - 1, layer.channels_in),
+            (1, along),
+            (1, 1),
+            layer.weights,
+            layer.bias,
+            out,
+            (1, self._blocks, layer.channels_out),
+            0,
             rectify,
         )
 
