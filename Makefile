@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/ready
 	$(BIN)/octmargin demo $(ARGS)
 
-test: $(VENV)/ready
+test: $(VENV)/trains
 	sh scripts/install-system-packages.sh
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -19,7 +19,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/ready
+types: $(VENV)/trains
 	$(BIN)/mypy
 
 imports: $(VENV)/ready
@@ -39,12 +39,18 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Trains margin-1 anew, to the bit on the same kind of machine: five to six hours on two cores.
-model: $(VENV)/ready
+# PyTorch is large, and only training and its tests need it.
+$(VENV)/trains: requirements/training.txt $(VENV)/ready
+	@echo "adding PyTorch (once; some gigabytes where only its build with CUDA is offered) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/training.txt
+	@touch $@
+
+# Trains a model as margin-1 was; the same bits each time on the same kind of machine. About five hours on two cores.
+model: $(VENV)/trains
 	$(BIN)/python -m training.train
 	$(BIN)/python -m training.gather
 	$(BIN)/python -m training.together
-	$(BIN)/python -m training.together --specimens 4340 --epochs 3 --again
+	$(BIN)/python -m training.together --specimens 4340 --epochs 3 --sure-share 0.25 --mean
 	$(BIN)/python -m training.calibrate
 
 lock:

@@ -101,7 +101,7 @@ def training_examples(seeds: Iterable[int], folder: Path, processes: int) -> Exa
     Each specimen is kept as a file in `folder`; those that are there stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Not forked: numba's and jax's threads do not survive that.
+    # Not forked: numba's and PyTorch's threads do not survive that.
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         paths = list(pool.map(partial(_specimen, folder), seeds, chunksize=8))
     return _read_all(paths)

@@ -6,20 +6,21 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import msgspec
 import numpy as np
-import optax
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from octmargin.margin.model import CLASSES
 from octmargin.margin.model_file import read_model, write_model
 from octmargin.margin.trained import gather_input
+from training.card import after
 from training.contexts import MALIGNANT_KINDS, SweepContext, contexts
-from training.fit import packed
-from training.network import Parameters, gathered_scores, initial_gathering
+from training.descent import Descent
+from training.fit import is_malignant
+from training.network import Parameters, gathered_scores, initial_gathering, packed
 from training.sweeps import render_sweeps
 
 FIRST_GATHERING_SEED = 110_000
@@ -31,6 +32,7 @@ _HOLES = 0.3
 _FACE_SHARE = 0.1
 """Of the faces' loss beside that of the blocks: a small lesion is few blocks, but a whole face."""
 _SURELY_NOT = -20.0
+_IS_MALIGNANT = torch.isin(torch.arange(len(CLASSES)), torch.tensor(MALIGNANT_KINDS))
 FACE_BLOCKS = 4
 """So many blocks make a face suspicious: the face's score in training is that of the fourth highest block."""
 
@@ -43,44 +45,41 @@ def fit_gathering(sweeps: list[SweepContext], *, epochs: int, seed: int) -> Para
     size = min(BATCH, len(sweeps))
     per_epoch = len(sweeps) // size
     steps = epochs * per_epoch
-    rate = optax.warmup_cosine_decay_schedule(0.0, _PEAK_RATE, steps // 20 + 1, steps + 1, 0.02 * _PEAK_RATE)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=_WEIGHT_DECAY))
-    parameters = initial_gathering(jax.random.key(seed))
-    state = optimiser.init(parameters)
-
-    @jax.jit
-    def step(parameters: Any, state: Any, batch: Any) -> Any:
-        gradient = jax.grad(_loss)(parameters, *batch)
-        updates, state = optimiser.update(gradient, state, parameters)
-        return optax.apply_updates(parameters, updates), state
-
+    descent = Descent(
+        initial_gathering(torch.Generator().manual_seed(seed), known.shape[-1]),
+        peak_rate=_PEAK_RATE,
+        warm_up_steps=steps // 20 + 1,
+        steps=steps + 1,
+        weight_decay=_WEIGHT_DECAY,
+    )
     rng = np.random.default_rng([seed, 40])
     for _ in range(epochs):
         order = rng.permutation(len(sweeps))
         for n in range(per_epoch):
             chosen = order[n * size : (n + 1) * size]
             batch = _changed(known[chosen], kind[chosen], counts[chosen], rng)
-            parameters, state = step(parameters, state, batch)
-    return parameters
+            descent.step(_loss(descent.parameters, *(torch.from_numpy(values) for values in batch)))
+    return descent.found()
 
 
-def _loss(parameters: Any, known: Any, kind: Any, counts: Any) -> Any:
+def _loss(parameters: Parameters, known: Tensor, kind: Tensor, counts: Tensor) -> Tensor:
     of_blocks, of_faces = gathered_losses(
         gathered_scores(parameters, known), known[..., -1] > 0, kind, counts
     )
     return of_blocks + _FACE_SHARE * of_faces.mean()
 
 
-def gathered_losses(found: Any, is_sound: Any, kind: Any, counts: Any) -> Any:
+def gathered_losses(found: Tensor, is_sound: Tensor, kind: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the blocks that count, and of each of the faces, by its highest blocks."""
-    logs = jax.nn.log_softmax(found)
-    chosen = jnp.take_along_axis(logs, kind[..., None], axis=-1)[..., 0]
-    malignant = jax.nn.logsumexp(logs[..., jnp.array(MALIGNANT_KINDS)], axis=-1)
-    logit = malignant - jnp.log1p(-jnp.minimum(jnp.exp(malignant), 1 - 1e-6))
-    highest, _ = jax.lax.top_k(jnp.where(is_sound, logit, _SURELY_NOT).reshape(len(kind), -1), FACE_BLOCKS)
+    logs = torch.log_softmax(found, dim=-1)
+    chosen = logs.gather(-1, kind[..., None])[..., 0]
+    malignant = torch.where(_IS_MALIGNANT, logs, -torch.inf).logsumexp(dim=-1)
+    logit = malignant - torch.log1p(-malignant.exp().clamp(max=1 - 1e-6))
+    highest = torch.where(is_sound, logit, _SURELY_NOT).flatten(1).topk(FACE_BLOCKS).values
     of_face = highest[:, -1]
-    is_malignant = (jnp.isin(kind, jnp.array(MALIGNANT_KINDS)) & (counts > 0)).any(axis=(1, 2))
-    return -(chosen * counts).sum() / counts.sum(), jnp.logaddexp(0, of_face) - is_malignant * of_face
+    has_lesion = is_malignant(kind, counts).flatten(1).any(dim=1)
+    of_faces = torch.nn.functional.softplus(of_face) - has_lesion * of_face
+    return -(chosen * counts).sum() / counts.sum(), of_faces
 
 
 def _changed(
@@ -117,7 +116,11 @@ def main() -> None:
         msgspec.structs.replace(
             model,
             layers=[layer for layer in model.layers if layer.name not in names] + packed(parameters),
-            card=msgspec.structs.replace(model.card, gathering_seeds=(seeds[0], seeds[-1])),
+            card=after(
+                model.card,
+                f"to gather, on sweeps of {len(seeds)} more",
+                gathering_seeds=(seeds[0], seeds[-1]),
+            ),
         ),
         Path(options.model),
     )

@@ -3,9 +3,9 @@
 Until here the network of frames learned from single blocks, and the one that gathers took it as it was. Now both
 learn from the faces too, by the blocks that speak the loudest: those of a lesion too faint, and those of a clear face
 that look the most like one (Shrivastava 2016, doi 10.1109/CVPR.2016.89). Where a model already judges most faces
-rightly, `--again` shows those that it does not more often than the others, and keeps the mean of the weights before and
-after: between what was learned from all faces and from the hard ones alone it errs less than either (after Wortsman
-2022, arXiv 2109.01903).
+rightly, `--sure-share` shows these more seldom than the others. `--mean` keeps the mean of the weights before and
+after: between what was learned from all faces and from the hard ones it errs less than either (after Wortsman 2022,
+arXiv 2109.01903).
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import msgspec
 import numpy as np
-import optax
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from octmargin.margin.model_file import ModelFile, read_model, write_model
-from octmargin.margin.network import GATHER_LAYERS, LAYERS
 from training.batches import dim, features_of, noise_pool
+from training.card import after
 from training.contexts import MALIGNANT_KINDS
+from training.descent import Descent
 from training.examples import out_of_db
-from training.fit import Say, frames_loss, packed
+from training.fit import Say, frames_loss
 from training.gather import gathered_losses
-from training.network import Parameters, gathered_scores, scores
+from training.network import Parameters, gathered_scores, packed, parameters_of, scores
 from training.sure import surely_right
 from training.sweeps import WINDOW_FRAMES, read_sweep, render_windows
 
@@ -47,8 +46,6 @@ _FACE_SHARE = 0.4
 """Of what the frames alone say, and of the faces, beside the gathered evidence of the blocks."""
 _HOLES = 0.3
 """Share of the windows that are shown with holes, as losses make them."""
-_SURE_SHARE = 0.25
-"""Of the windows that a model is sure of, so many are shown in each pass where these are shown seldom."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,87 +74,86 @@ def fit_together(
     epochs: int,
     seed: int,
     say: Say,
+    peak_rate: float = _PEAK_RATE,
     sure: Sequence[bool] | None = None,
+    sure_share: float = 1.0,
 ) -> Parameters:
     """Go on from the weights of `model`; the same seed and files give the same bits on the same kind of machine.
 
-    Of the windows that are `sure`, each pass shows a part only (`_SURE_SHARE`).
+    Of the windows that are `sure`, each pass shows `sure_share` only.
     """
-    parameters: Any = {
-        name: tuple(jnp.asarray(values) for values in model.layer(name).unpack())
-        for name in (*LAYERS, *GATHER_LAYERS)
-    }
     size = min(BATCH, len(paths))
-    chosen = window_order(len(paths), size, epochs, np.random.default_rng([seed, 51]), sure)
+    chosen = window_order(len(paths), size, epochs, np.random.default_rng([seed, 51]), sure, sure_share)
     steps = len(chosen)
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, _PEAK_RATE, min(_WARM_UP_STEPS, steps // 3), steps, 0.02 * _PEAK_RATE
+    descent = Descent(
+        parameters_of(model),
+        peak_rate=peak_rate,
+        warm_up_steps=min(_WARM_UP_STEPS, steps // 3),
+        steps=steps,
+        weight_decay=_WEIGHT_DECAY,
     )
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=_WEIGHT_DECAY))
-    state = optimiser.init(parameters)
-
-    @jax.jit
-    def step(parameters: Any, state: Any, batch: Any) -> Any:
-        (_, parts), gradient = jax.value_and_grad(_loss, has_aux=True)(parameters, *batch)
-        updates, state = optimiser.update(gradient, state, parameters)
-        return optax.apply_updates(parameters, updates), state, parts
-
     began, losses = time.monotonic(), []
     for n, batch in enumerate(window_batches(paths, chosen, seed), start=1):
-        parameters, state, parts = step(
-            parameters, state, tuple(getattr(batch, name) for name in WindowBatch.__slots__)
+        loss, parts = _loss(
+            descent.parameters, *(torch.from_numpy(getattr(batch, name)) for name in WindowBatch.__slots__)
         )
-        losses.append(parts)
+        descent.step(loss)
+        losses.append([part.item() for part in parts])
         if n % 100 == 0 or n == steps:
-            frames, blocks, faces = np.mean(np.array(losses[-100:], np.float64), axis=0)
+            frames, blocks, faces = np.mean(losses[-100:], axis=0)
             say(
                 f"step {n} of {steps}: loss of frames {frames:.4f}, of gathered blocks {blocks:.4f}, "
                 f"of faces {faces:.4f}, {time.monotonic() - began:.0f} s"
             )
-    return dict(parameters)
+    return descent.found()
 
 
 def mean_of(model: ModelFile, parameters: Parameters) -> Parameters:
     """The mean of the weights that `model` has and of those that it went on to."""
-    means: Parameters = {}
-    for name, (weights, bias) in parameters.items():
-        weights_before, bias_before = model.layer(name).unpack()
-        means[name] = ((weights + weights_before) / 2, (bias + bias_before) / 2)
-    return means
+    before = parameters_of(model)
+    return {
+        name: ((weights + before[name][0]) / 2, (bias + before[name][1]) / 2)
+        for name, (weights, bias) in parameters.items()
+    }
 
 
 def _loss(
-    parameters: Any,
-    features: Any,
-    places: Any,
-    kind: Any,
-    counts: Any,
-    gathered_counts: Any,
-    sound: Any,
-    told: Any,
-) -> Any:
+    parameters: Parameters,
+    features: Tensor,
+    places: Tensor,
+    kind: Tensor,
+    counts: Tensor,
+    gathered_counts: Tensor,
+    sound: Tensor,
+    told: Tensor,
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     block_scores, place_scores, zones = scores(parameters, features)
     of_frames = frames_loss(
         block_scores, place_scores, kind.reshape(len(features), -1), counts.reshape(len(features), -1), places
     )
-    context = jnp.concatenate([zones, block_scores], axis=-1).reshape(*kind.shape, -1)
-    known = jnp.concatenate([context * sound[..., None], sound[..., None]], axis=-1)
-    of_blocks, of_faces = gathered_losses(
+    context = torch.cat([zones, block_scores], dim=-1).reshape(*kind.shape, -1)
+    known = torch.cat([context * sound[..., None], sound[..., None]], dim=-1)
+    of_blocks, each_face = gathered_losses(
         gathered_scores(parameters, known), sound > 0, kind, gathered_counts
     )
-    of_faces = (told * of_faces).mean()
+    of_faces = (told * each_face).mean()
     return _FRAMES_SHARE * of_frames + of_blocks + _FACE_SHARE * of_faces, (of_frames, of_blocks, of_faces)
 
 
 def window_order(
-    count: int, size: int, epochs: int, rng: np.random.Generator, sure: Sequence[bool] | None = None
+    count: int,
+    size: int,
+    epochs: int,
+    rng: np.random.Generator,
+    sure: Sequence[bool] | None = None,
+    sure_share: float = 1.0,
 ) -> list[list[int]]:
-    """Draw which of `count` windows make each batch of `size`: in each pass all but some of those that are `sure`."""
+    """Draw which of `count` windows make each batch of `size`: in each pass all, but of the `sure` ones a share."""
     is_sure = np.zeros(count, np.bool_) if sure is None else np.asarray(sure, np.bool_)
     others, seldom = np.flatnonzero(~is_sure), np.flatnonzero(is_sure)
     chosen = []
     for _ in range(epochs):
-        some = rng.choice(seldom, round(_SURE_SHARE * len(seldom)), replace=False)
+        some = rng.choice(seldom, round(sure_share * len(seldom)), replace=False)
         order = rng.permutation(np.concatenate([others, some])).tolist()
         chosen += [order[first : first + size] for first in range(0, len(order) - size + 1, size)]
     return chosen
@@ -225,14 +221,18 @@ def main() -> None:
     parser.add_argument("--windows", default=".cache/windows", help="folder that keeps the rendered windows")
     parser.add_argument("--specimens", type=int, default=2600)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=_PEAK_RATE, help="highest step size")
     parser.add_argument(
-        "--again",
-        action="store_true",
-        help="of a model that was trained so before: show the windows whose face it judges rightly, and by far, in one "
-        "pass in four, and keep the mean of its weights before and after",
+        "--sure-share",
+        type=float,
+        default=1.0,
+        help="of the windows whose face the model judges rightly, and by far, each pass shows this share",
     )
+    parser.add_argument("--mean", action="store_true", help="keep the mean of the weights before and after")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    if not 0 < options.sure_share <= 1:
+        parser.error(f"--sure-share {options.sure_share:g}: give a share above 0 and at most 1")
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -243,21 +243,30 @@ def main() -> None:
     paths = render_windows(Path(options.windows), seeds, options.processes)
     model = read_model(options.model)
     sure = None
-    if options.again:
+    if options.sure_share < 1:
         sure = surely_right(model, paths, options.processes)
         say(f"{model.name} {model.version} is sure of {sum(sure)} of {len(sure)} windows")
-    parameters = fit_together(model, paths, epochs=options.epochs, seed=model.card.seed, say=say, sure=sure)
-    layers = packed(mean_of(model, parameters) if options.again else parameters)
-    card = msgspec.structs.replace(
+    parameters = fit_together(
+        model,
+        paths,
+        epochs=options.epochs,
+        seed=model.card.seed,
+        say=say,
+        peak_rate=options.rate,
+        sure=sure,
+        sure_share=options.sure_share,
+    )
+    among = ", those of before among them" if model.card.together_seeds[0] == seeds[0] else ""
+    card = after(
         model.card,
-        trained_on=f"{model.card.trained_on}; then "
-        + (
-            f"of {len(seeds)}, these among them, mostly those that it did not judge rightly by far"
-            if options.again
-            else f"together with what gathers, {WINDOW_FRAMES} frames of a face of each of {len(seeds)} more"
-        ),
+        f"together with what gathers, {options.epochs} times on {WINDOW_FRAMES} frames of a face of each of "
+        f"{len(seeds)} more"
+        + among
+        + (f", a share of {options.sure_share:g} of those that it judged rightly by far" if sure else "")
+        + ("; the mean of the weights before and after" if options.mean else ""),
         together_seeds=(seeds[0], seeds[-1]),
     )
+    layers = packed(mean_of(model, parameters) if options.mean else parameters)
     write_model(msgspec.structs.replace(model, layers=layers, card=card), Path(options.model))
     say(f"{options.model} written, not yet calibrated")
 

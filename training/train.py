@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from octmargin.margin.model import CLASSES
@@ -21,8 +20,10 @@ from octmargin.margin.model_file import (
     ValidFor,
     write_model,
 )
+from training.card import software
 from training.examples import training_examples
-from training.fit import fit, packed
+from training.fit import fit
+from training.network import packed
 
 FIRST_TRAINING_SEED = 100_000
 """Seeds below belong to studies: a specimen is in training, in calibration, or in a study, never in two."""
@@ -63,7 +64,7 @@ def main() -> None:
             gathering_seeds=(0, -1),
             calibration_seeds=(0, -1),
             seed=options.seed,
-            software={name: version(name) for name in ("octmargin", "jax", "optax", "numpy", "numba")},
+            software=software(),
             metrics={},
             limits=[
                 "No patient, no real tissue: what works on this tissue may fail on real tissue.",
@@ -83,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--output", default="src/octmargin/margin/models/margin-1.json")
     parser.add_argument("--name", default="margin-1")
-    parser.add_argument("--version", default="1.2")
+    parser.add_argument("--version", default="1.3")
     parser.add_argument("--examples", default=".cache/examples", help="folder that keeps the rendered frames")
     parser.add_argument("--specimens", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=5)

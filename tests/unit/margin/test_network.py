@@ -1,11 +1,11 @@
-"""The networks' kernels against NumPy, and as a whole against the same networks in jax."""
+"""The networks' kernels against NumPy, and as a whole against the same networks in PyTorch."""
 
 from __future__ import annotations
 
-import jax
 import msgspec
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
@@ -16,13 +16,14 @@ from octmargin.margin import _network_kernels as kernels
 from octmargin.margin.model import CLASSES
 from octmargin.margin.model_file import Layer, ModelFile, read_model
 from octmargin.margin.network import BANDS, GatherNetwork, Network
-from training.fit import packed
 from training.network import (
-    CONTEXT,
+    CHANNELS,
     Parameters,
+    context_of,
     gathered_scores,
     initial_gathering,
     initial_parameters,
+    packed,
     scores,
 )
 
@@ -35,7 +36,7 @@ def random(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
 @given(
     columns=st.integers(1, 6),
     rows=st.integers(1, 30),
-    taps=st.sampled_from([(1, 1), (3, 1), (3, 3), (4, 4)]),
+    taps=st.sampled_from([(1, 1), (3, 1), (1, 3), (3, 3), (4, 4)]),
     step=st.sampled_from([(1, 1), (2, 2)]),
     channels_in=st.integers(1, 9),
     groups=st.integers(1, 3),
@@ -48,7 +49,7 @@ def test_a_convolution_is_a_sum_over_its_taps(
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     channels_out = 16 * groups
-    source = random(rng, columns * step[0] + taps[0], rows * step[1] + taps[1], channels_in)
+    source = random(rng, (columns - 1) * step[0] + taps[0], (rows - 1) * step[1] + taps[1], channels_in)
     weights, bias = random(rng, *taps, channels_in, channels_out), random(rng, channels_out)
     out = np.zeros((columns + 2, rows + 2, channels_out), np.float32)
     kernels.convolve(
@@ -78,23 +79,23 @@ def test_pooling_takes_maximum_and_mean_of_the_first_rows() -> None:
 @pytest.fixture(scope="module")
 def drawn() -> tuple[ModelFile, Parameters, Parameters]:
     """A model file of random weights, and these weights, rounded as the file rounds them."""
-    layers, parameters = [], []
-    for initial in (initial_parameters(jax.random.key(3)), initial_gathering(jax.random.key(4))):
-        rng = np.random.default_rng(5)
-        rounded = {
+    rng, generator = np.random.default_rng(5), torch.Generator().manual_seed(3)
+
+    def rounded(initial: Parameters) -> Parameters:
+        return {
             name: (
-                (3 * np.asarray(w)).astype(np.float16).astype(np.float32),
-                (0.1 * random(rng, *b.shape)).astype(np.float16).astype(np.float32),
+                (3 * weights).half().float(),
+                torch.from_numpy(0.1 * random(rng, *bias.shape)).half().float(),
             )
-            for name, (w, b) in initial.items()
+            for name, (weights, bias) in initial.items()
         }
-        parameters.append(rounded)
-        layers += packed(rounded)  # type: ignore[arg-type]
-    model = msgspec.structs.replace(read_model("margin-1"), layers=layers)
-    return model, parameters[0], parameters[1]  # type: ignore[return-value]
+
+    parameters, gathering = rounded(initial_parameters(generator)), rounded(initial_gathering(generator))
+    model = msgspec.structs.replace(read_model("margin-1"), layers=packed(parameters) + packed(gathering))
+    return model, parameters, gathering
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 7, 32])
+@pytest.mark.parametrize("blocks", [1, 2, 7, 13, 14, 32])
 def test_the_kernels_compute_what_was_trained(
     drawn: tuple[ModelFile, Parameters, Parameters], blocks: int
 ) -> None:
@@ -104,8 +105,8 @@ def test_the_kernels_compute_what_was_trained(
     for seed in range(2):  # the second frame finds what the first one left
         features[1:-1, 1:-1] = random(np.random.default_rng(seed), *features[1:-1, 1:-1].shape)
         of_blocks, of_places = network.run()
-        expected_blocks, expected_places, expected_zones = jax.jit(scores)(
-            parameters, features[None, 1:-1, 1:-1]
+        expected_blocks, expected_places, expected_zones = (
+            said.numpy() for said in scores(parameters, torch.from_numpy(features[None, 1:-1, 1:-1].copy()))
         )
         largest = max(np.abs(expected_blocks).max(), np.abs(expected_places).max())
         np.testing.assert_allclose(of_blocks[:, :6], expected_blocks[0], atol=2e-5 * largest)
@@ -120,8 +121,8 @@ def test_evidence_is_gathered_as_it_was_trained(
     drawn: tuple[ModelFile, Parameters, Parameters], shape: tuple[int, int]
 ) -> None:
     model, _, parameters = drawn
-    known = random(np.random.default_rng(0), *shape, CONTEXT)
-    expected = np.asarray(jax.jit(gathered_scores)(parameters, known[None])[0])
+    known = random(np.random.default_rng(0), *shape, context_of(CHANNELS[-1]))
+    expected = gathered_scores(parameters, torch.from_numpy(known[None])).numpy()[0]
     found = GatherNetwork(model).run(known)[..., : len(CLASSES)]
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 

@@ -16,8 +16,9 @@ from octmargin_simulator.study.plan import StudyPlan
 from training.calibrate import FIRST_CALIBRATION_SEED, Aims, calibrate, platt
 from training.contexts import contexts
 from training.examples import Examples, training_examples
-from training.fit import fit, packed
+from training.fit import fit
 from training.gather import FIRST_GATHERING_SEED, fit_gathering
+from training.network import packed
 from training.sweeps import render_sweeps
 from training.together import FIRST_TOGETHER_SEED
 from training.train import FIRST_TRAINING_SEED
