@@ -32,7 +32,7 @@ def context_of(width: int) -> int:
     return zones_of(width) + len(CLASSES) + 1
 
 
-def layer_channels(channels: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
+def _layer_channels(channels: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
     """Channels in and out of every layer of a network of frames."""
     first, second, width = channels
     return {
@@ -48,7 +48,7 @@ def layer_channels(channels: tuple[int, int, int]) -> dict[str, tuple[int, int]]
     }
 
 
-def drawn_weights(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:
+def _drawn_weights(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:
     """Draw weights that keep the variance of what they are given (He 2015, doi 10.1109/ICCV.2015.123)."""
     return sqrt(2 / prod(shape[:3])) * torch.randn(shape, generator=generator)
 
@@ -56,8 +56,8 @@ def drawn_weights(shape: tuple[int, int, int, int], generator: torch.Generator) 
 def initial_parameters(generator: torch.Generator, channels: tuple[int, int, int] = CHANNELS) -> Parameters:
     """Draw the weights that training begins with."""
     parameters = {}
-    for name, (into, out) in layer_channels(channels).items():
-        weights = drawn_weights((*LAYERS[name], into, out), generator)
+    for name, (into, out) in _layer_channels(channels).items():
+        weights = _drawn_weights((*LAYERS[name], into, out), generator)
         parameters[name] = ((0.1 if name in _SMALL else 1.0) * weights, torch.zeros(out))
     return parameters
 
@@ -116,7 +116,7 @@ def initial_gathering(generator: torch.Generator, context: int = context_of(CHAN
     }
     parameters = {}
     for name, (into, out) in channels.items():
-        weights = drawn_weights((*GATHER_LAYERS[name], into, out), generator)
+        weights = _drawn_weights((*GATHER_LAYERS[name], into, out), generator)
         # The last one begins nearly silent: what is learned is a correction.
         parameters[name] = ((0.1 if name == "gather_d" else 1.0) * weights, torch.zeros(out))
     return parameters
