@@ -150,11 +150,23 @@ def server_trust(tls: TlsSettings | None) -> ssl.SSLContext | None:
     return _tls_context(None if tls is None else TlsSettings(ca_file=tls.ca_file))
 
 
+class _ClosedWhereRefused(ssl.SSLSocket):
+    """Closes where the handshake fails: paho lets such a socket go open, and each attempt would hold one more."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
     if tls is None:
         return None
     try:
         context = ssl.create_default_context(cafile=tls.ca_file or None)
+        context.sslsocket_class = _ClosedWhereRefused
         if tls.cert_file:
             context.load_cert_chain(tls.cert_file, tls.key_file or None)
     except OSError as error:

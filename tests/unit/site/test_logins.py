@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import socket
 import ssl
 import subprocess
@@ -33,24 +32,12 @@ from octmargin.site.settings import Auth
 from .conftest import HOST, USERS, Prepared, again, days_from_now, prepared
 
 CONSOLE = USERS["or-1"]
-# paho leaves the socket of a failed handshake to the garbage collector, which says so.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
-)
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> None:
-    gc.collect()
 
 
 async def enter(settings: BrokerSettings) -> None:
     """Be a console for a moment."""
-    try:
-        async with Publisher(settings, Topics("north", "or-1")):
-            pass
-    finally:
-        gc.collect()
+    async with Publisher(settings, Topics("north", "or-1")):
+        pass
 
 
 async def test_publisher_and_subscriber_work_through_it(broker: Prepared) -> None:
