@@ -12,6 +12,7 @@ from llvmlite import binding
 from numba.core.registry import cpu_target
 
 from octmargin import __version__
+from octmargin.signal._target import compiled_features
 
 _WIDTHS = (("avx512f", "AVX-512", 16), ("avx", "AVX", 8), ("sse2", "SSE", 4), ("neon", "NEON", 4))
 
@@ -48,16 +49,13 @@ class Machine:
 
 def describe_machine() -> Machine:
     """The present machine and process."""
-    _, llvm_cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    compiled = {name[1:] for name in features.split(",") if name.startswith("+")}
-    if not compiled and platform.machine() in ("x86_64", "AMD64"):
-        compiled = {"sse2"}  # the baseline of x86-64, which LLVM does not list for "generic"
+    _, llvm_cpu, _ = cpu_target.target_context.codegen().magic_tuple()
     available = {name for name, present in binding.get_host_cpu_features().items() if present}
     return Machine(
         cpu=_cpu_model(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         llvm_cpu=llvm_cpu,
-        compiled_for=widest_unit(compiled),
+        compiled_for=widest_unit(compiled_features()),
         available=widest_unit(available),
         python=platform.python_version(),
         numpy=version("numpy"),

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from octmargin.signal._lanes import LANES, load, load_in_all, store, where_below
+from octmargin.signal._lanes import LANES, load, store, where_below
+from octmargin.signal._tiles import TILE_GROUPS, TILE_ROWS, rectified, store_tile, tile, with_products
 
 _kernel = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", boundscheck=False)
 _inlined = njit(
@@ -26,6 +27,48 @@ Flat = NDArray[np.float32]
 @_inlined
 def _rectified(value: Any) -> Any:
     return where_below(value, _ZERO, _ZERO, value)
+
+
+def _tile_of(tile_rows: int, tile_groups: int) -> Any:
+    """What computes so many rows, each of so many groups of sixteen channels, of one column."""
+
+    @_inlined
+    def compute(
+        source: Flat,
+        first: int,
+        steps: tuple[int, int],
+        taps: tuple[int, int],
+        weights: Flat,
+        bias: Flat,
+        out: Flat,
+        at: int,
+        cout: int,
+        channel: int,
+        rectify: bool,
+    ) -> None:
+        """Of `source` from `first` on, `steps` apart, to the rows of `out` from `at` on; channels from `channel` on.
+
+        `taps` are those along, and the numbers of a column that each row takes: taps down times channels in.
+        """
+        step_along, step_down = steps
+        taps_along, numbers = taps
+        sums = tile(tile_rows, tile_groups, bias, channel)
+        weight = channel
+        for i in range(taps_along):
+            # Taps down a column lie one after the other, and so do their weights.
+            for c in range(numbers):
+                sums = with_products(sums, source, first + i * step_along + c, step_down, weights, weight)
+                weight += cout
+        if rectify:
+            sums = rectified(sums)
+        store_tile(out, at + channel, cout, sums)
+
+    return compute
+
+
+_tile = _tile_of(TILE_ROWS, TILE_GROUPS)
+_one_group = _tile_of(TILE_ROWS, 1)
+_one_row = _tile_of(1, 1)
 
 
 @_kernel
@@ -46,71 +89,28 @@ def convolve(
     `out_shape` (columns, rows, channels) is without its border of `border` zeros.
     """
     _, rows_in, cin = shape
-    taps_along, taps_down = taps
-    step_along, step_down = stride
     columns, rows, cout = out_shape
-    rows_padded = rows + 2 * border
-    step = step_down * cin
+    along, down = stride[0] * rows_in * cin, stride[1] * cin
+    steps, lengths = (rows_in * cin, down), (taps[0], taps[1] * cin)
+    tile_rows = TILE_ROWS if rows >= TILE_ROWS else 1
     for x in range(columns):
-        for g in range(0, cout, LANES):
-            first = ((x + border) * rows_padded + border) * cout + g
+        column = ((x + border) * (rows + 2 * border) + border) * cout
+        g = 0
+        while g < cout:
+            groups = TILE_GROUPS if tile_rows > 1 and g + TILE_GROUPS * LANES <= cout else 1
             y = 0
-            while y < rows and rows >= 13:
-                # The last thirteen may begin among the ones before: thirteen at once take about as long as two alone.
-                y = min(y, rows - 13)
-                a0 = load(bias, g)
-                a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = a12 = a0
-                for i in range(taps_along):
-                    base = ((x * step_along + i) * rows_in + y * step_down) * cin
-                    # Taps down a column lie one after the other, and so do their weights.
-                    for c in range(taps_down * cin):
-                        w = load(weights, (i * taps_down * cin + c) * cout + g)
-                        at = base + c
-                        a0 = a0 + w * load_in_all(source, at)
-                        a1 = a1 + w * load_in_all(source, at + step)
-                        a2 = a2 + w * load_in_all(source, at + 2 * step)
-                        a3 = a3 + w * load_in_all(source, at + 3 * step)
-                        a4 = a4 + w * load_in_all(source, at + 4 * step)
-                        a5 = a5 + w * load_in_all(source, at + 5 * step)
-                        a6 = a6 + w * load_in_all(source, at + 6 * step)
-                        a7 = a7 + w * load_in_all(source, at + 7 * step)
-                        a8 = a8 + w * load_in_all(source, at + 8 * step)
-                        a9 = a9 + w * load_in_all(source, at + 9 * step)
-                        a10 = a10 + w * load_in_all(source, at + 10 * step)
-                        a11 = a11 + w * load_in_all(source, at + 11 * step)
-                        a12 = a12 + w * load_in_all(source, at + 12 * step)
-                at = first + y * cout
-                if rectify:
-                    a0, a1, a2, a3 = _rectified(a0), _rectified(a1), _rectified(a2), _rectified(a3)
-                    a4, a5, a6, a7 = _rectified(a4), _rectified(a5), _rectified(a6), _rectified(a7)
-                    a8, a9, a10, a11 = _rectified(a8), _rectified(a9), _rectified(a10), _rectified(a11)
-                    a12 = _rectified(a12)
-                store(out, at, a0)
-                store(out, at + cout, a1)
-                store(out, at + 2 * cout, a2)
-                store(out, at + 3 * cout, a3)
-                store(out, at + 4 * cout, a4)
-                store(out, at + 5 * cout, a5)
-                store(out, at + 6 * cout, a6)
-                store(out, at + 7 * cout, a7)
-                store(out, at + 8 * cout, a8)
-                store(out, at + 9 * cout, a9)
-                store(out, at + 10 * cout, a10)
-                store(out, at + 11 * cout, a11)
-                store(out, at + 12 * cout, a12)
-                y += 13
             while y < rows:
-                a0 = load(bias, g)
-                for i in range(taps_along):
-                    base = ((x * step_along + i) * rows_in + y * step_down) * cin
-                    for c in range(taps_down * cin):
-                        a0 = a0 + load(weights, (i * taps_down * cin + c) * cout + g) * load_in_all(
-                            source, base + c
-                        )
-                if rectify:
-                    a0 = _rectified(a0)
-                store(out, first + y * cout, a0)
-                y += 1
+                # The last tile may begin among the rows before: it takes about as long as two of its rows alone.
+                y = min(y, rows - tile_rows)
+                first, at = x * along + y * down, column + y * cout
+                if tile_rows == 1:
+                    _one_row(source, first, steps, lengths, weights, bias, out, at, cout, g, rectify)
+                elif groups == TILE_GROUPS:
+                    _tile(source, first, steps, lengths, weights, bias, out, at, cout, g, rectify)
+                else:
+                    _one_group(source, first, steps, lengths, weights, bias, out, at, cout, g, rectify)
+                y += tile_rows
+            g += groups * LANES
 
 
 @_kernel

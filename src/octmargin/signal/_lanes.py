@@ -150,20 +150,6 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def load_in_all(_typing: Any, array: Any, index: Any) -> Any:
-    """One float32 of `array`, at flat `index`, in every lane.
-
-    An index of numba's own may be negative and then counts from the end: where it cannot tell that it is not, finding
-    out takes longer than the multiplication that the value is for.
-    """
-
-    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _same_in_all(builder, builder.load(_at(context, builder, sig.args[0], *args), align=4))
-
-    return lanes(array, types.intp), lower
-
-
-@intrinsic
 def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Write sixteen float32 to `array` from flat `index` on."""
 
