@@ -75,7 +75,7 @@ def judging_finding(config: Config) -> Finding:
 
 
 def _grid(config: Config, capabilities: dict[str, Any], axial_um: float) -> list[Finding]:
-    """Of the grid that would be scanned: does the model know it. It is scanned all the same."""
+    """Of the grid that would be scanned: can it clear a face. It is scanned all the same."""
     try:
         model = make_assessor(config).model
     except OctMarginError:
@@ -83,7 +83,12 @@ def _grid(config: Config, capabilities: dict[str, Any], axial_um: float) -> list
         return []
     plan = config.plan(config.scan.faces[0], capabilities)
     trouble = grid_trouble(
-        model, plan, axial_um, max_alines=capabilities["max_alines"], max_frames=capabilities["max_frames"]
+        model,
+        plan,
+        axial_um,
+        max_frame_um=config.policy.max_frame_um,
+        max_alines=capabilities["max_alines"],
+        max_frames=capabilities["max_frames"],
     )
     if trouble is None:
         return []

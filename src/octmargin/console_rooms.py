@@ -32,7 +32,7 @@ from octmargin.gallery import Gallery
 from octmargin.grid_check import grid_trouble
 from octmargin.interruptible import StoppedError, unless_stopped
 from octmargin.live_record import LiveRecord
-from octmargin.margin import MarginModel
+from octmargin.margin import MarginModel, Policy
 from octmargin.recorder import RECORDER_FAULT, Recorder, new_writer
 from octmargin.results import ResultDesk
 from octmargin.ring import FrameRing
@@ -95,7 +95,7 @@ class ConsoleRooms:
         calibration, axial_um = choose_calibration(config.calibration, self._calibration, capabilities)
         plan = config.plan(config.scan.faces[0], capabilities)
         model = make_assessor(config).model
-        _tell_of_grid(model, plan, axial_um, capabilities)
+        _tell_of_grid(model, config.policy, plan, axial_um, capabilities)
         condition.frame_ms = 1000 * plan.alines / plan.line_rate_hz
         ring = FrameRing(config.engine.ring_frames, plan.frame_bytes)
         cursor = ring.cursor("engine", holding=config.engine.threads)
@@ -310,13 +310,20 @@ def _start(engine: Engine, recorder: Recorder | None) -> None:
         recorder.start()
 
 
-def _tell_of_grid(model: MarginModel, plan: ScanPlan, axial_um: float, capabilities: dict[str, Any]) -> None:
-    """That the model does not know the grid: it is scanned all the same, and every block is poor."""
+def _tell_of_grid(
+    model: MarginModel, policy: Policy, plan: ScanPlan, axial_um: float, capabilities: dict[str, Any]
+) -> None:
+    """That no face of this grid can be cleared; it is scanned all the same."""
     trouble = grid_trouble(
-        model, plan, axial_um, max_alines=capabilities["max_alines"], max_frames=capabilities["max_frames"]
+        model,
+        plan,
+        axial_um,
+        max_frame_um=policy.max_frame_um,
+        max_alines=capabilities["max_alines"],
+        max_frames=capabilities["max_frames"],
     )
     if trouble is not None:
-        log.warning("the model does not know this grid", reason=trouble.text, remedy=trouble.remedy)
+        log.warning("no face of this grid can be cleared", reason=trouble.text, remedy=trouble.remedy)
 
 
 async def _finish(engine: Engine, recorder: Recorder | None, gallery: Gallery | None) -> None:

@@ -1,4 +1,4 @@
-"""Whether the model knows the grid that is to be scanned: told at the start and by `doctor`, and nothing is refused."""
+"""Whether the grid that is to be scanned can clear a face: told at the start and by `doctor`; nothing is refused."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from octmargin.frames import ScanPlan
 from octmargin.margin import MarginModel
-from octmargin.margin.grid import KnownGrid, known_grid
+from octmargin.margin.grid import KnownGrid, is_wider, known_grid
 
 
 @dataclass(frozen=True, slots=True)
 class GridTrouble:
-    """The model does not know the grid of a plan: each of its blocks will be poor, or no face cleared."""
+    """No face of a plan can be cleared: the model does not know its grid, or its frames lie too far apart."""
 
     text: str
     remedy: str
@@ -23,20 +23,19 @@ def grid_trouble(
     plan: ScanPlan,
     axial_um: float,
     *,
+    max_frame_um: float,
     max_alines: int | None,
     max_frames: int | None = None,
 ) -> GridTrouble | None:
-    """What the model knows and what the plan has; None where the model knows it, or takes what it gets.
+    """What the model knows or the policy allows, and what the plan has; None where they agree.
 
-    `axial_um` is the depth pixel in tissue, `max_alines` and `max_frames` the most that the console offers, None where
-    it says nothing.
+    `axial_um` is the depth pixel in tissue, `max_frame_um` what the policy allows, `max_alines` and `max_frames` the
+    most that the console offers, None where it says nothing.
     """
     known = known_grid(model)
     aline_um = 1000 * plan.width_mm / plan.alines
-    if known is None:
-        return None
-    if not known.trouble(axial_um, aline_um):
-        return _sparse_frames(model, known, plan, max_frames)
+    if known is None or not known.trouble(axial_um, aline_um):
+        return _sparse_frames(model, known, plan, max_frames, max_frame_um)
     return GridTrouble(
         f"{model.identity.name} knows {known}; this plan has A-lines {aline_um:.3g} µm apart and depth pixels of "
         f"{axial_um:.3g} µm: every block will be poor, as unfamiliar, and every face indeterminate",
@@ -55,15 +54,26 @@ def _remedy(known: KnownGrid, plan: ScanPlan, axial_um: float, max_alines: int |
 
 
 def _sparse_frames(
-    model: MarginModel, known: KnownGrid, plan: ScanPlan, max_frames: int | None
+    model: MarginModel, known: KnownGrid | None, plan: ScanPlan, max_frames: int | None, allowed_um: float
 ) -> GridTrouble | None:
-    if known.max_frame_um is None or not known.is_sparse(plan.frame_um):
+    known_um = known.max_frame_um if known is not None and known.max_frame_um is not None else math.inf
+    limit_um = min(known_um, allowed_um)
+    if not is_wider(plan.frame_um, limit_um):
         return None
-    fewest = math.ceil(1000 * plan.height_mm / known.max_frame_um)
+    fewest = math.ceil(1000 * plan.height_mm / limit_um)
+    limit = (
+        f"{model.identity.name} knows frames at most {known_um:g} µm apart"
+        if known_um <= allowed_um
+        else f"policy.max_frame_um is {allowed_um:g}"
+    )
+    if max_frames is None or fewest <= max_frames:
+        remedy = f"set scan.frames to {fewest} or more"
+    elif known_um <= allowed_um:
+        remedy = "scan a smaller area, or name a model that knows this grid as model.name"
+    else:
+        remedy = "scan a smaller area"
     return GridTrouble(
-        f"{model.identity.name} knows frames at most {known.max_frame_um:g} µm apart; this plan has them "
-        f"{plan.frame_um:.3g} µm apart: what lies between is not seen, and no face will be cleared",
-        f"set scan.frames to {fewest} or more"
-        if max_frames is None or fewest <= max_frames
-        else "scan a smaller area, or name a model that knows this grid as model.name",
+        f"{limit}; this plan has them {plan.frame_um:.3g} µm apart: "
+        "what lies between is not seen, and no face will be cleared",
+        remedy,
     )

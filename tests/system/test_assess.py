@@ -51,9 +51,11 @@ def complaint_of(*arguments: str, cwd: Path | None = None) -> str:
 def phantom() -> LayeredPhantom:
     """One face with a tumour that reaches its surface, one without."""
     return LayeredPhantom(
+        2,
         samples=SAMPLES,
         alines=ALINES,
         frames=FRAMES,
+        height_mm=1.5,
         faces=("superior", "posterior"),
         tumour_faces=("posterior",),
     )

@@ -418,7 +418,7 @@ async def test_the_log_says_why_a_face_is_indeterminate(room: Room) -> None:
         assert scanned[face]["reasons"] == verdict.reasons
         assert any("unfamiliar to the model" in reason for reason in scanned[face]["reasons"])
         assert any("margin-1 knows A-lines 12 to 20 µm apart" in reason for reason in verdict.reasons)
-    (told,) = [entry for entry in logs if entry["event"] == "the model does not know this grid"]
+    (told,) = [entry for entry in logs if entry["event"] == "no face of this grid can be cleared"]
     assert told["log_level"] == "warning"
     assert told["reason"].startswith(
         "margin-1 knows A-lines 12 to 20 µm apart, depth pixels of 3.8 to 4.2 µm and frames at most 240 µm apart; "

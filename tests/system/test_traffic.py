@@ -55,7 +55,7 @@ LABEL, ORIENTATION, NOTE = "main specimen", "short stitch superior", "cautery at
 _INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z"
 _HASH = r"(sha256:)?[0-9a-f]{8,64}|"
 _FACE = "|".join(FACES)
-_SENTENCE = r"[A-Za-z0-9 ,;:.%()<>=\[\]/'`_+-]*"
+_SENTENCE = r"[A-Za-zµ0-9 ,;:.%()<>=\[\]/'`_+-]*"
 """Words of the program's own, and numbers."""
 
 STRINGS = {

@@ -8,9 +8,10 @@ import pytest
 
 from octmargin.frames import PixelFormat, ScanPlan
 from octmargin.grid_check import grid_trouble
-from octmargin.margin import MarginModel, load_model
+from octmargin.margin import MarginModel, Policy, load_model
 
 MARGIN_1, RULE_1 = load_model("margin-1"), load_model("rule-1")
+ALLOWED_UM = Policy().max_frame_um
 
 
 def plan(alines: int, width_mm: float, *, frames: int = 10) -> ScanPlan:
@@ -28,17 +29,24 @@ def plan(alines: int, width_mm: float, *, frames: int = 10) -> ScanPlan:
 
 @pytest.mark.parametrize(("alines", "width_mm"), [(512, 8.0), (400, 8.0), (128, 2.0)])
 def test_of_a_grid_that_it_knows_nothing_is_said(alines: int, width_mm: float) -> None:
-    assert grid_trouble(MARGIN_1, plan(alines, width_mm), 4.0, max_alines=1024) is None
+    assert (
+        grid_trouble(MARGIN_1, plan(alines, width_mm), 4.0, max_frame_um=ALLOWED_UM, max_alines=1024) is None
+    )
 
 
 def test_a_model_that_takes_what_it_gets_has_no_trouble() -> None:
-    assert grid_trouble(RULE_1, plan(100, 8.0), 9.0, max_alines=None) is None
+    assert grid_trouble(RULE_1, plan(100, 8.0), 9.0, max_frame_um=ALLOWED_UM, max_alines=None) is None
     # One of another package may not know of the question.
-    assert grid_trouble(cast(MarginModel, object()), plan(100, 8.0), 9.0, max_alines=None) is None
+    assert (
+        grid_trouble(
+            cast(MarginModel, object()), plan(100, 8.0), 9.0, max_frame_um=ALLOWED_UM, max_alines=None
+        )
+        is None
+    )
 
 
 def test_it_says_what_the_model_knows_what_the_plan_has_and_what_would_do() -> None:
-    trouble = grid_trouble(MARGIN_1, plan(200, 8.0), 4.0, max_alines=512)
+    trouble = grid_trouble(MARGIN_1, plan(200, 8.0), 4.0, max_frame_um=ALLOWED_UM, max_alines=512)
     assert trouble is not None
     assert trouble.text.startswith(
         "margin-1 knows A-lines 12 to 20 µm apart, depth pixels of 3.8 to 4.2 µm and frames at most 240 µm apart; "
@@ -52,25 +60,56 @@ def test_it_says_what_the_model_knows_what_the_plan_has_and_what_would_do() -> N
     ("axial_um", "max_alines"), [(5.5, 512), (4.0, 300)], ids=["other pixels", "too few to be had"]
 )
 def test_where_no_number_of_alines_would_do_none_is_named(axial_um: float, max_alines: int) -> None:
-    trouble = grid_trouble(MARGIN_1, plan(200, 8.0), axial_um, max_alines=max_alines)
+    trouble = grid_trouble(MARGIN_1, plan(200, 8.0), axial_um, max_frame_um=ALLOWED_UM, max_alines=max_alines)
     assert trouble is not None
     assert trouble.remedy == "name a model that knows this grid as model.name"
 
 
 def test_frames_too_far_apart_are_told_with_how_many_would_do() -> None:
     # 2 mm / 0.24 mm: 9 frames are near enough, 8 are not.
-    assert grid_trouble(MARGIN_1, plan(512, 8.0, frames=9), 4.0, max_alines=512, max_frames=40) is None
-    trouble = grid_trouble(MARGIN_1, plan(512, 8.0, frames=8), 4.0, max_alines=512, max_frames=40)
+    assert (
+        grid_trouble(
+            MARGIN_1, plan(512, 8.0, frames=9), 4.0, max_frame_um=ALLOWED_UM, max_alines=512, max_frames=40
+        )
+        is None
+    )
+    trouble = grid_trouble(
+        MARGIN_1, plan(512, 8.0, frames=8), 4.0, max_frame_um=ALLOWED_UM, max_alines=512, max_frames=40
+    )
     assert trouble is not None
     assert trouble.text == (
         "margin-1 knows frames at most 240 µm apart; this plan has them 250 µm apart: "
         "what lies between is not seen, and no face will be cleared"
     )
     assert trouble.remedy == "set scan.frames to 9 or more"
-    assert grid_trouble(RULE_1, plan(512, 8.0, frames=1), 4.0, max_alines=512) is None
+
+
+def test_what_the_policy_allows_holds_for_any_model() -> None:
+    def said(model: MarginModel, max_frame_um: float, **offered: int) -> tuple[str, str] | None:
+        trouble = grid_trouble(
+            model,
+            plan(512, 8.0, frames=8),
+            4.0,
+            max_frame_um=max_frame_um,
+            max_alines=512,
+            max_frames=offered.get("max_frames"),
+        )
+        return trouble and (trouble.text.partition(";")[0], trouble.remedy)
+
+    # 2 mm in 8 frames are 250 µm.
+    assert said(RULE_1, 250) is None
+    assert said(RULE_1, 200) == ("policy.max_frame_um is 200", "set scan.frames to 10 or more")
+    assert said(RULE_1, 200, max_frames=9) == ("policy.max_frame_um is 200", "scan a smaller area")
+    assert said(MARGIN_1, 200) == ("policy.max_frame_um is 200", "set scan.frames to 10 or more")
+    assert said(MARGIN_1, 2000) == (
+        "margin-1 knows frames at most 240 µm apart",
+        "set scan.frames to 9 or more",
+    )
 
 
 def test_where_the_console_offers_too_few_frames_none_are_named() -> None:
-    trouble = grid_trouble(MARGIN_1, plan(512, 8.0, frames=4), 4.0, max_alines=512, max_frames=8)
+    trouble = grid_trouble(
+        MARGIN_1, plan(512, 8.0, frames=4), 4.0, max_frame_um=ALLOWED_UM, max_alines=512, max_frames=8
+    )
     assert trouble is not None
     assert trouble.remedy == "scan a smaller area, or name a model that knows this grid as model.name"

@@ -17,7 +17,7 @@ from octmargin.margin import BlockFlags, Outcome, Policy
 from octmargin.sweeps import SweepBook
 
 FRAMES, ALINES = 8, 32
-PLAN = ScanPlan("medial", 512, ALINES, FRAMES, 4.0, 4.0, 10_000)
+PLAN = ScanPlan("medial", 512, ALINES, FRAMES, 4.0, 2.0, 10_000)
 FIRST = 100
 
 

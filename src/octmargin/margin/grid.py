@@ -33,8 +33,12 @@ class KnownGrid:
 
     def is_sparse(self, frame_um: float) -> bool:
         """Whether frames so far apart may have a lesion between them that the model is to find; µm."""
-        # A distance that is as large as the largest must not fail by rounding.
-        return self.max_frame_um is not None and frame_um > self.max_frame_um + 1e-6
+        return self.max_frame_um is not None and is_wider(frame_um, self.max_frame_um)
+
+
+def is_wider(frame_um: float, max_frame_um: float) -> bool:
+    """Whether frames lie further apart than that; a distance as large as the largest does not fail by rounding."""
+    return frame_um > max_frame_um + 1e-6
 
 
 def known_grid(model: object) -> KnownGrid | None:

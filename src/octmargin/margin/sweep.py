@@ -35,8 +35,9 @@ class SweepMap:
         self.quality = np.zeros((frames, blocks), dtype=np.uint8)
         self.why_unfamiliar = ""
         """Why blocks are unlike what the model knows, where it can say."""
+        self.frame_um = frame_um
         self.why_sparse = _why_sparse(model, frame_um)
-        """Why the planned frames may leave out what the model is to find; empty where they do not."""
+        """Why the planned frames are further apart than the model knows; empty where they are not."""
         self._placed = np.zeros(frames, dtype=np.bool_)
         self._model = model
         self.operating_point = model.operating_point if model is not None else _WITHOUT_MODEL

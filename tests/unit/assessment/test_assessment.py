@@ -22,12 +22,19 @@ from octmargin.spectra import SpectraFile
 from octmargin_simulator.phantom import LayeredPhantom
 
 FACES, FRAMES, ALINES, SAMPLES, DEPTH = ("superior", "posterior"), 6, 64, 1024, 400
+HEIGHT_MM = 1.5
 
 
 @pytest.fixture(scope="module")
 def phantom() -> LayeredPhantom:
     return LayeredPhantom(
-        samples=SAMPLES, alines=ALINES, frames=FRAMES, faces=FACES, tumour_faces=("posterior",)
+        2,
+        samples=SAMPLES,
+        alines=ALINES,
+        frames=FRAMES,
+        height_mm=HEIGHT_MM,
+        faces=FACES,
+        tumour_faces=("posterior",),
     )
 
 
@@ -47,7 +54,7 @@ class Seen:
         self.truth: Mapping[str, str] = phantom.truth
 
     def plan(self, face: str) -> ScanPlan:
-        return ScanPlan(face, SAMPLES, ALINES, FRAMES, 8.0, 8.0, 25_000.0)
+        return ScanPlan(face, SAMPLES, ALINES, FRAMES, 8.0, HEIGHT_MM, 25_000.0)
 
     def frame(self, face: str, index: int) -> NDArray[Any] | None:
         if index in self._spoiled:

@@ -191,6 +191,21 @@ def test_frames_too_far_apart_clear_nothing_and_hide_nothing(frame_um: float | N
         assert (why in verdict.reasons) == is_sparse
 
 
+def test_the_policy_says_how_far_apart_frames_may_be_for_any_model() -> None:
+    def verdict_on(frame_um: float, policy: Policy) -> Verdict:
+        sweep_map = SweepMap(6, 6, frame_um=frame_um)
+        nowhere = np.empty((6, 6, 0), np.float32)
+        sweep_map.enter(np.zeros((6, 6), np.float32), nowhere, np.ones((6, 6), np.bool_))
+        sweep_map.visualised_depth_mm[:] = 1.0
+        return judge(sweep_map, policy, complete=True)
+
+    assert verdict_on(250, Policy()).outcome is Outcome.NOTHING_SUSPICIOUS
+    sparse = verdict_on(300, Policy())
+    assert sparse.outcome is Outcome.INDETERMINATE
+    assert "frames 300 µm apart, and 250 are allowed: what lies between them was not seen" in sparse.reasons
+    assert verdict_on(300, Policy(max_frame_um=300)).outcome is Outcome.NOTHING_SUSPICIOUS
+
+
 def test_the_visualised_depth_is_what_nine_in_ten_blocks_reach() -> None:
     sweep_map = sweep(clear())
     sweep_map.visualised_depth_mm[0] = 0.2
