@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from pathlib import Path
@@ -157,7 +158,8 @@ class _ClosedWhereRefused(ssl.SSLSocket):
         try:
             super().do_handshake(block)
         except BaseException:
-            self.close()
+            with contextlib.suppress(OSError):
+                self.close()
             raise
 
 
