@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from octmargin.signal._lanes import LANES, load, store, where_below
-from octmargin.signal._tiles import TILE_GROUPS, TILE_ROWS, rectified, store_tile, tile, with_products
+from octmargin.signal._tiles import TILE_GROUPS, TILE_ROWS, rectified_tile, store_tile, tile, with_products
 
 _kernel = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", boundscheck=False)
 _inlined = njit(
@@ -32,12 +32,13 @@ def _rectified(value: Any) -> Any:
 def _tile_of(tile_rows: int, tile_groups: int) -> Any:
     """What computes so many rows, each of so many groups of sixteen channels, of one column."""
 
-    @_inlined
+    # Not cached: it becomes part of `convolve`, which is, and three of one name would share the files of their cache.
+    @njit(nogil=True, fastmath={"contract"}, error_model="numpy", boundscheck=False, forceinline=True)
     def compute(
         source: Flat,
         first: int,
         steps: tuple[int, int],
-        taps: tuple[int, int],
+        lengths: tuple[int, int],
         weights: Flat,
         bias: Flat,
         out: Flat,
@@ -48,10 +49,10 @@ def _tile_of(tile_rows: int, tile_groups: int) -> Any:
     ) -> None:
         """Of `source` from `first` on, `steps` apart, to the rows of `out` from `at` on; channels from `channel` on.
 
-        `taps` are those along, and the numbers of a column that each row takes: taps down times channels in.
+        `lengths` are the taps along, and the numbers of a column that each row takes: taps down times channels in.
         """
         step_along, step_down = steps
-        taps_along, numbers = taps
+        taps_along, numbers = lengths
         sums = tile(tile_rows, tile_groups, bias, channel)
         weight = channel
         for i in range(taps_along):
@@ -60,14 +61,14 @@ def _tile_of(tile_rows: int, tile_groups: int) -> Any:
                 sums = with_products(sums, source, first + i * step_along + c, step_down, weights, weight)
                 weight += cout
         if rectify:
-            sums = rectified(sums)
+            sums = rectified_tile(sums)
         store_tile(out, at + channel, cout, sums)
 
     return compute
 
 
 _tile = _tile_of(TILE_ROWS, TILE_GROUPS)
-_one_group = _tile_of(TILE_ROWS, 1)
+_one_group = _tile if TILE_GROUPS == 1 else _tile_of(TILE_ROWS, 1)
 _one_row = _tile_of(1, 1)
 
 

@@ -179,7 +179,7 @@ class Network:
     def _convolve_line(
         self, name: str, source: NDArray[np.float32], out: NDArray[np.float32], *, rectify: bool = True
     ) -> None:
-        """A layer of one row: its columns are to the kernel what rows are elsewhere, thirteen at a time."""
+        """A layer of one row: its columns are to the kernel what rows are elsewhere, a tile's at a time."""
         layer = self._layers[name]
         along, _ = layer.taps
         kernels.convolve(

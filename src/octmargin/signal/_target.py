@@ -8,7 +8,7 @@ from numba.core.registry import cpu_target
 
 
 def compiled_features() -> set[str]:
-    """LLVM's names of the instruction sets that numba compiles for, of NUMBA_CPU_NAME where it is set."""
+    """LLVM's names of the instruction sets that numba compiles for, of this processor or as its environment says."""
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     compiled = {name[1:] for name in features.split(",") if name.startswith("+")}
     if not compiled and platform.machine() in ("x86_64", "AMD64"):

@@ -2,7 +2,7 @@
 
 Each number that is loaded serves a whole row of a tile and each vector of weights a whole column of it, so that the
 multiplications, not the loads, are what takes the time (Goto 2008, doi 10.1145/1356052.1356053). All sums of a tile
-must find room in registers, with two more for what is multiplied: `TILE_ROWS` and `TILE_GROUPS` are what was fastest.
+must find room in registers, with some for what is multiplied: `TILE_ROWS` and `TILE_GROUPS` are what was fastest.
 The order in which a sum grows does not depend on its tile. Flat indices count elements and are not checked, for one of
 numba's own may be negative and then counts from the end: to find out takes longer than the multiplication.
 """
@@ -29,7 +29,7 @@ from octmargin.signal._lanes import (
 )
 from octmargin.signal._target import compiled_features
 
-# AVX-512 has 32 registers of sixteen float32; a value of lanes takes two of the 16 that AVX2 has.
+# AVX-512 has 32 registers of sixteen float32. A value of lanes takes two of the 16 of AVX2, four of the 32 of NEON.
 TILE_ROWS, TILE_GROUPS = (13, 2) if "avx512f" in compiled_features() else (5, 1)
 
 
@@ -85,7 +85,7 @@ def with_products(
 
 
 @literal_intrinsic
-def rectified(_typing: Any, sums: Any) -> Any:
+def rectified_tile(_typing: Any, sums: Any) -> Any:
     """`sums` with 0 in place of what is below it; a NaN is not below anything."""
 
     def lower(_context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import msgspec
 import numpy as np
 import pytest
@@ -63,6 +68,18 @@ def test_a_convolution_is_a_sum_over_its_taps(
     )
     out[1:-1, 1:-1] = 0
     assert not out.any(), "the border stays zero"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86-64 processor")
+def test_a_convolution_is_the_same_for_processors_with_fewer_registers() -> None:
+    """Tiles are of other sizes there."""
+    narrow = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
+    this = f"{__file__}::{test_a_convolution_is_a_sum_over_its_taps.__name__}"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", this],
+        env=narrow, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_pooling_takes_maximum_and_mean_of_the_first_rows() -> None:

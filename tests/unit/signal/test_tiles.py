@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from octmargin.signal._lanes import LANES
-from octmargin.signal._tiles import rectified, store_tile, tile, with_products
+from octmargin.signal._tiles import rectified_tile, store_tile, tile, with_products
 
 
 def product(rows: int, groups: int) -> Any:
@@ -23,7 +23,7 @@ def product(rows: int, groups: int) -> Any:
         for c in range(count):
             sums = with_products(sums, source, c, row_step, weights, c * width)
         if rectify:
-            sums = rectified(sums)
+            sums = rectified_tile(sums)
         store_tile(out, 0, width, sums)
 
     return kernel
