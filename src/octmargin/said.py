@@ -94,7 +94,7 @@ def read_then(recording: Recording) -> Then:
         for entry in recording.log():
             missed += msgspec.convert(entry.get("missed", 0), int)
             if entry.get("kind") == "began" and "configuration" in entry:
-                began = msgspec.convert(entry, _Began)
+                began = msgspec.convert(_as_it_was(entry), _Began)
             else:
                 _enter(faces, entry)
         frames = logged_frames(recording)
@@ -125,6 +125,15 @@ def read_then(recording: Recording) -> Then:
         trouble=trouble or _unknown_faces([*faces, *(face for face, _ in frames)], recording),
         is_complete=recording.complete,
     )
+
+
+def _as_it_was(began: dict[str, Any]) -> dict[str, Any]:
+    """The entry, in which a limit that did not exist when it was written is none, not what is usual now."""
+    configuration = began["configuration"]
+    if not isinstance(configuration, dict) or not isinstance(configuration.get("policy"), dict):
+        return began
+    policy = {"max_frame_um": None, **configuration["policy"]}
+    return {**began, "configuration": {**configuration, "policy": policy}}
 
 
 def _useless(recording: Recording, trouble: str) -> InputError:

@@ -16,6 +16,7 @@ from octmargin.bus.events import Event, FlagReceived, VerdictReceived
 from octmargin.config import CaseSection, Config, DeviceSection, EngineSection, ModelSection, ScanSection
 from octmargin.frames import FrameFlags, ScanPlan
 from octmargin.link.registers import ScanState
+from octmargin.margin import Policy
 from octmargin_simulator.console import Console
 from octmargin_simulator.faults import FaultyConsole
 from octmargin_simulator.personality import Personality
@@ -109,6 +110,8 @@ class Room:
             case=CaseSection(case_id="case-7", specimen_id="s-1"),
             # What was set on the phantom's layers.
             model=ModelSection(name="rule-1"),
+            # Its few frames lie far apart.
+            policy=Policy(max_frame_um=1000),
         )
 
     @asynccontextmanager

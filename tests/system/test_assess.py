@@ -145,6 +145,7 @@ def test_the_sheet_is_whole_and_needs_nothing_from_elsewhere(result: tuple[Path,
     page = (folder / "index.html").read_text()
     assert "SYNTHETIC spectra" in page
     assert "Research use only. Not a medical device." in page
+    assert "frames at most 250 µm apart" in page
     assert "in truth: suspicious" in page
     assert "://" not in page
     assert "<script" not in page

@@ -103,6 +103,10 @@ def test_doctor_checks_what_a_configuration_needs(tmp_path: Path, simulated: dic
         # The phantom is coarser than what the model knows, and is scanned all the same.
         assert "note    grid: margin-1 knows A-lines 12 to 20 µm apart" in said
         assert "knows this grid as model.name" in said
+        narrow = tmp_path / "narrow.toml"
+        narrow.write_text(config.read_text() + '[model]\nname = "rule-1"\n[policy]\nmax_frame_um = 5\n')
+        said = output_of("doctor", "-c", str(narrow))
+        assert re.search(r"note    grid: frames \d+ µm apart, and policy\.max_frame_um is 5", said)
     said = " ".join(output_of("doctor", "-c", str(config), code=1).split())
     assert "PROBLEM" in said
     assert "set broker.host" in said

@@ -42,6 +42,7 @@ from octmargin.link.registers import Faults, ScanState, ScanStatus
 from octmargin.link.stream import Leader
 from octmargin.live_check import live_findings
 from octmargin.log import configure_logging
+from octmargin.margin import Policy
 from octmargin.metrics import MetricsSection
 from octmargin.recorder import Recorder
 from octmargin_drivers.console_control import ConsoleControl
@@ -424,6 +425,22 @@ async def test_the_log_says_why_a_face_is_indeterminate(room: Room) -> None:
         "margin-1 knows A-lines 12 to 20 µm apart, depth pixels of 3.8 to 4.2 µm and frames at most 240 µm apart; "
         "this plan has A-lines 200 µm apart"
     )
+
+
+async def test_frames_further_apart_than_the_policy_allows_are_told_at_the_start(room: Room) -> None:
+    config = msgspec.structs.replace(room.config(), policy=Policy(max_frame_um=500))
+    with structlog.testing.capture_logs() as logs:
+        async with room.listening():
+            await Daemon(config).run()
+            await room.until(lambda tally: tally.state == "disconnected")
+    (told,) = [entry for entry in logs if entry["event"] == "no face of this grid can be cleared"]
+    why = "frames 800 µm apart, and policy.max_frame_um is 500"
+    assert told["reason"].startswith(why)
+    for face in FACES:
+        verdict = room.tally.faces[face].verdict
+        assert verdict is not None
+        assert verdict.verdict == "indeterminate"
+        assert f"{why}: what lies between them was not seen" in verdict.reasons
 
 
 async def test_metrics_say_what_health_says(room: Room) -> None:

@@ -135,6 +135,10 @@ async def test_a_fault_costs_what_the_matrix_says(
     if is_spoiled and not of.is_gone:
         assert hit.counts.lost + hit.counts.poor >= phantom.alines // 16
         assert hit.verdict != "nothing_suspicious"
+    spared = tally.faces[FACES[1]].verdict
+    assert spared is not None
+    if not of.is_gone:
+        assert spared.verdict == "nothing_suspicious", "without a fault the face is clear"
 
 
 def test_the_document_has_every_fault_of_the_matrix_and_tests_that_exist() -> None:

@@ -253,6 +253,16 @@ def test_where_no_frame_can_be_compared_nothing_is_the_same(copy: Path) -> None:
     assert "nothing could be compared; 0 of 0 frames" in result.output
 
 
+def test_a_recording_of_before_there_was_a_limit_for_its_frames_is_judged_without_one(copy: Path) -> None:
+    def of_before(entries: Entries) -> Entries:
+        del entries[0]["configuration"]["policy"]["max_frame_um"]
+        return entries
+
+    rewrite_log(copy, of_before)
+    assert read_then(Recording.open(copy)).judging.policy.max_frame_um is None
+    assert replayed(copy).exit_code == 0
+
+
 # -- frames of which the log says nothing, or something else -------------------------------------------
 
 

@@ -34,7 +34,7 @@ def test_of_a_grid_that_it_knows_nothing_is_said(alines: int, width_mm: float) -
     )
 
 
-def test_a_model_that_takes_what_it_gets_has_no_trouble() -> None:
+def test_a_model_that_takes_what_it_gets_has_no_trouble_within_the_policy() -> None:
     assert grid_trouble(RULE_1, plan(100, 8.0), 9.0, max_frame_um=ALLOWED_UM, max_alines=None) is None
     # One of another package may not know of the question.
     assert (
@@ -78,10 +78,21 @@ def test_frames_too_far_apart_are_told_with_how_many_would_do() -> None:
     )
     assert trouble is not None
     assert trouble.text == (
-        "margin-1 knows frames at most 240 µm apart; this plan has them 250 µm apart: "
+        "frames 250 µm apart, and margin-1 knows 240 at most: "
         "what lies between is not seen, and no face will be cleared"
     )
     assert trouble.remedy == "set scan.frames to 9 or more"
+
+
+def test_all_that_is_not_known_is_told_at_once() -> None:
+    trouble = grid_trouble(
+        MARGIN_1, plan(200, 8.0, frames=2), 4.0, max_frame_um=ALLOWED_UM, max_alines=512, max_frames=40
+    )
+    assert trouble is not None
+    assert "A-lines 40 µm apart" in trouble.text
+    assert "; frames 1000 µm apart, and margin-1 knows 240 at most" in trouble.text
+    assert trouble.remedy.startswith("set scan.alines from 400 to 512")
+    assert trouble.remedy.endswith("; set scan.frames to 9 or more")
 
 
 def test_what_the_policy_allows_holds_for_any_model() -> None:
@@ -94,15 +105,24 @@ def test_what_the_policy_allows_holds_for_any_model() -> None:
             max_alines=512,
             max_frames=offered.get("max_frames"),
         )
-        return trouble and (trouble.text.partition(";")[0], trouble.remedy)
+        return trouble and (trouble.text.partition(":")[0], trouble.remedy)
 
     # 2 mm in 8 frames are 250 µm.
     assert said(RULE_1, 250) is None
-    assert said(RULE_1, 200) == ("policy.max_frame_um is 200", "set scan.frames to 10 or more")
-    assert said(RULE_1, 200, max_frames=9) == ("policy.max_frame_um is 200", "scan a smaller area")
-    assert said(MARGIN_1, 200) == ("policy.max_frame_um is 200", "set scan.frames to 10 or more")
+    assert said(RULE_1, 200) == (
+        "frames 250 µm apart, and policy.max_frame_um is 200",
+        "set scan.frames to 10 or more",
+    )
+    assert said(RULE_1, 200, max_frames=9) == (
+        "frames 250 µm apart, and policy.max_frame_um is 200",
+        "scan a smaller area",
+    )
+    assert said(MARGIN_1, 200) == (
+        "frames 250 µm apart, and policy.max_frame_um is 200",
+        "set scan.frames to 10 or more",
+    )
     assert said(MARGIN_1, 2000) == (
-        "margin-1 knows frames at most 240 µm apart",
+        "frames 250 µm apart, and margin-1 knows 240 at most",
         "set scan.frames to 9 or more",
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from octmargin.margin.model import MarginModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,33 @@ class KnownGrid:
             troubles.append(f"depth pixels of {_range(self.axial_um)}, and these are of {axial_um:.3g} µm")
         return "; ".join(troubles)
 
-    def is_sparse(self, frame_um: float) -> bool:
-        """Whether frames so far apart may have a lesion between them that the model is to find; µm."""
-        return self.max_frame_um is not None and is_wider(frame_um, self.max_frame_um)
+
+@dataclass(frozen=True, slots=True)
+class FrameLimit:
+    """How far apart frames may lie: further, a lesion that is to be found may lie between them. `said` by whom."""
+
+    um: float
+    said: str
+    is_of_model: bool
+
+    def is_passed(self, frame_um: float) -> bool:
+        """Whether frames lie further apart; what is the same when it is told is no more."""
+        return round(frame_um, 1) > round(self.um, 1)
 
 
-def is_wider(frame_um: float, max_frame_um: float) -> bool:
-    """Whether frames lie further apart than that; a distance as large as the largest does not fail by rounding."""
-    return frame_um > max_frame_um + 1e-6
+def frame_limit(model: MarginModel | None, allowed_um: float | None) -> FrameLimit:
+    """The narrower of what the model knows and what the policy allows; None is no limit."""
+    known = known_grid(model)
+    known_um = known.max_frame_um if known is not None and known.max_frame_um is not None else math.inf
+    allowed_um = math.inf if allowed_um is None else allowed_um
+    if model is not None and known_um <= allowed_um:
+        return FrameLimit(known_um, f"{model.identity.name} knows {known_um:g} at most", is_of_model=True)
+    return FrameLimit(allowed_um, f"policy.max_frame_um is {allowed_um:g}", is_of_model=False)
+
+
+def told_um(distance_um: float) -> str:
+    """A distance in words, to a tenth of a micrometre."""
+    return f"{round(distance_um, 1):g} µm"
 
 
 def known_grid(model: object) -> KnownGrid | None:

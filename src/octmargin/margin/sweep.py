@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from octmargin.errors import InputError
 from octmargin.frames import BlockState
 from octmargin.margin.flags import BlockFlags
-from octmargin.margin.grid import known_grid
+from octmargin.margin.grid import frame_limit, told_um
 from octmargin.margin.model import MarginModel, OperatingPoint
 
 _WITHOUT_MODEL = OperatingPoint(suspicious_at=0.5, doubtful_at=0.5, min_cluster_blocks=3)
@@ -35,9 +35,7 @@ class SweepMap:
         self.quality = np.zeros((frames, blocks), dtype=np.uint8)
         self.why_unfamiliar = ""
         """Why blocks are unlike what the model knows, where it can say."""
-        self.frame_um = frame_um
-        self.why_sparse = _why_sparse(model, frame_um)
-        """Why the planned frames are further apart than the model knows; empty where they are not."""
+        self._frame_um = frame_um
         self._placed = np.zeros(frames, dtype=np.bool_)
         self._model = model
         self.operating_point = model.operating_point if model is not None else _WITHOUT_MODEL
@@ -137,16 +135,15 @@ class SweepMap:
         state[suspicious] = BlockState.SUSPICIOUS
         return state
 
+    def why_sparse(self, allowed_um: float | None) -> str:
+        """Why a lesion may lie between the planned frames, which may be `allowed_um` apart; empty where none may."""
+        limit = frame_limit(self._model, allowed_um)
+        if self._frame_um is None or not limit.is_passed(self._frame_um):
+            return ""
+        return (
+            f"frames {told_um(self._frame_um)} apart, and {limit.said}: what lies between them was not seen"
+        )
+
     def _check_index(self, frame_index: int) -> None:
         if not 0 <= frame_index < self.frames:
             raise InputError(f"sweep map: frame {frame_index} is outside the planned 0..{self.frames - 1}")
-
-
-def _why_sparse(model: MarginModel | None, frame_um: float | None) -> str:
-    known = known_grid(model)
-    if model is None or known is None or frame_um is None or not known.is_sparse(frame_um):
-        return ""
-    return (
-        f"frames {frame_um:.3g} µm apart, and {model.identity.name} knows {known.max_frame_um:g} at most: "
-        "what lies between them was not seen"
-    )

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from octmargin.errors import ConfigError
 from octmargin.frames import BlockQuality, BlockState
-from octmargin.margin.grid import is_wider
 from octmargin.margin.model import OperatingPoint
 from octmargin.margin.sweep import SweepMap
 from octmargin.words import percent
@@ -39,7 +38,8 @@ class Policy:
     """What counts as a margin and what a verdict needs; set by the site.
 
     `min_coverage` share of planned blocks that must be usable; `min_visualised_depth_mm` that almost every
-    usable block must reach; `max_frame_um` that frames may lie apart: a lesion of half a millimetre shows in two;
+    usable block must reach; `max_frame_um` that frames may lie apart, None in recordings of before there
+    was a limit: a lesion of half a millimetre shows in two frames;
     `suspicious_at` and `doubtful_at`, evidence from which blocks make a face suspicious or
     leave it open, `min_cluster_blocks` that must touch, and `doubtful_alone_at`, suspicion from which one block of a
     frame leaves it open: the model's operating point unless given;
@@ -48,7 +48,7 @@ class Policy:
 
     min_coverage: float = 0.95
     min_visualised_depth_mm: float = 0.3
-    max_frame_um: float = 250.0
+    max_frame_um: float | None = 250.0
     suspicious_at: float | None = None
     doubtful_at: float | None = None
     min_cluster_blocks: int | None = None
@@ -65,8 +65,10 @@ class Policy:
             raise ConfigError(
                 f"policy: min_visualised_depth_mm is {self.min_visualised_depth_mm}; give a depth above 0"
             )
-        if not self.max_frame_um > 0:
-            raise ConfigError(f"policy: max_frame_um is {self.max_frame_um}; give a distance above 0")
+        if self.max_frame_um is not None and not (np.isfinite(self.max_frame_um) and self.max_frame_um > 0):
+            raise ConfigError(
+                f"policy: max_frame_um is {self.max_frame_um}; give a distance above 0, in µm, a large one for no limit"
+            )
         for name in ("suspicious_at", "doubtful_at"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
@@ -226,7 +228,7 @@ def _shortfalls(
     shortfalls = []
     if not complete:
         shortfalls.append("the sweep is not complete")
-    if sparse := sweep_map.why_sparse or _sparse_by_policy(sweep_map.frame_um, policy):
+    if sparse := sweep_map.why_sparse(policy.max_frame_um):
         shortfalls.append(sparse)
     if not coverage >= policy.min_coverage:
         causes = _uncovered(sweep_map)
@@ -244,13 +246,6 @@ def _shortfalls(
             f"is below {policy.min_visualised_depth_mm:g} mm"
         )
     return shortfalls
-
-
-def _sparse_by_policy(frame_um: float | None, policy: Policy) -> str:
-    if frame_um is None or not is_wider(frame_um, policy.max_frame_um):
-        return ""
-    distances = f"frames {frame_um:.3g} µm apart, and {policy.max_frame_um:g} are allowed"
-    return f"{distances}: what lies between them was not seen"
 
 
 def _uncovered(sweep_map: SweepMap) -> str:

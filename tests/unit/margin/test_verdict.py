@@ -174,36 +174,50 @@ class ForDenseFrames(RuleModel):
         return suspicion
 
 
-@pytest.mark.parametrize(("frame_um", "is_sparse"), [(240.0, False), (None, False), (250.0, True)])
-def test_frames_too_far_apart_clear_nothing_and_hide_nothing(frame_um: float | None, is_sparse: bool) -> None:
-    def verdict_on(suspicion: float) -> Verdict:
-        sweep_map = SweepMap(6, 6, ForDenseFrames(), frame_um=frame_um)
-        nowhere = np.empty((6, 6, 0), np.float32)
-        sweep_map.enter(np.full((6, 6), suspicion, np.float32), nowhere, np.ones((6, 6), np.bool_))
-        sweep_map.visualised_depth_mm[:] = 1.0
-        return judge(sweep_map, Policy(), complete=True)
-
-    clear_one, found = verdict_on(0.0), verdict_on(1.0)
-    why = "frames 250 µm apart, and rule-1 knows 240 at most: what lies between them was not seen"
-    assert clear_one.outcome is (Outcome.INDETERMINATE if is_sparse else Outcome.NOTHING_SUSPICIOUS)
-    assert found.outcome is Outcome.SUSPICIOUS
-    for verdict in (clear_one, found):
-        assert (why in verdict.reasons) == is_sparse
+def sparse(
+    frame_um: float | None, policy: Policy, *, model: RuleModel | None = None, suspicion: float = 0.0
+) -> Verdict:
+    """On a face that was seen whole, but for what lies between its frames."""
+    sweep_map = SweepMap(6, 6, model, frame_um=frame_um)
+    nowhere = np.empty((6, 6, 0), np.float32)
+    sweep_map.enter(np.full((6, 6), suspicion, np.float32), nowhere, np.ones((6, 6), np.bool_))
+    sweep_map.visualised_depth_mm[:] = 1.0
+    return judge(sweep_map, policy, complete=True)
 
 
-def test_the_policy_says_how_far_apart_frames_may_be_for_any_model() -> None:
-    def verdict_on(frame_um: float, policy: Policy) -> Verdict:
-        sweep_map = SweepMap(6, 6, frame_um=frame_um)
-        nowhere = np.empty((6, 6, 0), np.float32)
-        sweep_map.enter(np.zeros((6, 6), np.float32), nowhere, np.ones((6, 6), np.bool_))
-        sweep_map.visualised_depth_mm[:] = 1.0
-        return judge(sweep_map, policy, complete=True)
+@pytest.mark.parametrize(
+    ("frame_um", "policy", "limit"),
+    [
+        (240.0, Policy(), ""),
+        (240.04, Policy(), ""),
+        (None, Policy(), ""),
+        (250.0, Policy(), "frames 250 µm apart, and rule-1 knows 240 at most"),
+        (250.0, Policy(max_frame_um=1000), "frames 250 µm apart, and rule-1 knows 240 at most"),
+        (1000.0, Policy(max_frame_um=200), "frames 1000 µm apart, and policy.max_frame_um is 200"),
+        (200.3, Policy(max_frame_um=200), "frames 200.3 µm apart, and policy.max_frame_um is 200"),
+    ],
+)
+@pytest.mark.parametrize("suspicion", [0.0, 1.0])
+def test_frames_too_far_apart_clear_nothing_and_hide_nothing(
+    frame_um: float | None, policy: Policy, limit: str, suspicion: float
+) -> None:
+    verdict = sparse(frame_um, policy, model=ForDenseFrames(), suspicion=suspicion)
+    if suspicion:
+        assert verdict.outcome is Outcome.SUSPICIOUS
+    else:
+        assert verdict.outcome is (Outcome.INDETERMINATE if limit else Outcome.NOTHING_SUSPICIOUS)
+    told = [reason for reason in verdict.reasons if "apart" in reason]
+    assert told == ([f"{limit}: what lies between them was not seen"] if limit else [])
 
-    assert verdict_on(250, Policy()).outcome is Outcome.NOTHING_SUSPICIOUS
-    sparse = verdict_on(300, Policy())
-    assert sparse.outcome is Outcome.INDETERMINATE
-    assert "frames 300 µm apart, and 250 are allowed: what lies between them was not seen" in sparse.reasons
-    assert verdict_on(300, Policy(max_frame_um=300)).outcome is Outcome.NOTHING_SUSPICIOUS
+
+@pytest.mark.parametrize(("max_frame_um", "clears"), [(250.0, False), (300.0, True), (None, True)])
+def test_for_a_model_that_knows_no_distance_the_policy_holds(
+    max_frame_um: float | None, clears: bool
+) -> None:
+    policy = Policy() if max_frame_um == Policy().max_frame_um else Policy(max_frame_um=max_frame_um)
+    assert sparse(250.0, policy).outcome is Outcome.NOTHING_SUSPICIOUS
+    assert (sparse(300.0, policy).outcome is Outcome.NOTHING_SUSPICIOUS) == clears
+    assert sparse(300.0, policy, suspicion=1.0).outcome is Outcome.SUSPICIOUS
 
 
 def test_the_visualised_depth_is_what_nine_in_ten_blocks_reach() -> None:
@@ -270,6 +284,9 @@ def test_says_what_is_wrong() -> None:
         Policy(min_cluster_blocks=0)
     with pytest.raises(ConfigError, match="min_visualised_depth_mm is 0"):
         Policy(min_visualised_depth_mm=0)
+    for useless_um in (0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"max_frame_um is {useless_um}"):
+            Policy(max_frame_um=useless_um)
     with pytest.raises(ConfigError, match="dcis_margin_mm is -1"):
         Policy(dcis_margin_mm=-1)
 
