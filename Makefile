@@ -45,12 +45,15 @@ $(VENV)/trains: requirements/training.txt $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/training.txt
 	@touch $@
 
-# Trains a model as margin-1 was; the same bits each time on the same kind of machine. About five hours on two cores.
+# Trains a model as margin-1 was; the same bits each time on the same kind of machine. About seven hours on two cores.
 model: $(VENV)/trains
 	$(BIN)/python -m training.train
 	$(BIN)/python -m training.gather
 	$(BIN)/python -m training.together
 	$(BIN)/python -m training.together --specimens 4340 --epochs 3 --sure-share 0.25 --mean
+	$(BIN)/python -m training.grow
+	$(BIN)/python -m training.together --specimens 4640 --epochs 3 --rate 0.0004 --sure-share 0.5 --mean
+	$(BIN)/python -m training.together --specimens 4640 --epochs 1 --rate 0.0003 --mean
 	$(BIN)/python -m training.calibrate
 
 lock:

@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--output", default="src/octmargin/margin/models/margin-1.json")
     parser.add_argument("--name", default="margin-1")
-    parser.add_argument("--version", default="1.3")
+    parser.add_argument("--version", default="1.4")
     parser.add_argument("--examples", default=".cache/examples", help="folder that keeps the rendered frames")
     parser.add_argument("--specimens", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=5)
