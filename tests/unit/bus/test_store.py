@@ -219,6 +219,14 @@ def make_room(store: OutboxStore, pages: int = 10_000) -> None:
     store._thread.submit(lambda: store._file._connection.execute(f"PRAGMA max_page_count = {pages}")).result()
 
 
+def tell_of_statements(store: OutboxStore, tell: Callable[[str], None] | None) -> None:
+    """SQLite calls `tell` in the store's thread, and there it must be set.
+
+    Setting it waits for the connection with Python's lock held, and whoever has the connection waits for the lock.
+    """
+    store._thread.submit(lambda: store._file._connection.set_trace_callback(tell)).result()
+
+
 def on_disk(store: OutboxStore) -> int:
     return int(
         store._thread.submit(
@@ -344,15 +352,14 @@ def test_a_flag_that_falls_out_of_memory_while_it_is_written_is_saved(tmp_path: 
             for n in more:
                 store.keep(n, flag_parcel(n))
 
-    connection = store._file._connection
+    tell_of_statements(store, fill_memory)
     all_at_once = threading.Event()
     store._thread.submit(all_at_once.wait)
     for n in range(256):
         store.keep(n, flag_parcel(n))
-    connection.set_trace_callback(fill_memory)
     all_at_once.set()
     store.flags(range(0)).result()
-    connection.set_trace_callback(None)
+    tell_of_statements(store, None)
     store.flags(range(0)).result()
     unsaved = store.unsaved
     store.close().result()
@@ -384,7 +391,7 @@ def test_a_final_verdict_that_arrives_while_its_write_fails_is_not_written_later
         if statement.startswith("BEGIN"):
             store.forget(Kind.VERDICT, 0)
 
-    store._file._connection.set_trace_callback(forget_meanwhile)
+    tell_of_statements(store, forget_meanwhile)
     all_at_once = threading.Event()
     store._thread.submit(all_at_once.wait)
     for n in range(200):
@@ -393,7 +400,7 @@ def test_a_final_verdict_that_arrives_while_its_write_fails_is_not_written_later
     store.flags(range(0)).result()
     assert store.failures > 0
     make_room(store)
-    store._file._connection.set_trace_callback(None)
+    tell_of_statements(store, None)
     store.close().result()
     assert [sweep_of(parcel) for parcel in leftovers_of(tmp_path).finals.values()] == list(range(1, 200))
 
